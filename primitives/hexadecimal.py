@@ -1,7 +1,7 @@
 """0x-prefixed hexadecimal as JSON-RPC and the tools of the field write it.
 
-Two forms (execution-apis): a *quantity* is the shortest number ("0x0", "0x1f4"), *data* is whole bytes ("0x", "0x00ff").
-An address is shown with the mixed-case check sum of EIP-55.
+Two forms (execution-apis): a *quantity* is the shortest number ("0x0", "0x1f4"), *data* is whole bytes ("0x",
+"0x00ff"). An address is shown with the mixed-case check sum of EIP-55.
 """
 
 import re

@@ -33,7 +33,7 @@ BACKENDS: dict[str, Callable[[], Callable[[bytes], bytes]]] = {"pysha3": _pysha3
 
 
 def load_backend(name: str) -> Callable[[bytes], bytes]:
-    """The named backend, after it has reproduced two known digests. Raises ImportError where absent, RuntimeError where wrong."""
+    """The named backend, after it reproduced two known digests. Raises ImportError, or RuntimeError where wrong."""
     function = BACKENDS[name]()
     if function(b"") != EMPTY_DIGEST or function(_CHECK_INPUT) != _CHECK_DIGEST:
         raise RuntimeError(f"the keccak-256 backend {name} computes wrong digests")

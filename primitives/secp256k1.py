@@ -46,7 +46,7 @@ def recover(message_hash: bytes, y_parity: int, r: int, s: int) -> bytes:
     encoded = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes((y_parity,))
     try:
         key = PublicKey.from_signature_and_message(encoded, message_hash, hasher=None)
-    except Exception as error:  # noqa: BLE001 - coincurve raises the bare Exception class when no key fits
+    except Exception as error:  # coincurve raises the bare Exception class when no key fits
         raise InvalidSignature("no public key fits the signature") from error
     return bytes(key.format(compressed=False)[1:])
 

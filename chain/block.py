@@ -1,0 +1,69 @@
+"""A block: a header and its transactions. Ommers do not exist on this ledger; their list is always empty.
+
+On the wire and on disk a block is the RLP list [header, transactions, ommers], as in the Yellow Paper.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chain.header import Header, decode_header_item
+from chain.transaction import Transaction, decode_transaction_item, encode_transaction_items
+from primitives import rlp
+from primitives.errors import InvalidBlock, InvalidRlp
+
+MAX_BLOCK_BYTES = 8 * 1024 * 1024
+"""What a peer or a file may hand in as one block: 30 million gas of calldata is under 2 MB, so this leaves room."""
+
+_NO_OMMERS = rlp.encode([])
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    header: Header
+    transactions: tuple[Transaction, ...]
+
+    @property
+    def hash(self) -> bytes:
+        return self.header.hash
+
+    @property
+    def number(self) -> int:
+        return self.header.number
+
+    def encode(self) -> bytes:
+        payload = self.header.encode() + encode_transaction_items(self.transactions) + _NO_OMMERS
+        return rlp.list_prefix(len(payload)) + payload
+
+
+def decode_block(encoded: bytes) -> Block:
+    """Raises InvalidBlock or InvalidTransaction for anything but one canonical block."""
+    if len(encoded) > MAX_BLOCK_BYTES:
+        raise InvalidBlock(f"a block of {len(encoded)} bytes; at most {MAX_BLOCK_BYTES} are accepted")
+    try:
+        item = rlp.decode(encoded)
+        if not isinstance(item, list) or len(item) != 3:
+            raise InvalidBlock("a block is a list of header, transactions and ommers")
+        if item[2] != []:
+            raise InvalidBlock("ommers are not part of this ledger")
+        return Block(decode_header_item(item[0]), _decode_transactions(item[1]))
+    except InvalidRlp as error:
+        raise InvalidBlock(f"malformed block: {error}") from error
+
+
+def encode_body(transactions: Sequence[Transaction]) -> bytes:
+    """What is stored beside the header: the RLP list of the transactions."""
+    return encode_transaction_items(transactions)
+
+
+def decode_body(encoded: bytes) -> tuple[Transaction, ...]:
+    """The transactions of a stored body. Raises InvalidBlock or InvalidTransaction."""
+    try:
+        return _decode_transactions(rlp.decode(encoded))
+    except InvalidRlp as error:
+        raise InvalidBlock(f"malformed block body: {error}") from error
+
+
+def _decode_transactions(item: rlp.Item) -> tuple[Transaction, ...]:
+    if not isinstance(item, list):
+        raise InvalidBlock("the transactions of a block must be a list")
+    return tuple([decode_transaction_item(entry) for entry in item])
