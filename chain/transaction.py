@@ -1,8 +1,8 @@
 """Transactions as they are signed, hashed and carried: types 0 (legacy), 1 (EIP-2930) and 2 (EIP-1559).
 
 Decoding checks form and the signature's ranges only; whether a transaction may run at some state is decided by
-chain/execution.py, whether this chain's id and replay protection (EIP-155) are right by `check_chain`. Blob transactions
-(type 3, EIP-4844) can be decoded on request, for the official tests; the ledger itself refuses them.
+chain/execution.py, whether this chain's id and replay protection (EIP-155) are right by `check_chain`. Blob
+transactions (type 3, EIP-4844) can be decoded on request, for the official tests; the ledger itself refuses them.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,111 @@
+"""The rules of one chain, as its genesis file states them; every node of the chain holds the same.
+
+Contract code runs under Cancun rules from the first block on. What geth's genesis format has no word for stands in the
+section `config.wattchain`; where that is absent the chain is proof of work with a fixed difficulty, as in the El DApp
+network.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from primitives.errors import InvalidGenesis
+
+POW = "pow"
+FIXED, ASERT = "fixed", "asert"
+EIP1559, ZERO = "eip1559", "zero"
+PRODUCTION, DEVELOPMENT = "production", "development"
+
+DEFAULT_BLOCK_TIME_S = 15
+DEFAULT_BLOCK_REWARD = 2 * 10**18
+"""Wei a block: what a miner of geth's Ethash chains earns since EIP-1234, which a plain geth file implies."""
+
+MAX_CHAIN_ID = 2**53 - 1
+"""Above this JavaScript wallets lose digits (EIP-2294 sets the bound nearby)."""
+
+# geth's names of forks: each must hold from block 0, since there is only one set of rules here.
+_FORK_SUFFIXES = ("Block", "Time")
+_IGNORED = {"ethash", "terminalTotalDifficulty", "terminalTotalDifficultyPassed", "eip150Hash", "daoForkSupport"}
+_OWN_FIELDS = {"consensus", "difficulty", "blockTimeSeconds", "blockRewardWei", "fees", "network"}
+
+
+@dataclass(frozen=True, slots=True)
+class ChainConfig:
+    """The rules of a chain beside the Cancun rules of the interpreter."""
+
+    chain_id: int
+    consensus: str = POW
+    difficulty_rule: str = FIXED
+    """`fixed`: every block has the genesis difficulty; `asert`: aserti3-2d towards block_time_s."""
+    block_time_s: int = DEFAULT_BLOCK_TIME_S
+    block_reward: int = DEFAULT_BLOCK_REWARD
+    """New wei for the miner of each block."""
+    fee_rule: str = EIP1559
+    """`eip1559`, or `zero` for a closed network: the base fee is always 0."""
+    network: str = PRODUCTION
+    """On a `development` network the clock may run faster than the wall's."""
+
+
+def parse_config(section: object) -> ChainConfig:
+    """The `config` section of a genesis file in geth's format. Raises InvalidGenesis."""
+    if not isinstance(section, Mapping):
+        raise InvalidGenesis("the genesis file has no section `config`")
+    chain_id = parse_integer(section.get("chainId"), "config.chainId")
+    if not 0 < chain_id <= MAX_CHAIN_ID:
+        raise InvalidGenesis(f"config.chainId must be from 1 to {MAX_CHAIN_ID}, not {chain_id}")
+    _check_forks(section)
+    own = section.get("wattchain", {})
+    if not isinstance(own, Mapping):
+        raise InvalidGenesis("config.wattchain must be a section of settings")
+    if unknown := set(own) - _OWN_FIELDS:
+        raise InvalidGenesis(f"config.wattchain has an unknown setting `{min(unknown)}`")
+    config = ChainConfig(
+        chain_id,
+        _choice(own, "consensus", (POW,), POW),
+        _choice(own, "difficulty", (FIXED, ASERT), FIXED),
+        parse_integer(own.get("blockTimeSeconds", DEFAULT_BLOCK_TIME_S), "config.wattchain.blockTimeSeconds"),
+        parse_integer(own.get("blockRewardWei", DEFAULT_BLOCK_REWARD), "config.wattchain.blockRewardWei"),
+        _choice(own, "fees", (EIP1559, ZERO), EIP1559),
+        _choice(own, "network", (PRODUCTION, DEVELOPMENT), PRODUCTION),
+    )
+    if not 1 <= config.block_time_s <= 86_400:
+        raise InvalidGenesis("config.wattchain.blockTimeSeconds must be from 1 to 86400")
+    return config
+
+
+def parse_integer(value: object, name: str, max_bits: int = 256) -> int:
+    """A number as geth writes them: a JSON integer, or decimal or 0x-prefixed text. Raises InvalidGenesis."""
+    number: int | None = None
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif isinstance(value, str) and len(value) <= 80 and value.isascii():
+        digits = value[2:] if value[:2] in ("0x", "0X") else value
+        if digits.isalnum():
+            try:
+                number = int(digits, 10 if digits is value else 16)
+            except ValueError:
+                number = None
+    if number is None or number < 0 or number.bit_length() > max_bits:
+        raise InvalidGenesis(f"{name} must be a whole number of at most {max_bits} bits, got {value!r:.80}")
+    return number
+
+
+def _choice(section: Mapping[str, object], name: str, allowed: tuple[str, ...], default: str) -> str:
+    value = section.get(name, default)
+    if value not in allowed:
+        raise InvalidGenesis(f"config.wattchain.{name} must be one of {', '.join(allowed)}, not {value!r:.80}")
+    return str(value)
+
+
+def _check_forks(section: Mapping[str, object]) -> None:
+    for name, value in section.items():
+        if name in _IGNORED or name in ("chainId", "wattchain") or value is None or value is True:
+            continue
+        if name in ("clique", "qbft", "ibft2", "aura"):
+            raise InvalidGenesis(f"config.{name}: this consensus is not one that Wattchain runs")
+        if not name.endswith(_FORK_SUFFIXES):
+            raise InvalidGenesis(f"config.{name} is not a setting of a genesis file that is known here")
+        if parse_integer(value, f"config.{name}") != 0:
+            raise InvalidGenesis(
+                f"config.{name} is {value}: on this ledger every rule up to Cancun holds from block 0 on, "
+                "so a fork can only be at 0"
+            )
