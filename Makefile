@@ -1,0 +1,71 @@
+# Everything from a fresh clone: `make demo` shows the system at work, `make test` proves it. `make help` lists the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+TESTING := $(VENV)/.testing-installed
+PROFILE ?=
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+VECTORS ?= $(if $(WATTCHAIN_VECTORS),$(WATTCHAIN_VECTORS),../shared/conformance)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format conformance fuzz soak bench contracts wheels clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+demo: $(RUNTIME) ## A node, a supplier and two households in accelerated time (PROFILE=file.csv replays a measured home)
+	@$(BIN)/wattchain demo $(if $(PROFILE),--profile "$(PROFILE)")
+
+test: $(TESTING) ## All tests, under 5 minutes on two cores
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(TESTING) ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(TESTING) ## Put the sources into the house's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+conformance: $(TESTING) ## All official test vectors (VECTORS=folder)
+	$(BIN)/python -m tests.conformance all "$(VECTORS)" --workers $(WORKERS)
+
+fuzz: $(TESTING) ## Random programs against an independent interpreter, for ten minutes (SECONDS=n)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600)
+
+soak: $(TESTING) ## 200 kills at random moments while blocks and readings arrive
+	$(BIN)/python -m tests.soak
+
+bench: $(TESTING) ## The benchmarks, one after another
+	$(BIN)/python -m benchmarks.vm
+	$(BIN)/python -m benchmarks.ledger
+
+contracts: $(TESTING) ## Compile the contracts again (needs node and npm)
+	$(BIN)/python -m contracts.build
+
+wheels: $(TESTING) ## Ask pip whether every dependency has wheels for both machines and all Python versions
+	$(BIN)/python .ci/check_wheels.py
+
+clean: ## Remove the environment and everything that was made
+	rm -rf $(VENV) .venv-* build results demo-data .mypy_cache .ruff_cache .hypothesis *.egg-info
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Wattchain needs Python 3.11 or later as $(PYTHON)." ; \
+	  echo "Install it with: sudo apt-get install python3 python3-venv   (or name another: make PYTHON=python3.12 ...)" ; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.maxsize < 2**32 or sys.platform != "linux")' || { \
+	  echo "Wattchain runs on 64-bit Linux. On a Raspberry Pi choose the 64-bit Raspberry Pi OS." ; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "Python's venv module is missing. Install it with: sudo apt-get install python3-venv" ; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): setup.cfg constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(TESTING): setup.cfg constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $(RUNTIME) $@
