@@ -251,10 +251,17 @@ class State:
         self._forget_transaction()
         return logs
 
-    def move_plainly(self, sender: bytes, recipient: bytes, amount: int, fee: int) -> None:
-        """A whole transfer outside any journal: nonce + 1, amount + fee taken, amount given; the caller has checked all.
+    def abandon_transaction(self) -> tuple[Log, ...]:
+        """Undo all since begin_transaction; the logs that there would have been."""
+        logs = tuple(self._logs.values())
+        self.revert(0)
+        self._forget_transaction()
+        return logs
 
-        For transactions that cannot fail once they are valid, between begin_transaction and end_transaction.
+    def move_plainly(self, sender: bytes, recipient: bytes, amount: int, fee: int) -> None:
+        """A whole transfer outside any journal: nonce + 1, amount + fee taken, amount given. The caller has checked.
+
+        For transactions that cannot fail once they are valid; ended by end_transaction.
         """
         accounts = self._accounts
         nonce, balance, code_hash = accounts[sender] or EMPTY_ACCOUNT
