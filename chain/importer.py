@@ -1,0 +1,240 @@
+"""The one door through which a block enters the chain, whether it was made here or came from a peer.
+
+Cheap checks come first: header against parent, seal, transactions root. A block on a side branch is kept unexecuted;
+when its branch becomes the heaviest, one database transaction rolls back to the fork and executes the branch, or, where
+a block of the branch turns out to be invalid, leaves everything as it was.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from chain.block import Block
+from chain.block_execution import BlockExecution, ExecutedBlock, block_context
+from chain.config import ChainConfig
+from chain.consensus.engine import Engine
+from chain.header import Header
+from chain.header_rules import check_header
+from chain.receipt import Receipt
+from chain.state import State
+from chain.store.blocks import BlockStore
+from chain.store.database import Database
+from chain.store.state import PreparedChanges, StateStore
+from chain.trie.ordered import ordered_root
+from primitives.clock import Clock
+from primitives.errors import InvalidBlock, InvalidTransaction
+
+DEFAULT_REORGANISATION_CAP = 128
+"""Blocks that a heavier branch may replace at most. Deeper history is settled: a majority that was cut off for longer
+must be brought back by an operator, rather than undo half an hour of bills unasked."""
+
+MAX_REMEMBERED_INVALID = 1_024
+"""Hashes of blocks found invalid, so that sending one again costs us nothing; the oldest are forgotten."""
+
+
+class UnknownParent(InvalidBlock):
+    """The block may be good, but its parent is not here."""
+
+
+class ReorganisationTooDeep(InvalidBlock):
+    """The block's branch is heavier, but leaves ours further back than the cap allows."""
+
+
+class ImportStatus(Enum):
+    EXTENDED = "extended"
+    REORGANISED = "reorganised"
+    SIDE_BRANCH = "side branch"
+    KNOWN = "known"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What became of a block, and how the canonical chain changed: blocks taken off it and put on it, in order."""
+
+    status: ImportStatus
+    head: Header
+    disconnected: tuple[Block, ...] = ()
+    connected: tuple[Block, ...] = ()
+    receipts: tuple[Sequence[Receipt], ...] = field(default=(), repr=False)
+    """Of the connected blocks, one sequence a block."""
+
+
+class Importer:
+    """Owns the writing side of one chain. Not thread-safe: one thread at a time may import."""
+
+    def __init__(
+        self,
+        config: ChainConfig,
+        database: Database,
+        blocks: BlockStore,
+        state: StateStore,
+        engine: Engine,
+        clock: Clock,
+        reorganisation_cap: int = DEFAULT_REORGANISATION_CAP,
+    ) -> None:
+        self._config = config
+        self._database = database
+        self._blocks = blocks
+        self._state = state
+        self._engine = engine
+        self._clock = clock
+        self._reorganisation_cap = reorganisation_cap
+        self._invalid: OrderedDict[bytes, None] = OrderedDict()
+
+    def import_block(self, block: Block) -> ImportResult:
+        """Take one block in. Raises InvalidBlock (or UnknownParent, BlockFromFuture) and changes nothing."""
+        header = block.header
+        if self._blocks.header(block.hash) is not None:
+            return ImportResult(ImportStatus.KNOWN, self._head())
+        if block.hash in self._invalid or header.parent_hash in self._invalid:
+            raise InvalidBlock(f"block 0x{block.hash.hex()} is, or stands on, a block that was found invalid")
+        parent = self._blocks.header(header.parent_hash)
+        if parent is None:
+            raise UnknownParent(f"the parent 0x{header.parent_hash.hex()} of block {header.number} is not known")
+        check_header(header, parent, self._anchor(parent), self._config, self._engine, self._clock.time_s())
+        check_body(block)
+        head = self._head()
+        if header.parent_hash == head.hash:
+            return self._extend(block)
+        if header.number <= head.number - self._reorganisation_cap:
+            raise ReorganisationTooDeep(
+                f"block {header.number} is not on our chain and lies more than {self._reorganisation_cap} blocks "
+                f"below its head, {head.number}"
+            )
+        total_difficulty = self._total_difficulty(parent) + header.difficulty
+        if total_difficulty <= self._total_difficulty(head):
+            with self._database.transaction():
+                self._blocks.put(block, total_difficulty)
+            return ImportResult(ImportStatus.SIDE_BRANCH, head)
+        return self._reorganise(block, head, total_difficulty)
+
+    def _extend(self, block: Block) -> ImportResult:
+        try:
+            with self._database.transaction():
+                executed = self._connect(block)
+        except InvalidBlock:
+            self._remember_invalid([block])
+            raise
+        return ImportResult(ImportStatus.EXTENDED, block.header, (), (block,), (executed.receipts,))
+
+    def _reorganise(self, block: Block, head: Header, total_difficulty: int) -> ImportResult:
+        branch = self._branch_to_canonical(block)
+        fork_number = branch[0].number - 1
+        depth = head.number - fork_number
+        if depth > self._reorganisation_cap:
+            raise ReorganisationTooDeep(
+                f"the branch of block {block.number} leaves ours {depth} blocks back; "
+                f"at most {self._reorganisation_cap} are undone"
+            )
+        disconnected: list[Block] = []
+        receipts: list[Sequence[Receipt]] = []
+        with self._database.transaction():
+            for number in range(head.number, fork_number, -1):
+                disconnected.append(self._disconnect(number))
+            for position, branch_block in enumerate(branch):
+                try:
+                    receipts.append(self._connect(branch_block).receipts)
+                except InvalidBlock:
+                    self._remember_invalid(branch[position:])
+                    raise
+        disconnected.reverse()
+        return ImportResult(ImportStatus.REORGANISED, block.header, tuple(disconnected), tuple(branch), tuple(receipts))
+
+    def _connect(self, block: Block) -> ExecutedBlock:
+        """Execute on top of the present head, check, write. Inside a database transaction."""
+        parent = self._blocks.header(block.header.parent_hash)
+        if parent is None:
+            raise UnknownParent(f"the parent of block {block.number} is not known")
+        executed, prepared = self._execute(block)
+        self._state.commit(block.number, prepared)
+        self._blocks.put(block, self._total_difficulty(parent) + block.header.difficulty)
+        self._blocks.connect(block, executed.receipts)
+        return executed
+
+    def _disconnect(self, number: int) -> Block:
+        block = self._blocks.canonical_block(number)
+        if block is None:
+            raise RuntimeError(f"the canonical block {number} is missing from the database")
+        self._state.rollback(number)
+        self._blocks.disconnect(number)
+        return block
+
+    def _execute(self, block: Block) -> tuple[ExecutedBlock, PreparedChanges]:
+        header = block.header
+        context = block_context(header, self._config, self._canonical_hash)
+        execution = BlockExecution(State(self._state.reader()), context, self._config)
+        for index, transaction in enumerate(block.transactions):
+            try:
+                execution.apply(transaction)
+            except InvalidTransaction as error:
+                raise InvalidBlock(f"transaction {index} of block {header.number}: {error}") from error
+        executed = execution.finish()
+        if executed.gas_used != header.gas_used:
+            raise InvalidBlock(f"the block says it used {header.gas_used} gas, it used {executed.gas_used}")
+        if executed.logs_bloom != header.logs_bloom:
+            raise InvalidBlock("the block's logs bloom is not that of its receipts")
+        if receipts_root(executed.receipts) != header.receipts_root:
+            raise InvalidBlock("the block's receipts root is not that of its receipts")
+        prepared = self._state.prepare(executed.changes)
+        if prepared.state_root != header.state_root:
+            raise InvalidBlock(
+                f"the block's state root is 0x{header.state_root.hex()}, its transactions lead to "
+                f"0x{prepared.state_root.hex()}"
+            )
+        return executed, prepared
+
+    def _branch_to_canonical(self, block: Block) -> list[Block]:
+        """The block and its ancestors that are not canonical, oldest first."""
+        branch = [block]
+        while self._blocks.canonical_hash(branch[-1].number - 1) != branch[-1].header.parent_hash:
+            ancestor = self._blocks.block(branch[-1].header.parent_hash)
+            if ancestor is None:
+                raise UnknownParent(f"block {branch[-1].number - 1} of the branch is not known")
+            branch.append(ancestor)
+        branch.reverse()
+        return branch
+
+    def _anchor(self, parent: Header) -> Header | None:
+        """Block 1 of the branch that `parent` belongs to; None where parent is genesis."""
+        if parent.number == 0:
+            return None
+        header = parent
+        while header.number > 1 and self._blocks.canonical_hash(header.number) != header.hash:
+            ancestor = self._blocks.header(header.parent_hash)
+            if ancestor is None:
+                raise UnknownParent(f"block {header.number - 1} of the branch is not known")
+            header = ancestor
+        return header if header.number == 1 else self._blocks.canonical_header(1)
+
+    def _head(self) -> Header:
+        return self._blocks.head()
+
+    def _total_difficulty(self, header: Header) -> int:
+        total = self._blocks.total_difficulty(header.hash)
+        if total is None:
+            raise RuntimeError(f"the total difficulty of block {header.number} is missing from the database")
+        return total
+
+    def _canonical_hash(self, number: int) -> bytes:
+        return self._blocks.canonical_hash(number) or bytes(32)
+
+    def _remember_invalid(self, blocks: Sequence[Block]) -> None:
+        for block in blocks:
+            self._invalid[block.hash] = None
+            if len(self._invalid) > MAX_REMEMBERED_INVALID:
+                self._invalid.popitem(last=False)
+
+
+def check_body(block: Block) -> None:
+    """Refuse a body that is not the one its header commits to. Raises InvalidBlock."""
+    if transactions_root(block) != block.header.transactions_root:
+        raise InvalidBlock("the block's transactions are not those that its header commits to")
+
+
+def transactions_root(block: Block) -> bytes:
+    return ordered_root([transaction.encoded for transaction in block.transactions])
+
+
+def receipts_root(receipts: Sequence[Receipt]) -> bytes:
+    return ordered_root([receipt.encode() for receipt in receipts])

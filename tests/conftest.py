@@ -1,0 +1,16 @@
+"""Settings that every test shares.
+
+Property tests draw the same examples in every run, so that a red run can be repeated and a green one trusted; set
+HYPOTHESIS_PROFILE=explore to look for new ones. They have no deadline: machines are noisy.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_NOISY_MACHINE = [HealthCheck.too_slow]
+settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, database=None, suppress_health_check=_NOISY_MACHINE
+)
+settings.register_profile("explore", deadline=None, max_examples=2_000, suppress_health_check=_NOISY_MACHINE)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
