@@ -35,7 +35,7 @@ _AST_NUMBER = re.compile(r"\)\d+")
 
 
 def install_compiler() -> None:
-    """Fetches what package-lock.json names into node_modules. Raises UserError where node or npm is missing or fails."""
+    """Fetches what package-lock.json names. Raises UserError where node or npm is missing or fails."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         raise UserError("compiling the contracts needs node and npm: sudo apt install nodejs npm")

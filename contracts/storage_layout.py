@@ -1,0 +1,82 @@
+"""Where a contract keeps its variables: slots and values for a genesis file, from the compiler's own layout.
+
+Covers what our contracts declare: integers, booleans, enumerations, addresses, fixed bytes, structs and mappings of
+them. Arrays are not written at genesis. https://docs.soliditylang.org, "Layout of State Variables in Storage".
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from primitives.keccak import keccak256
+
+SLOT_BYTES = 32
+
+
+class StorageLayout:
+    """The layout in one artifact. A wrong name, key or value raises ValueError: it is a bug of the caller."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._variables = {variable["label"]: variable for variable in document["storage"]}
+        self._types: Mapping[str, Mapping[str, Any]] = document["types"]
+
+    def slot(self, variable: str, *keys: bytes) -> int:
+        """The first slot of a variable, or of a mapping's entry under these keys."""
+        return self._resolve(variable, keys)[0]
+
+    def assign(self, variable: str, *keys: bytes, value: object) -> dict[int, int]:
+        """Slot -> content for a variable or a mapping's entry, in slots of its own.
+
+        A struct is given as a mapping of its members, each left out being zero; an address or bytes as bytes.
+        """
+        slot, type_name = self._resolve(variable, keys)
+        members = self._types[type_name].get("members")
+        if members is None:
+            return {slot: self._encode(type_name, value)}
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{variable} is a struct")
+        if unknown := set(value) - {member["label"] for member in members}:
+            raise ValueError(f"{variable} has no member {', '.join(sorted(unknown))}")
+        return self._assign_struct(slot, members, value)
+
+    def _resolve(self, variable: str, keys: Sequence[bytes]) -> tuple[int, str]:
+        if variable not in self._variables:
+            raise ValueError(f"the contract has no variable {variable}")
+        declared = self._variables[variable]
+        slot, type_name = int(declared["slot"]), str(declared["type"])
+        for key in keys:
+            described = self._types[type_name]
+            if described["encoding"] != "mapping":
+                raise ValueError(f"{variable} is not a mapping {len(keys)} deep")
+            encoded_key = self._encode(described["key"], key).to_bytes(SLOT_BYTES, "big")
+            slot = int.from_bytes(keccak256(encoded_key + slot.to_bytes(SLOT_BYTES, "big")), "big")
+            type_name = str(described["value"])
+        if self._types[type_name]["encoding"] != "inplace":
+            raise ValueError(f"{variable} is not a single value: {type_name}")
+        return slot, type_name
+
+    def _assign_struct(
+        self, first_slot: int, members: Sequence[Mapping[str, Any]], value: Mapping[str, object]
+    ) -> dict[int, int]:
+        contents: dict[int, int] = {}
+        for member in members:
+            slot = first_slot + int(member["slot"])
+            encoded = self._encode(member["type"], value.get(member["label"], 0))
+            contents[slot] = contents.get(slot, 0) | encoded << 8 * int(member["offset"])
+        return contents
+
+    def _encode(self, type_name: str, value: object) -> int:
+        described = self._types[type_name]
+        size = int(described["numberOfBytes"])
+        if "members" in described or described["encoding"] != "inplace":
+            raise ValueError(f"a nested {type_name} cannot be written")
+        if isinstance(value, bytes):
+            if len(value) != size:
+                raise ValueError(f"{type_name} takes {size} bytes, got {len(value)}")
+            return int.from_bytes(value, "big")
+        if not isinstance(value, int):
+            raise ValueError(f"{type_name} takes a number or bytes, got {type(value).__name__}")
+        signed = str(described["label"]).startswith("int")
+        try:
+            return int.from_bytes(value.to_bytes(size, "big", signed=signed), "big")
+        except OverflowError as error:
+            raise ValueError(f"{value} does not fit {type_name}") from error
