@@ -64,6 +64,12 @@ class StatusFlag(IntFlag):
     COVER_OPEN = 2
     CLOCK_SET = 4
     POWER_LOST = 8
+    SUPPLY_OFF = 16
+    """The supply was switched off during all or part of the time since the reading before."""
+    GAP = 32
+    """Measurements are missing since the reading before; energy in the gap is not invented."""
+    RESTARTED = 64
+    """The first reading after the meter's program started."""
 
 
 def reading_typed_data(chain_id: int, meter_contract: bytes = METER_ADDRESS) -> TypedData:

@@ -1,0 +1,192 @@
+"""The one SQLite file of a meter: opened by one daemon at a time, every change on the disk before it counts.
+
+WAL with synchronous=FULL: what a transaction wrote is there after a power cut, and nothing of one that did not end.
+What the tables mean is in meter/outbox.py and meter/switch_journal.py. Damage and a full disk become UserErrors.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from primitives.errors import UserError
+
+APPLICATION_ID = 0x77617474
+"""Marks the file as ours ("watt"), so that a foreign database is not written to."""
+SCHEMA_VERSION = 1
+# Another process only reads (`meter status`); a writer waits this long for it at most.
+BUSY_TIMEOUT_S = 10
+
+_SCHEMA = """
+CREATE TABLE identity (
+    id INTEGER PRIMARY KEY CHECK (id = 1), chain_id INTEGER NOT NULL, contract BLOB NOT NULL, meter BLOB NOT NULL,
+    genesis_hash BLOB, confirmed_block INTEGER) STRICT;
+CREATE TABLE head (
+    id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL, hash BLOB NOT NULL, time_s INTEGER NOT NULL,
+    import_wh INTEGER NOT NULL, export_wh INTEGER NOT NULL, driver_state BLOB) STRICT;
+CREATE TABLE readings (
+    sequence INTEGER PRIMARY KEY, time_s INTEGER NOT NULL, import_wh INTEGER NOT NULL, export_wh INTEGER NOT NULL,
+    power_w INTEGER NOT NULL, flags INTEGER NOT NULL, previous_hash BLOB NOT NULL, hash BLOB NOT NULL,
+    r BLOB NOT NULL, vs BLOB NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, quarantined TEXT) STRICT;
+CREATE INDEX quarantined_readings ON readings (sequence) WHERE quarantined IS NOT NULL;
+CREATE TABLE transactions (
+    nonce INTEGER PRIMARY KEY, sender BLOB NOT NULL, hash BLOB NOT NULL, raw BLOB NOT NULL,
+    first_sequence INTEGER NOT NULL, last_sequence INTEGER NOT NULL, max_fee_per_gas TEXT NOT NULL) STRICT;
+CREATE TABLE switchings (
+    id INTEGER PRIMARY KEY, time_s INTEGER NOT NULL, block_number INTEGER, is_on INTEGER NOT NULL,
+    reason TEXT NOT NULL) STRICT;
+"""
+
+
+class Database:
+    """An open file. `transaction` is the only way to change it."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
+        self.path = path
+        self.connection = connection
+        self._lock = lock
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing: committed and on the disk when the block ends, undone where it raises."""
+        with self.reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Access with SQLite's complaints told to a person."""
+        try:
+            yield self.connection
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise _as_user_error(self.path, error) from error
+
+    def close(self) -> None:
+        self.connection.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def open_database(path: Path) -> Database:
+    """Open for this process alone, made where it is missing. Raises UserError where locked, damaged or foreign."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _lock(path)
+    except OSError as error:
+        raise UserError(f"cannot use the outbox {path}: {error.strerror}") from error
+    try:
+        connection = _connect(path, read_only=False)
+        try:
+            _prepare(path, connection)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.DatabaseError as error:
+        os.close(lock)
+        raise _as_user_error(path, error) from error
+    except BaseException:
+        os.close(lock)
+        raise
+    return Database(path, connection, lock)
+
+
+def open_for_reading(path: Path) -> Database:
+    """Open beside a running daemon, to look only. Raises UserError."""
+    if not path.exists():
+        raise UserError(f"there is no outbox at {path}: `wattchain meter run` makes it")
+    try:
+        connection = _connect(path, read_only=True)
+        try:
+            _check_ours(path, connection)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.DatabaseError as error:
+        raise _as_user_error(path, error) from error
+    return Database(path, connection, None)
+
+
+def _lock(path: Path) -> int:
+    """An exclusive lock that ends with this process, however it ends."""
+    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise UserError(
+            f"another meter daemon already uses the outbox {path}; stop it, or give this meter an outbox of its own"
+        ) from error
+    return descriptor
+
+
+def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+
+
+def _prepare(path: Path, connection: sqlite3.Connection) -> None:
+    is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    if is_new:
+        _check_unmarked(path, connection)
+    else:
+        _check_ours(path, connection)
+        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise _damaged(path, problem)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    if is_new:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA.split(";\n"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+
+
+def _check_unmarked(path: Path, connection: sqlite3.Connection) -> None:
+    marked: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    if marked not in (0, APPLICATION_ID):
+        raise UserError(f"{path} is a database of another program; name another file for the outbox")
+
+
+def _check_ours(path: Path, connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise UserError(f"{path} is a database of another program; name another file for the outbox")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"the outbox {path} has format {version}, this program writes format {SCHEMA_VERSION}: "
+            "run the version of wattchain that wrote it until its outbox is empty"
+        )
+
+
+def _as_user_error(path: Path, error: sqlite3.DatabaseError) -> UserError:
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = None if code is None else code & 0xFF
+    if primary == sqlite3.SQLITE_FULL:
+        return UserError(f"the disk is full: free some space, then start the meter again (its outbox is {path})")
+    if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return UserError(f"cannot open the outbox {path} for writing: {error}")
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR):
+        return _damaged(path, str(error))
+    raise error  # wrong SQL or misuse: a bug of ours, loud
+
+
+def _damaged(path: Path, what: str) -> UserError:
+    return UserError(
+        f"the outbox {path} is damaged ({what}). Move it and the files beside it ({path.name}-wal, {path.name}-shm) "
+        "away, keep them, and start the meter again: it goes on behind the last reading on the ledger. Registers are "
+        "cumulative, so a meter with registers of its own loses no energy"
+    )
