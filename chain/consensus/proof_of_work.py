@@ -7,11 +7,12 @@ mix_hash, so that a seal is refused or looked at without hashing twice, and valu
 
 from chain.config import ChainConfig
 from chain.consensus import difficulty
+from chain.consensus.nonce_search import NONCES_A_RUN, search_nonce
 from chain.header import Header
 from primitives.errors import InvalidBlock
 from primitives.keccak import keccak256
 
-NONCE_BYTES = 8
+_RUNS_A_SEARCH = 16
 
 
 class ProofOfWork:
@@ -58,11 +59,15 @@ def sealed(header: Header, nonce: bytes) -> Header:
     return candidate
 
 
-def search_nonce(seal_hash: bytes, header_difficulty: int, start: int, count: int) -> bytes | None:
-    """The first of `count` nonces from `start` that seals, or None: for tests and tiny chains (see chain/miner.py)."""
-    target = difficulty.difficulty_to_target(header_difficulty).to_bytes(32, "big")
-    for number in range(start, start + count):
-        nonce = (number % 2**64).to_bytes(NONCE_BYTES, "big")
-        if pow_value(seal_hash, nonce) <= target:
-            return nonce
-    return None
+def seal_here(header: Header, start: int = 0) -> Header:
+    """The header sealed by a search in this very thread, however long it takes: for tools and tiny difficulties.
+
+    A node mines by chain/miner.py instead.
+    """
+    target = difficulty.difficulty_to_target(header.difficulty).to_bytes(32, "big")
+    seal_hash = header.seal_hash
+    while True:
+        nonce = search_nonce(seal_hash, target, start, _RUNS_A_SEARCH)
+        if nonce is not None:
+            return sealed(header, nonce)
+        start += _RUNS_A_SEARCH * NONCES_A_RUN
