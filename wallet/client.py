@@ -1,0 +1,244 @@
+"""A JSON-RPC client for a node: what wallets, meters and scripts ask, with typed answers.
+
+Asynchronous; a command runs it with asyncio.run. The node is not trusted: answers are bounded in size and time and
+checked before use, and no key ever comes here. Follows JSON-RPC 2.0 and ethereum/execution-apis.
+"""
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+
+from primitives.clock import Clock, SystemClock
+from primitives.errors import Invalid, InvalidHex, UserError
+from primitives.hexadecimal import parse_data, parse_quantity, to_data, to_quantity
+from wallet.answers import BlockSummary, Log, Receipt
+
+# A query for logs of many blocks is the largest honest answer; a hostile one must not fill the memory.
+MAX_RESPONSE_BYTES = 16 * 2**20
+# A Pi under load answers a heavy eth_call within a few seconds.
+REQUEST_TIMEOUT_S = 30.0
+# Blocks come every few seconds; asking more often only costs the node.
+POLL_INTERVAL_S = 0.5
+
+_Parsed = TypeVar("_Parsed")
+
+BlockTag = int | str
+"""A block number, or "latest", "pending", "earliest", "safe" or "finalized"."""
+
+
+class RpcError(UserError):
+    """The node answered with an error: its code, message and data (of a revert: the bytes, as 0x text)."""
+
+    def __init__(self, method: str, code: int, message: str, data: object = None) -> None:
+        super().__init__(f"The node refused {method}: {message} (code {code}).")
+        self.method = method
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+class NodeUnreachable(UserError):
+    """No answer from the node: it does not run, runs elsewhere, or is too slow."""
+
+
+class InvalidAnswer(Invalid):
+    """The node's answer is not what the method promises."""
+
+
+class TransactionPending(UserError):
+    """A transaction was not in a block in time; it may still come."""
+
+
+class RpcClient:
+    """One node's RPC. Use as `async with RpcClient(url) as client`. Raises RpcError, NodeUnreachable, InvalidAnswer."""
+
+    def __init__(self, url: str, timeout_s: float = REQUEST_TIMEOUT_S, clock: Clock | None = None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise UserError(f"The node's address must begin with http:// or https://, it is {url[:200]!r}.")
+        self.url = url
+        self._timeout_s = timeout_s
+        self._clock = clock or SystemClock()
+        self._ids = itertools.count(1)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        # Uncompressed, so that the size that is counted is the size that is read.
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+            headers={"Accept-Encoding": "identity", "Content-Type": "application/json"},
+            auto_decompress=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def request(self, method: str, *parameters: object) -> object:
+        """The result of any method."""
+        request_id = next(self._ids)
+        body = json.dumps({"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(parameters)})
+        return _result(method, request_id, await self._post(body))
+
+    async def chain_id(self) -> int:
+        return await self._quantity("eth_chainId")
+
+    async def block_number(self) -> int:
+        """The newest block's number."""
+        return await self._quantity("eth_blockNumber")
+
+    async def block(self, block: BlockTag = "latest") -> BlockSummary | None:
+        answer = await self.request("eth_getBlockByNumber", _tag(block), False)
+        return None if answer is None else _checked("eth_getBlockByNumber", BlockSummary.from_json, answer)
+
+    async def balance(self, address: bytes, block: BlockTag = "latest") -> int:
+        """Wei."""
+        return await self._quantity("eth_getBalance", to_data(address), _tag(block))
+
+    async def nonce(self, address: bytes, block: BlockTag = "pending") -> int:
+        """The nonce of the account's next transaction, those that wait in the node's pool counted."""
+        return await self._quantity("eth_getTransactionCount", to_data(address), _tag(block))
+
+    async def code(self, address: bytes, block: BlockTag = "latest") -> bytes:
+        return await self._data("eth_getCode", to_data(address), _tag(block))
+
+    async def gas_price(self) -> int:
+        """Wei per gas that the node suggests for a legacy transaction; 0 in a network without fees."""
+        return await self._quantity("eth_gasPrice")
+
+    async def max_priority_fee(self) -> int:
+        """Wei per gas that the node suggests on top of the base fee."""
+        return await self._quantity("eth_maxPriorityFeePerGas")
+
+    async def estimate_gas(self, sender: bytes, to: bytes | None, value: int = 0, data: bytes = b"") -> int:
+        return await self._quantity("eth_estimateGas", _call_object(sender, to, value, data))
+
+    async def call(
+        self, to: bytes, data: bytes, block: BlockTag = "latest", sender: bytes | None = None, value: int = 0
+    ) -> bytes:
+        """What a contract returns, without a transaction. A revert is an RpcError with code 3."""
+        return await self._data("eth_call", _call_object(sender, to, value, data), _tag(block))
+
+    async def logs(
+        self,
+        addresses: Sequence[bytes] = (),
+        topics: Sequence[bytes | Sequence[bytes] | None] = (),
+        from_block: BlockTag = "latest",
+        to_block: BlockTag = "latest",
+    ) -> list[Log]:
+        """Logs of these contracts (or of all) whose topics match place by place: one, one of several, any (None)."""
+        query: dict[str, object] = {"fromBlock": _tag(from_block), "toBlock": _tag(to_block)}
+        if addresses:
+            query["address"] = [to_data(address) for address in addresses]
+        if topics:
+            query["topics"] = [
+                topic if topic is None else to_data(topic) if isinstance(topic, bytes) else [to_data(t) for t in topic]
+                for topic in topics
+            ]
+        answer = await self.request("eth_getLogs", query)
+        if not isinstance(answer, list):
+            raise InvalidAnswer("the node's answer to eth_getLogs is no list")
+        return [_checked("eth_getLogs", Log.from_json, entry) for entry in answer]
+
+    async def send_raw(self, encoded_transaction: bytes) -> bytes:
+        """Hand in a signed transaction; its hash."""
+        return await self._data("eth_sendRawTransaction", to_data(encoded_transaction))
+
+    async def receipt(self, transaction_hash: bytes) -> Receipt | None:
+        """The receipt of a transaction, or None while it is in no block."""
+        answer = await self.request("eth_getTransactionReceipt", to_data(transaction_hash))
+        return None if answer is None else _checked("eth_getTransactionReceipt", Receipt.from_json, answer)
+
+    async def wait_for_receipt(
+        self, transaction_hash: bytes, timeout_s: float = 120.0, confirmations: int = 1
+    ) -> Receipt:
+        """The receipt, once the transaction's block is the last of `confirmations` blocks or more.
+
+        Raises TransactionPending where that takes longer than timeout_s.
+        """
+        deadline_s = self._clock.precise_time_s() + timeout_s
+        while True:
+            receipt = await self.receipt(transaction_hash)
+            if receipt is not None and (
+                confirmations <= 1 or await self.block_number() - receipt.block_number + 1 >= confirmations
+            ):
+                return receipt
+            if self._clock.precise_time_s() >= deadline_s:
+                raise TransactionPending(
+                    f"The transaction {to_data(transaction_hash)} is not in a block after {timeout_s:g} seconds. "
+                    "It may still come; do not send it again before you have looked."
+                )
+            await self._clock.sleep_s(POLL_INTERVAL_S)
+
+    async def _quantity(self, method: str, *parameters: object) -> int:
+        return _checked(method, parse_quantity, await self.request(method, *parameters))
+
+    async def _data(self, method: str, *parameters: object) -> bytes:
+        return _checked(method, parse_data, await self.request(method, *parameters))
+
+    async def _post(self, body: str) -> bytes:
+        if self._session is None:
+            raise RuntimeError("use RpcClient within `async with`")
+        try:
+            async with self._session.post(self.url, data=body, allow_redirects=False) as response:
+                content = bytearray()
+                async for chunk in response.content.iter_chunked(2**16):
+                    content += chunk
+                    if len(content) > MAX_RESPONSE_BYTES:
+                        raise InvalidAnswer(f"the node's answer is longer than {MAX_RESPONSE_BYTES} bytes")
+                if not content or (response.status != 200 and content[:1] != b"{"):
+                    raise InvalidAnswer(f"{self.url} answered with HTTP status {response.status}: is it a node's RPC?")
+                return bytes(content)
+        except TimeoutError as error:
+            raise NodeUnreachable(
+                f"The node at {self.url} did not answer within {self._timeout_s:g} seconds."
+            ) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+            raise NodeUnreachable(
+                f"No node answers at {self.url} ({reason}). Is it running, and is this its address? "
+                "Name another with --node or WATTCHAIN_NODE."
+            ) from error
+
+
+def _result(method: str, request_id: int, content: bytes) -> object:
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError) as cause:
+        raise InvalidAnswer(f"the node's answer to {method} is no JSON") from cause
+    if not isinstance(answer, dict):
+        raise InvalidAnswer(f"the node's answer to {method} is no object")
+    error = answer.get("error")
+    if isinstance(error, dict):
+        code, message = error.get("code"), error.get("message")
+        raise RpcError(method, code if isinstance(code, int) else 0, str(message)[:1000], error.get("data"))
+    if answer.get("id") != request_id or "result" not in answer:
+        raise InvalidAnswer(f"the node's answer to {method} has no result, or belongs to another question")
+    return answer["result"]
+
+
+def _checked(method: str, parse: Callable[[object], _Parsed], value: object) -> _Parsed:
+    try:
+        return parse(value)
+    except InvalidHex as error:
+        raise InvalidAnswer(f"the node's answer to {method} is malformed: {error}") from error
+
+
+def _tag(block: BlockTag) -> str:
+    return to_quantity(block) if isinstance(block, int) else block
+
+
+def _call_object(sender: bytes | None, to: bytes | None, value: int, data: bytes) -> dict[str, str]:
+    call = {"value": to_quantity(value), "data": to_data(data)}
+    if sender is not None:
+        call["from"] = to_data(sender)
+    if to is not None:
+        call["to"] = to_data(to)
+    return call

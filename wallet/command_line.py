@@ -1,0 +1,99 @@
+"""What all commands of the house share: plain error messages, JSON or text output, and asking for passwords.
+
+Results go to standard output, everything else (questions, progress, errors) to standard error, so that a result can be
+piped. Exit status: 0 done, 1 stopped by the person, 2 an error that is named in one plain sentence.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from primitives.errors import Invalid, UserError
+
+EXIT_STATUS_ERROR = 2
+# A password file holds one line; a wrong file name should not read a disk image into memory.
+MAX_PASSWORD_BYTES = 4096
+
+
+class PlainError(click.ClickException):
+    """An error as one sentence on standard error."""
+
+    exit_code = EXIT_STATUS_ERROR
+
+
+class PlainGroup(click.Group):
+    """A group of commands that turns Invalid and UserError into a plain message and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (Invalid, UserError) as error:
+            raise PlainError(as_sentence(str(error))) from error
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
+password_file_option = click.option(
+    "--password-file",
+    type=click.Path(path_type=Path),
+    help="Read the password from this file's first line instead of asking.",
+)
+
+
+def as_sentence(message: str) -> str:
+    message = message[:1].upper() + message[1:]
+    return message if message.endswith((".", "!", "?")) else message + "."
+
+
+def print_result(result: object, text: str, as_json: bool) -> None:
+    """The result as JSON, or the text that says the same to a person."""
+    click.echo(json.dumps(result, indent=2) if as_json else text)
+
+
+def say(text: str) -> None:
+    """A remark beside the result."""
+    click.echo(text, err=True)
+
+
+def read_password(password_file: Path | None, prompt: str, *, is_new: bool = False) -> str:
+    """The password in the file, or typed without being shown; a new one twice. Raises UserError."""
+    if password_file is not None:
+        return _password_in(password_file)
+    return ask_secret(prompt, twice=is_new, otherwise="give a file with --password-file")
+
+
+def ask_secret(prompt: str, *, twice: bool, otherwise: str) -> str:
+    """A secret typed at the terminal; `otherwise` says what to do where there is none. Raises UserError."""
+    if not sys.stdin.isatty():
+        raise UserError(f"There is no terminal to ask for the secret; {otherwise}.")
+    secret = click.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True)
+    return str(secret)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask to go on, unless the answer was given by --yes. Raises UserError where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError("There is no terminal to confirm this; add --yes if you are sure.")
+    click.confirm(question, abort=True, err=True)
+
+
+def _password_in(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_PASSWORD_BYTES + 1)
+            is_open_to_others = bool(os.fstat(file.fileno()).st_mode & 0o077)
+        password = content.decode().split("\n", 1)[0].removesuffix("\r")
+    except OSError as error:
+        raise UserError(f"The password file {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"The password file {path} is not a text file.") from error
+    if len(content) > MAX_PASSWORD_BYTES or not password:
+        raise UserError(f"The password file {path} must hold one line with the password.")
+    if is_open_to_others:
+        say(f"Warning: others on this computer may read {path}; protect it with: chmod 600 {path}")
+    return password

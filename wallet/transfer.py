@@ -1,0 +1,95 @@
+"""Transactions made for a node's chain: nonce, gas and fees asked from the node, signed here, sent as bytes.
+
+The node never sees a key; what it suggests is checked against what the account can pay before anything is signed.
+"""
+
+from dataclasses import dataclass
+
+from chain.transaction import DYNAMIC_FEE, LEGACY, Transaction, sign_transaction
+from primitives.errors import UserError
+from primitives.hexadecimal import to_checksum_address
+from wallet.amounts import format_amount
+from wallet.client import RpcClient
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """Wei per gas; a network without base fee has legacy transactions, whose one price stands in both."""
+
+    transaction_type: int
+    max_priority_fee_per_gas: int
+    max_fee_per_gas: int
+
+
+def highest_cost(transaction: Transaction) -> int:
+    """Wei that the transaction can take from its sender at most."""
+    return transaction.value + transaction.gas_limit * transaction.max_fee_per_gas
+
+
+async def suggest_fees(client: RpcClient) -> Fees:
+    """Fees with which a transaction is mined soon: EIP-1559 where blocks have a base fee, else the node's price."""
+    latest = await client.block("latest")
+    if latest is None or not latest.base_fee:
+        price = await client.gas_price()
+        return Fees(LEGACY, price, price)
+    priority_fee = await client.max_priority_fee()
+    # The base fee rises by an eighth a block at most: twice the present one lasts for five full blocks.
+    return Fees(DYNAMIC_FEE, priority_fee, 2 * latest.base_fee + priority_fee)
+
+
+async def build_transaction(
+    client: RpcClient,
+    sender: bytes,
+    to: bytes | None,
+    value: int = 0,
+    data: bytes = b"",
+    *,
+    gas_limit: int | None = None,
+    nonce: int | None = None,
+    fees: Fees | None = None,
+) -> Transaction:
+    """An unsigned transaction; what is not given is asked from the node. Raises UserError, RpcError."""
+    fees = fees or await suggest_fees(client)
+    return Transaction(
+        type=fees.transaction_type,
+        chain_id=await client.chain_id(),
+        nonce=await client.nonce(sender) if nonce is None else nonce,
+        max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
+        max_fee_per_gas=fees.max_fee_per_gas,
+        gas_limit=await client.estimate_gas(sender, to, value, data) if gas_limit is None else gas_limit,
+        to=to,
+        value=value,
+        data=data,
+    )
+
+
+async def check_funds(client: RpcClient, sender: bytes, value: int) -> None:
+    """Refuse early, and in plain words, what the account cannot pay even without fees. Raises UserError."""
+    balance = await client.balance(sender)
+    if balance < value:
+        raise UserError(
+            f"The account {to_checksum_address(sender)} has {format_amount(balance)}, less than {format_amount(value)}."
+        )
+
+
+async def build_transfer(client: RpcClient, sender: bytes, to: bytes, value: int) -> Transaction:
+    """An unsigned transfer of `value` wei that the sender can pay. Raises UserError where it cannot."""
+    await check_funds(client, sender, value)
+    transaction = await build_transaction(client, sender, to, value)
+    balance = await client.balance(sender)
+    if highest_cost(transaction) > balance:
+        fee = highest_cost(transaction) - value
+        raise UserError(
+            f"The account {to_checksum_address(sender)} has {format_amount(balance)}; with the fee of up to "
+            f"{format_amount(fee)} the transfer could cost {format_amount(highest_cost(transaction))}."
+        )
+    return transaction
+
+
+async def sign_and_send(client: RpcClient, transaction: Transaction, private_key: bytes) -> bytes:
+    """Sign and hand in; the transaction's hash, computed here and confirmed by the node. Raises RpcError."""
+    signed = sign_transaction(transaction, private_key)
+    answered = await client.send_raw(signed.encoded)
+    if answered != signed.hash:
+        raise UserError(f"The node answered with the hash 0x{answered.hex()}, sent was 0x{signed.hash.hex()}.")
+    return signed.hash
