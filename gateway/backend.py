@@ -1,0 +1,138 @@
+"""What the gateway needs of a node, and nothing more: one Protocol for the chain, one for everything around it.
+
+The node's own classes fit these; tests use a small ledger in memory. The gateway never sees the importer, the store or
+the miner.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from chain.account import StateReader
+from chain.block import Block
+from chain.config import ChainConfig
+from chain.header import Header
+from chain.receipt import Receipt
+from chain.transaction import Transaction
+from primitives.clock import Clock
+
+T = TypeVar("T")
+
+
+class ChainView(Protocol):
+    """One consistent snapshot of the chain, used inside one worker thread for one question.
+
+    A question may be stopped between any two steps by an exception that is no `Exception` (gateway/stoppable.py): what
+    the view opened must be closed by `finally`, not by `except Exception`.
+    """
+
+    @property
+    def config(self) -> ChainConfig: ...
+
+    def head(self) -> Header: ...
+
+    def finalized_number(self) -> int:
+        """The highest block that no reorganisation may undo any more; 0 where only the genesis is safe."""
+
+    def header_by_number(self, number: int) -> Header | None:
+        """Of the canonical chain."""
+
+    def header_by_hash(self, block_hash: bytes) -> Header | None:
+        """Canonical, or of a side branch that is still known."""
+
+    def headers(self, first: int, last: int) -> Iterable[Header]:
+        """Canonical headers from `first` to `last`, both included, rising; those beyond the head are left out."""
+
+    def block_by_number(self, number: int) -> Block | None: ...
+
+    def block_by_hash(self, block_hash: bytes) -> Block | None: ...
+
+    def is_canonical(self, block_hash: bytes) -> bool: ...
+
+    def total_difficulty(self, block_hash: bytes) -> int | None: ...
+
+    def receipts(self, block_hash: bytes) -> Sequence[Receipt] | None:
+        """One a transaction, in order, of a block that is canonical, or was and its receipts are still kept; else None.
+
+        A filter that told of a log tells that it was removed only as far as this remembers blocks taken off the chain.
+        """
+
+    def find_transaction(self, transaction_hash: bytes) -> tuple[Block, int] | None:
+        """The canonical block that holds it, and its index there."""
+
+    def state_at(self, number: int) -> StateReader:
+        """The state after a canonical block. Raises Invalid with a sentence where that history is no longer kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolContent:
+    """The pool by sender, each sender's transactions in the order of their nonces."""
+
+    pending: Mapping[bytes, Sequence[Transaction]]
+    """Ready for the next block."""
+    queued: Mapping[bytes, Sequence[Transaction]]
+    """Waiting for a transaction with a lower nonce."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncProgress:
+    """How far a node that is behind its peers has come, in block numbers."""
+
+    starting_block: int
+    current_block: int
+    highest_block: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """What a node says of itself."""
+
+    client_version: str
+    """As in "wattchain/0.1.0/linux-x86_64/python3.11"."""
+    coinbase: bytes | None
+    """Who earns the blocks made here; None where none is set."""
+    is_mining: bool
+    hashes_per_second: int
+    is_listening: bool
+    """For peers."""
+    peer_count: int
+    sync: SyncProgress | None
+    """None where the node is up to date."""
+
+
+class Backend(Protocol):
+    """The node around the chain. Everything but `read`'s function is called in the event loop's thread."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    async def read(self, function: Callable[[ChainView], T]) -> T:
+        """The function's answer on a snapshot, computed in a reader thread. What it raises is raised here.
+
+        At least four readers must be able to run at once: two of them may be busy with long calls.
+        """
+
+    async def submit(self, transaction: Transaction) -> bytes:
+        """Put a signed transaction into the pool, on disk before this returns; its hash.
+
+        Raises a subclass of InvalidTransaction.
+        """
+
+    def pooled_transaction(self, transaction_hash: bytes) -> Transaction | None: ...
+
+    def pool_content(self) -> PoolContent: ...
+
+    def pool_hashes(self) -> Iterable[bytes]:
+        """Of all pending transactions."""
+
+    def pool_counts(self) -> tuple[int, int]:
+        """(pending, queued)."""
+
+    def next_pool_nonce(self, sender: bytes) -> int | None:
+        """The nonce after the sender's last pending transaction; None where it has none in the pool."""
+
+    @property
+    def minimum_priority_fee(self) -> int:
+        """Wei per gas below which this node's pool and builder do not take a transaction."""
+
+    def status(self) -> NodeStatus: ...

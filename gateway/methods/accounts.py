@@ -1,0 +1,45 @@
+"""Accounts: what the state after a block holds."""
+
+from chain.account import EMPTY_ACCOUNT, Account
+from gateway import parameters
+from gateway.backend import ChainView
+from gateway.context import Context
+from gateway.methods.lookup import state_after
+from gateway.methods.table import Json, Parameter, Table
+from gateway.parameters import LATEST, BlockReference
+from primitives.hexadecimal import to_data, to_quantity
+
+TABLE = Table()
+
+_ADDRESS = Parameter("address", parameters.address)
+_BLOCK = Parameter("block", parameters.block_reference, LATEST)
+
+
+@TABLE.read("eth_getBalance", _ADDRESS, _BLOCK)
+def get_balance(chain: ChainView, address: bytes, block: BlockReference) -> Json:
+    return to_quantity(_account(chain, address, block).balance)
+
+
+@TABLE.answer("eth_getTransactionCount", _ADDRESS, _BLOCK)
+async def get_transaction_count(context: Context, address: bytes, block: BlockReference) -> Json:
+    """With `pending`: what the next transaction of the account must have, after those in the pool."""
+    nonce = await context.read(lambda chain: _account(chain, address, block).nonce)
+    if block.tag == "pending":
+        nonce = max(nonce, context.backend.next_pool_nonce(address) or 0)
+    return to_quantity(nonce)
+
+
+@TABLE.read("eth_getCode", _ADDRESS, _BLOCK)
+def get_code(chain: ChainView, address: bytes, block: BlockReference) -> Json:
+    state = state_after(chain, block)
+    account = state.account(address)
+    return "0x" if account is None else to_data(state.code(account.code_hash))
+
+
+@TABLE.read("eth_getStorageAt", _ADDRESS, Parameter("slot", parameters.storage_slot), _BLOCK)
+def get_storage_at(chain: ChainView, address: bytes, slot: int, block: BlockReference) -> Json:
+    return to_data(state_after(chain, block).storage(address, slot).to_bytes(32, "big"))
+
+
+def _account(chain: ChainView, address: bytes, block: BlockReference) -> Account:
+    return state_after(chain, block).account(address) or EMPTY_ACCOUNT

@@ -1,0 +1,15 @@
+"""All methods that the gateway answers, in one table."""
+
+from gateway.methods import accounts, blocks, calls, debug, fees, logs, node, transactions
+from gateway.methods.table import Table
+
+METHODS = Table(
+    node.TABLE,
+    blocks.TABLE,
+    accounts.TABLE,
+    transactions.TABLE,
+    calls.TABLE,
+    fees.TABLE,
+    logs.TABLE,
+    debug.TABLE,
+)
