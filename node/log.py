@@ -1,0 +1,13 @@
+"""Log lines on standard error: time, level, part and sentence. A service manager keeps them."""
+
+import logging
+import sys
+
+
+def configure_log(level: str) -> None:
+    """Log from this level on ("debug", "info", "warning", "error")."""
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)

@@ -1,0 +1,182 @@
+"""Making a data directory: the genesis file of a new network, or a given one, and settings to edit.
+
+The genesis holds the contracts at their fixed addresses, so that a network bills electricity from its first block on.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chain.config import ASERT, DEFAULT_BLOCK_TIME_S, PRODUCTION, ZERO
+from chain.genesis import Genesis, load_genesis, parse_genesis
+from contracts.genesis import GenesisMeter, genesis_alloc
+from node.settings import GENESIS_FILE, SETTINGS_FILE, NodeSettings
+from primitives.errors import InvalidGenesis, UserError
+from primitives.hexadecimal import to_checksum_address
+
+DEFAULT_GAS_LIMIT = 30_000_000
+"""A batch of 50 readings takes under 3 million; the interpreter works through 30 million in seconds even on a Pi."""
+DEFAULT_DIFFICULTY = 2_000_000
+"""Where asert starts: some seconds for one Pi at half its CPU; it adapts from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPlan:
+    """What a new network starts with. Amounts are wei."""
+
+    operator: bytes
+    """Names suppliers in the Meter contract."""
+    chain_id: int
+    suppliers: Mapping[bytes, int] = field(default_factory=dict)
+    """Address -> rate in wei per Wh."""
+    funds: Mapping[bytes, int] = field(default_factory=dict)
+    meters: tuple[GenesisMeter, ...] = ()
+    difficulty: int = DEFAULT_DIFFICULTY
+    difficulty_rule: str = ASERT
+    block_time_s: int = DEFAULT_BLOCK_TIME_S
+    block_reward: int = 0
+    fee_rule: str = ZERO
+    network: str = PRODUCTION
+    timestamp_s: int = 0
+
+
+def random_chain_id() -> int:
+    """An id that no public chain is likely to have, so that no signature of one chain is good on the other."""
+    return 10**9 + secrets.randbelow(10**9)
+
+
+def genesis_document(plan: NetworkPlan) -> dict[str, Any]:
+    """The genesis file of a plan, in geth's format. Raises InvalidGenesis."""
+    alloc: dict[str, dict[str, Any]] = dict(
+        genesis_alloc(plan.operator, list(plan.suppliers), plan.suppliers, plan.meters)
+    )
+    for address, amount in plan.funds.items():
+        alloc.setdefault("0x" + address.hex(), {})["balance"] = hex(amount)
+    return {
+        "config": {
+            "chainId": plan.chain_id,
+            "wattchain": {
+                "consensus": "pow",
+                "difficulty": plan.difficulty_rule,
+                "blockTimeSeconds": plan.block_time_s,
+                "blockRewardWei": str(plan.block_reward),
+                "fees": plan.fee_rule,
+                "network": plan.network,
+            },
+        },
+        "difficulty": hex(plan.difficulty),
+        "gasLimit": hex(DEFAULT_GAS_LIMIT),
+        "timestamp": hex(plan.timestamp_s),
+        "alloc": alloc,
+    }
+
+
+def write_genesis(data_directory: Path, document: Mapping[str, Any]) -> Genesis:
+    """Check the document and store it as the directory's genesis file. Raises UserError where another one is there."""
+    try:
+        genesis = parse_genesis(document)
+    except InvalidGenesis as error:
+        raise UserError(f"The network cannot be made like this: {error}.") from error
+    _prepare_directory(data_directory)
+    path = data_directory / GENESIS_FILE
+    text = json.dumps(document, indent=2, sort_keys=True) + "\n"
+    if path.exists() and path.read_text("utf-8") != text:
+        raise UserError(
+            f"{data_directory} already belongs to another network ({path} is there). "
+            "Choose another directory with --data-dir, or remove it if you no longer need its ledger."
+        )
+    _write(path, text)
+    return genesis
+
+
+def copy_genesis(data_directory: Path, source: Path) -> Genesis:
+    """Store a given genesis file as the directory's own. Raises UserError."""
+    try:
+        genesis = load_genesis(source)
+        document = json.loads(source.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"The genesis file {source} cannot be read: {error.strerror}.") from error
+    except InvalidGenesis as error:
+        raise UserError(f"The genesis file {source} cannot be used: {error}.") from error
+    write_genesis(data_directory, document)
+    return genesis
+
+
+def write_settings(settings: NodeSettings) -> Path:
+    """Write the settings file with a comment to every line, unless there is one; its path."""
+    path = settings.data_directory / SETTINGS_FILE
+    if not path.exists():
+        _write(path, settings_text(settings))
+    return path
+
+
+def settings_text(settings: NodeSettings) -> str:
+    """The settings as TOML, explained line by line."""
+    chain, rpc, mining, clock = settings.chain, settings.rpc, settings.mining, settings.clock
+    rows: list[tuple[str, object, str]] = [
+        ("[chain]", None, ""),
+        ("archive", chain.archive, "keep every past state, not only the last 1,024"),
+        ("reorganisation_cap", chain.reorganisation_cap, "blocks that a heavier branch may replace at most"),
+        ("[rpc]", None, ""),
+        ("host", rpc.host, "address to listen on; 0.0.0.0 opens the gateway to the whole network"),
+        ("port", rpc.port, "8545 is what wallets expect"),
+        ("allowed_hosts", list(rpc.allowed_hosts), "names besides localhost under which browsers may come"),
+        ("cors_origins", list(rpc.cors_origins), "web pages of these origins may call the gateway"),
+        ("[mining]", None, ""),
+        ("enabled", mining.enabled, "make blocks"),
+        ("coinbase", mining.coinbase, "address that receives fees and rewards"),
+        ("cpu_share_percent", mining.cpu_share_percent, "share of one core that mining may take"),
+        ("hash_rate", mining.hash_rate, "hashes a second at most; 0 sets no limit"),
+        ("minimum_block_period_s", mining.minimum_block_period_s, "time between two blocks, at least"),
+        ("empty_block_period_s", mining.empty_block_period_s, "a block this often where nothing is waiting; 0: always"),
+        ("gas_limit_target", mining.gas_limit_target, "gas limit towards which blocks move"),
+    ]
+    if clock.rate != 1.0:
+        rows += [
+            ("[clock]", None, ""),
+            ("rate", clock.rate, "the node's clock runs this many times as fast; development networks only"),
+            ("origin_s", clock.origin_s, "what it showed (Unix seconds) ..."),
+            ("wall_origin_s", clock.wall_origin_s, "... when the wall's clock showed this"),
+        ]
+    lines = [
+        "# Settings of a Wattchain node. Every line may be left out; what stands here is in force at its next start."
+    ]
+    for name, value, comment in rows:
+        lines.append(f"\n{name}" if value is None else f"{name} = {json.dumps(value)}  # {comment}")
+    return "\n".join(lines) + "\n"
+
+
+def describe(genesis: Genesis, genesis_hash: bytes) -> dict[str, object]:
+    """The facts of a network that a person or a program wants to see after `init`."""
+    return {
+        "chainId": genesis.config.chain_id,
+        "genesisHash": "0x" + genesis_hash.hex(),
+        "consensus": genesis.config.consensus,
+        "difficultyRule": genesis.config.difficulty_rule,
+        "fees": genesis.config.fee_rule,
+        "accounts": [to_checksum_address(address) for address in list(genesis.state.accounts)[:20]],
+    }
+
+
+def _prepare_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise UserError(f"The directory {path} cannot be made: {error.strerror}.") from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, whatever moment the power goes."""
+    temporary = path.with_name(path.name + ".new")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
