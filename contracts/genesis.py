@@ -19,6 +19,7 @@ ADDRESS_BYTES = 20
 MAX_RATE_WEI_PER_WH = 2**64 - 1
 MAX_LOW_CREDIT_WEI = 2**72 - 1
 MAX_CREDIT_WEI = 10**36
+EXHAUSTION_SINK_NUMBER = 1
 CONTRACT_NONCE = 1  # EIP-161, as if the contract had been created by a transaction
 
 
@@ -60,7 +61,9 @@ def genesis_alloc(
 def _meter_storage(operator: bytes, suppliers: list[bytes], meters: list[GenesisMeter]) -> dict[int, int]:
     layout = load_artifact("Meter").storage_layout
     storage = layout.assign("operator", value=operator)
-    storage |= layout.assign("isApprovedSink", EXHAUSTION_ADDRESS, value=1)
+    storage |= layout.assign("sinkCount", value=EXHAUSTION_SINK_NUMBER)
+    storage |= layout.assign("sinkOf", EXHAUSTION_SINK_NUMBER.to_bytes(2, "big"), value=EXHAUSTION_ADDRESS)
+    storage |= layout.assign("_sinks", EXHAUSTION_ADDRESS, value={"number": EXHAUSTION_SINK_NUMBER, "approved": 1})
     storage |= layout.assign("_totals", value={"meters": len(meters)})
     for supplier in suppliers:
         storage |= layout.assign("isSupplier", supplier, value=1)
@@ -68,7 +71,7 @@ def _meter_storage(operator: bytes, suppliers: list[bytes], meters: list[Genesis
         registration = {
             "supplier": meter.supplier,
             "status": int(MeterStatus.ACTIVE),
-            "sink": EXHAUSTION_ADDRESS,
+            "sinkNumber": EXHAUSTION_SINK_NUMBER,
             "owner": meter.owner,
         }
         state = {"importWh": meter.opening_import_wh, "exportWh": meter.opening_export_wh}

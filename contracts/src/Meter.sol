@@ -61,9 +61,9 @@ contract Meter is MeterRegistration {
 
     /// @inheritdoc IMeter
     function submit(SignedReading calldata signed) external {
-        (Outcome outcome, bytes32 hash) = _check(signed, domainSeparator());
-        if (outcome != Outcome.Accepted) _revertWith(outcome, signed);
-        _accept(signed.reading, hash);
+        (Outcome outcome, bytes32 hash, State memory last) = _check(signed, domainSeparator());
+        if (outcome != Outcome.Accepted) _revertWith(outcome, signed, last);
+        _accept(signed.reading, hash, last);
     }
 
     /// @inheritdoc IMeter
@@ -73,9 +73,9 @@ contract Meter is MeterRegistration {
         outcomes = new Outcome[](size);
         bytes32 separator = domainSeparator();
         for (uint256 index = 0; index < size; ++index) {
-            (Outcome outcome, bytes32 hash) = _check(signed[index], separator);
+            (Outcome outcome, bytes32 hash, State memory last) = _check(signed[index], separator);
             if (outcome == Outcome.Accepted) {
-                _accept(signed[index].reading, hash);
+                _accept(signed[index].reading, hash, last);
             } else {
                 outcomes[index] = outcome;
                 emit ReadingRefused(signed[index].reading.meter, signed[index].reading.sequence, outcome);
@@ -85,7 +85,7 @@ contract Meter is MeterRegistration {
 
     /// @inheritdoc IMeter
     function check(SignedReading calldata signed) external view returns (Outcome outcome) {
-        (outcome,) = _check(signed, domainSeparator());
+        (outcome,,) = _check(signed, domainSeparator());
     }
 
     /// @inheritdoc IMeter
@@ -123,30 +123,29 @@ contract Meter is MeterRegistration {
     function _check(SignedReading calldata signed, bytes32 separator)
         private
         view
-        returns (Outcome outcome, bytes32 hash)
+        returns (Outcome outcome, bytes32 hash, State memory last)
     {
         Reading calldata reading = signed.reading;
         Status status = _registrations[reading.meter].status;
         if (status != Status.Active) {
-            return (status == Status.Removed ? Outcome.InactiveMeter : Outcome.UnknownMeter, 0);
+            return (status == Status.Removed ? Outcome.InactiveMeter : Outcome.UnknownMeter, 0, last);
         }
-        State memory last = _states[reading.meter];
-        if (reading.sequence <= last.sequence) return (Outcome.Stale, 0);
+        last = _states[reading.meter];
+        if (reading.sequence <= last.sequence) return (Outcome.Stale, 0, last);
         hash = _hash(reading);
-        if (_signer(signed, hash, separator) != reading.meter) return (Outcome.InvalidSignature, hash);
+        if (_signer(signed, hash, separator) != reading.meter) return (Outcome.InvalidSignature, hash, last);
         if (
             reading.sequence > MAX_SEQUENCE || reading.importWh > MAX_REGISTER_WH || reading.exportWh > MAX_REGISTER_WH
-        ) return (Outcome.OutOfRange, hash);
-        if (reading.time > block.timestamp + MAX_AHEAD_S) return (Outcome.TimeInFuture, hash);
-        if (reading.time < last.time) return (Outcome.TimeFell, hash);
-        if (reading.importWh < last.importWh) return (Outcome.ImportFell, hash);
-        if (reading.exportWh < last.exportWh) return (Outcome.ExportFell, hash);
+        ) return (Outcome.OutOfRange, hash, last);
+        if (reading.time > block.timestamp + MAX_AHEAD_S) return (Outcome.TimeInFuture, hash, last);
+        if (reading.time < last.time) return (Outcome.TimeFell, hash, last);
+        if (reading.importWh < last.importWh) return (Outcome.ImportFell, hash, last);
+        if (reading.exportWh < last.exportWh) return (Outcome.ExportFell, hash, last);
     }
 
     /// @dev Everything is written before the sink is called, so a sink that calls back meets a finished reading.
-    function _accept(Reading calldata reading, bytes32 hash) private {
+    function _accept(Reading calldata reading, bytes32 hash, State memory last) private {
         address meter = reading.meter;
-        State memory last = _states[meter];
         bytes32 lastHash = _hashes[meter];
         if (reading.previousHash != lastHash) {
             emit ReadingGapFound(meter, last.sequence, reading.sequence, lastHash, reading.previousHash);
@@ -186,7 +185,7 @@ contract Meter is MeterRegistration {
             reading.flags,
             reading.previousHash
         );
-        IReadingSink(registration.sink).onReading(meter, supplier, importedWh, exportedWh, reading.time);
+        IReadingSink(sinkOf[registration.sinkNumber]).onReading(meter, supplier, importedWh, exportedWh, reading.time);
     }
 
     function _open(address meter, uint64 openingImportWh, uint64 openingExportWh) internal override {
@@ -229,10 +228,9 @@ contract Meter is MeterRegistration {
         (signer,,) = ECDSA.tryRecover(MessageHashUtils.toTypedDataHash(separator, hash), signed.r, signed.vs);
     }
 
-    function _revertWith(Outcome outcome, SignedReading calldata signed) private view {
+    function _revertWith(Outcome outcome, SignedReading calldata signed, State memory last) private view {
         Reading calldata reading = signed.reading;
         address meter = reading.meter;
-        State memory last = _states[meter];
         if (outcome == Outcome.Stale) revert ReadingStale(meter, reading.sequence, last.sequence);
         if (outcome == Outcome.UnknownMeter) revert MeterUnknown(meter);
         if (outcome == Outcome.InactiveMeter) revert MeterInactive(meter);

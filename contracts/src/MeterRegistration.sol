@@ -10,12 +10,17 @@ import {IMeter} from "./IMeter.sol";
 ///      a meter that holds a customer's credit at somebody else. A meter that leaves for another household gets a new key.
 ///      No constructor logic beyond the operator: the contract also works when its storage is placed by a genesis file.
 abstract contract MeterRegistration is IMeter {
-    /// @dev The first slot is all that a reading needs beside the sink.
+    /// @dev The first slot is all that a reading needs: sinks are few, so a meter names its sink by number.
     struct Registration {
         address supplier;
         Status status;
-        address sink;
+        uint16 sinkNumber;
         address owner;
+    }
+
+    struct Sink {
+        uint16 number;
+        bool approved;
     }
 
     event OperatorTransferStarted(address indexed operator, address indexed pendingOperator);
@@ -54,7 +59,10 @@ abstract contract MeterRegistration is IMeter {
     address public operator;
     address public pendingOperator;
     mapping(address supplier => bool) public isSupplier;
-    mapping(address sink => bool) public isApprovedSink;
+    /// @notice Number of sinks ever approved; they are numbered from 1.
+    uint16 public sinkCount;
+    mapping(uint16 number => address) public sinkOf;
+    mapping(address sink => Sink) internal _sinks;
     mapping(address meter => Registration) internal _registrations;
 
     constructor(address firstOperator) {
@@ -98,14 +106,19 @@ abstract contract MeterRegistration is IMeter {
     /// @notice Lets suppliers choose this sink for new meters.
     function approveSink(address sink) external onlyOperator {
         if (sink.code.length == 0) revert SinkWithoutCode(sink);
-        isApprovedSink[sink] = true;
+        Sink storage entry = _sinks[sink];
+        if (entry.number == 0) {
+            entry.number = ++sinkCount;
+            sinkOf[entry.number] = sink;
+        }
+        entry.approved = true;
         emit SinkApproved(sink);
     }
 
     /// @notice No new meter can choose this sink. Meters that have it keep it.
     function revokeSink(address sink) external onlyOperator {
-        if (!isApprovedSink[sink]) revert SinkNotApproved(sink);
-        isApprovedSink[sink] = false;
+        if (!_sinks[sink].approved) revert SinkNotApproved(sink);
+        _sinks[sink].approved = false;
         emit SinkRevoked(sink);
     }
 
@@ -124,12 +137,12 @@ abstract contract MeterRegistration is IMeter {
     ) external {
         if (!isSupplier[msg.sender]) revert NotSupplier(msg.sender);
         if (meter == address(0) || owner == address(0)) revert ZeroAddress();
-        if (!isApprovedSink[sink]) revert SinkNotApproved(sink);
+        if (!_sinks[sink].approved) revert SinkNotApproved(sink);
         Registration storage registration = _registrations[meter];
         if (registration.status != Status.Unknown) revert MeterAlreadyRegistered(meter);
         registration.supplier = msg.sender;
         registration.status = Status.Active;
-        registration.sink = sink;
+        registration.sinkNumber = _sinks[sink].number;
         registration.owner = owner;
         _open(meter, openingImportWh, openingExportWh);
         emit MeterRegistered(meter, msg.sender, owner, sink, openingImportWh, openingExportWh);
@@ -156,6 +169,11 @@ abstract contract MeterRegistration is IMeter {
         emit MeterReinstated(meter, msg.sender, openingImportWh, openingExportWh);
     }
 
+    /// @notice Whether suppliers may choose this sink for new meters.
+    function isApprovedSink(address sink) external view returns (bool) {
+        return _sinks[sink].approved;
+    }
+
     /// @inheritdoc IMeter
     function registrationOf(address meter)
         external
@@ -163,7 +181,7 @@ abstract contract MeterRegistration is IMeter {
         returns (Status status, address supplier, address owner, address sink)
     {
         Registration storage registration = _registrations[meter];
-        return (registration.status, registration.supplier, registration.owner, registration.sink);
+        return (registration.status, registration.supplier, registration.owner, sinkOf[registration.sinkNumber]);
     }
 
     /// @dev Sets the registers from which energy is counted; reverts where one is below the last reading or too large.
