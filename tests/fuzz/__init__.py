@@ -1,0 +1,1 @@
+"""Random programs run by our interpreter and by an independent one (revm, through pyrevm)."""
