@@ -38,14 +38,6 @@ def decode_as(parsed: TupleType, data: bytes) -> tuple[object, ...]:
     return parsed.decode(Input(bytes(data)), 0)
 
 
-def encode_packed(types: Sequence[str], values: Sequence[object]) -> bytes:
-    """abi.encodePacked: no padding (but inside arrays), no lengths. For hashing only: it is ambiguous."""
-    if len(types) != len(values):
-        raise InvalidAbi(f"{len(types)} types and {len(values)} values")
-    parsed = [parse_type(name) for name in types]
-    return b"".join([one.pack(one.encode(value)) for one, value in zip(parsed, values, strict=True)])
-
-
 def parse_signature(signature: str) -> tuple[str, TupleType]:
     """Name and types of "transfer(address,uint)"."""
     name, parenthesis, rest = signature.partition("(")
@@ -82,8 +74,7 @@ def encode_topic(type_name: str, value: object) -> bytes:
     parsed = parse_type(type_name)
     if isinstance(parsed, (ArrayType, TupleType)):
         return keccak256(_in_place(parsed, value))
-    encoded = parsed.encode(value)
-    return keccak256(parsed.pack(encoded)) if isinstance(parsed, BytesType) else encoded
+    return keccak256(parsed.content(value)) if isinstance(parsed, BytesType) else parsed.encode(value)
 
 
 def is_hashed_as_topic(parsed: AbiType) -> bool:
@@ -100,7 +91,7 @@ def _in_place(parsed: AbiType, value: object) -> bytes:
     """What is hashed of an indexed array or struct: all elements padded to words, no lengths and no offsets."""
     encoded = parsed.encode(value)
     if isinstance(parsed, BytesType):
-        return pad_right(parsed.pack(encoded))
+        return pad_right(parsed.content(value))
     if isinstance(parsed, ArrayType) and isinstance(value, (list, tuple)):
         return b"".join([_in_place(parsed.element, item) for item in value])
     if isinstance(parsed, TupleType) and isinstance(value, (list, tuple)):

@@ -77,10 +77,6 @@ class AbiType(ABC):
     def decode(self, source: Input, position: int) -> object:
         """The value encoded at a position of the source. Raises InvalidAbi."""
 
-    def pack(self, encoded: bytes) -> bytes:
-        """What abi.encodePacked leaves of the encoding. Raises InvalidAbi where the type has no packed form."""
-        raise InvalidAbi(f"{self.canonical} has no packed encoding")
-
     def _misfit(self, value: object) -> InvalidAbi:
         shown = repr(value)
         return InvalidAbi(f"{shown if len(shown) <= 80 else shown[:77] + '...'} is no value of type {self.canonical}")
@@ -108,9 +104,6 @@ class IntegerType(AbiType):
         if not self.minimum <= value <= self.maximum:
             raise InvalidAbi(f"{value} does not fit {self.canonical}")
         return value
-
-    def pack(self, encoded: bytes) -> bytes:
-        return encoded[WORD - self.bits // 8 :]
 
 
 class FixedPointType(IntegerType):
@@ -160,9 +153,6 @@ class BoolType(AbiType):
             raise InvalidAbi(f"{value} is no bool")
         return value == 1
 
-    def pack(self, encoded: bytes) -> bytes:
-        return encoded[-1:]
-
 
 class AddressType(AbiType):
     """address: 20 bytes, or text with the EIP-55 check sum where it has mixed case."""
@@ -185,9 +175,6 @@ class AddressType(AbiType):
             raise InvalidAbi(f"an address with more than 20 bytes: {word.hex()}")
         return word[12:]
 
-    def pack(self, encoded: bytes) -> bytes:
-        return encoded[12:]
-
 
 class FixedBytesType(AbiType):
     """bytesN, exactly N bytes; function (an address and a selector) is bytes24 by another name."""
@@ -208,9 +195,6 @@ class FixedBytesType(AbiType):
         if any(word[self.length :]):
             raise InvalidAbi(f"{self.canonical} with padding that is not zero: {word.hex()}")
         return word[: self.length]
-
-    def pack(self, encoded: bytes) -> bytes:
-        return encoded[: self.length]
 
 
 class BytesType(AbiType):
@@ -233,7 +217,9 @@ class BytesType(AbiType):
             raise InvalidAbi(f"{self.canonical} with padding that is not zero at byte {position}")
         return padded[:length]
 
-    def pack(self, encoded: bytes) -> bytes:
+    def content(self, value: object) -> bytes:
+        """The bytes of a value alone, as they are hashed. Raises InvalidAbi where it is not of this type."""
+        encoded = self.encode(value)
         return encoded[WORD : WORD + int.from_bytes(encoded[:WORD], "big")]
 
 
@@ -319,11 +305,6 @@ class ArrayType(AbiType):
             raise InvalidAbi(f"{self.canonical} claims {count} elements at byte {position}, more than the data holds")
         heads = range(position, position + heads_size, step)
         return tuple([_decode_member(element, source, position, head, heads_size) for head in heads])
-
-    def pack(self, encoded: bytes) -> bytes:
-        if self.element.is_dynamic or isinstance(self.element, (ArrayType, TupleType)):
-            raise InvalidAbi(f"{self.canonical} has no packed encoding")
-        return encoded if self.length is not None else encoded[WORD:]
 
 
 @lru_cache(maxsize=MAX_CACHED_TYPES)

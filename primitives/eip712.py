@@ -176,9 +176,9 @@ class _Structs:
 
 def _atomic_encoder(kind: AbiType) -> _Encode:
     if isinstance(kind, StringType):
-        return lambda value, _: keccak256(kind.pack(kind.encode(value)))
+        return lambda value, _: keccak256(kind.content(value))
     if isinstance(kind, BytesType):
-        return lambda value, _: keccak256(kind.pack(kind.encode(_bytes(value))))
+        return lambda value, _: keccak256(kind.content(_bytes(value)))
     if isinstance(kind, FixedBytesType) and kind.canonical != "function":
         return lambda value, _: kind.encode(_bytes(value))
     if isinstance(kind, IntegerType) and not isinstance(kind, FixedPointType):
