@@ -235,7 +235,11 @@ class Outbox:
                 "SELECT nonce, sender, hash, raw, first_sequence, last_sequence, max_fee_per_gas FROM transactions "
                 "ORDER BY nonce"
             ).fetchall()
-        return [OutgoingTransaction(*row[:6], int(row[6])) for row in rows]
+        # The fee is text: it may be above what SQLite counts.
+        return [
+            OutgoingTransaction(nonce, sender, transaction_hash, raw, first_sequence, last_sequence, int(max_fee))
+            for nonce, sender, transaction_hash, raw, first_sequence, last_sequence, max_fee in rows
+        ]
 
     def store_transaction(self, transaction: OutgoingTransaction) -> None:
         """Before it is sent. Replaces one of the same nonce."""

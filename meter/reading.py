@@ -1,8 +1,8 @@
 """A meter's reading: what it says, its EIP-712 hash, and the signature of the meter's own key.
 
-The same struct as `IMeter.Reading` in contracts/src/IMeter.sol, in the domain of one Meter contract on one chain, so that
-anybody may carry a reading to the ledger and nobody can alter it. Readings are chained: each names the hashStruct of the
-one signed before. Signatures are in the short form of ERC-2098 (r, vs).
+The same struct as `IMeter.Reading` in contracts/src/IMeter.sol, in the domain of one Meter contract on one chain, so
+that anybody may carry a reading to the ledger and nobody can alter it. Readings are chained: each names the hashStruct
+of the one signed before. Signatures are in the short form of ERC-2098 (r, vs).
 """
 
 from dataclasses import astuple, dataclass

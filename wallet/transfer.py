@@ -4,12 +4,14 @@ The node never sees a key; what it suggests is checked against what the account 
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from chain.transaction import DYNAMIC_FEE, LEGACY, Transaction, sign_transaction
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.amounts import format_amount
-from wallet.client import RpcClient
+from wallet.answers import BlockSummary
+from wallet.client import BlockTag, RpcClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,22 @@ class Fees:
     max_fee_per_gas: int
 
 
+class FeeSource(Protocol):
+    """What is asked of a node to suggest fees; RpcClient is one."""
+
+    async def block(self, block: BlockTag = "latest") -> BlockSummary | None: ...
+
+    async def gas_price(self) -> int: ...
+
+    async def max_priority_fee(self) -> int: ...
+
+
 def highest_cost(transaction: Transaction) -> int:
     """Wei that the transaction can take from its sender at most."""
     return transaction.value + transaction.gas_limit * transaction.max_fee_per_gas
 
 
-async def suggest_fees(client: RpcClient) -> Fees:
+async def suggest_fees(client: FeeSource) -> Fees:
     """Fees with which a transaction is mined soon: EIP-1559 where blocks have a base fee, else the node's price."""
     latest = await client.block("latest")
     if latest is None or not latest.base_fee:

@@ -131,7 +131,7 @@ def _decode_position(state: bytes) -> _Position:
             raise ValueError("too long")
         row, origin_s, import_wh, export_wh = json.loads(state)
         position = _Position(int(row), int(origin_s), Fraction(str(import_wh)), Fraction(str(export_wh)))
-        if min(position.row, position.origin_s, position.import_wh, position.export_wh) < 0:
+        if position.row < 0 or position.origin_s < 0 or position.import_wh < 0 or position.export_wh < 0:
             raise ValueError("below 0")
     except (ValueError, TypeError, ZeroDivisionError) as error:
         raise UserError(

@@ -1,0 +1,90 @@
+"""How a meter is doing, read beside its running daemon: its outbox, its relay, and the ledger if a node answers."""
+
+import contextlib
+from dataclasses import dataclass
+
+from meter.assembly import meter_address, reading_domain
+from meter.ledger import MeterLedger, NodeTrouble
+from meter.outbox import Head, Outbox, StoredReading
+from meter.settings import MeterSettings
+from meter.switch_journal import Switching, SwitchJournal
+from primitives.hexadecimal import to_checksum_address
+from wallet.client import RpcClient
+
+# A person waits for the answer.
+NODE_TIMEOUT_S = 5.0
+MAX_SHOWN_QUARANTINED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class MeterStatus:
+    meter: bytes
+    head: Head | None
+    waiting: int
+    quarantined: tuple[StoredReading, ...]
+    """The oldest MAX_SHOWN_QUARANTINED of them."""
+    transactions: int
+    switching: Switching | None
+    ledger_block: int | None
+    ledger_sequence: int | None
+    trouble: str
+    """Why the ledger is not in reach."""
+
+    def to_json(self) -> dict[str, object]:
+        head, switching = self.head, self.switching
+        return {
+            "meter": to_checksum_address(self.meter),
+            "last_reading": None
+            if head is None
+            else {
+                "sequence": head.sequence,
+                "time_s": head.registers.time_s,
+                "import_wh": head.registers.import_wh,
+                "export_wh": head.registers.export_wh,
+            },
+            "waiting": self.waiting,
+            "quarantined": [
+                {"sequence": stored.signed.reading.sequence, "reason": stored.quarantined}
+                for stored in self.quarantined
+            ],
+            "transactions": self.transactions,
+            "supply": None
+            if switching is None
+            else {
+                "is_on": switching.is_on,
+                "time_s": switching.time_s,
+                "block": switching.block_number,
+                "reason": switching.reason,
+            },
+            "ledger": None
+            if self.ledger_sequence is None
+            else {"block": self.ledger_block, "last_sequence": self.ledger_sequence},
+        }
+
+
+async def read_status(settings: MeterSettings, *, ask_node: bool) -> MeterStatus:
+    """Raises UserError where there is no outbox, or it is damaged or of another meter."""
+    meter = meter_address(settings)
+    outbox = Outbox.open_for_reading(settings.meter.outbox, reading_domain(settings), meter)
+    block = sequence = None
+    trouble = "not asked"
+    with contextlib.closing(outbox):
+        if ask_node:
+            try:
+                async with RpcClient(settings.ledger.node, NODE_TIMEOUT_S) as node:
+                    ledger = MeterLedger(node, settings.ledger.meter_contract, settings.ledger.exhaustion_contract)
+                    block = await node.block_number()
+                    sequence = (await ledger.last_reading(meter)).sequence
+            except NodeTrouble as error:
+                trouble = str(error)
+        return MeterStatus(
+            meter,
+            outbox.head(),
+            outbox.count() - outbox.count_quarantined(),
+            tuple(outbox.quarantined(MAX_SHOWN_QUARANTINED)),
+            len(outbox.transactions()),
+            SwitchJournal(outbox.database).last(),
+            block,
+            sequence,
+            trouble,
+        )

@@ -1,0 +1,393 @@
+"""Carries readings from the outbox to the Meter contract, and notes there what the ledger has accepted.
+
+Not the judge of anything: each round asks the ledger where it stands and acts on the answer alone, so a round may be
+cut off anywhere (power, network, reorganisation) and the next one finds its way. A transaction is on the disk before it
+is sent and is sent again as the same bytes; the contract leaves out what it has already. Readings leave the outbox by
+ReadingAccepted events `confirmations` blocks deep, whoever carried them.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from chain.transaction import Transaction, decode_transaction, sign_transaction
+from contracts.reading_format import MAX_BATCH, Outcome
+from meter.ledger import MeterLedger, NodeTrouble
+from meter.outbox import Head, Outbox, OutgoingTransaction, Settlement
+from meter.reading import SignedReading
+from primitives import secp256k1
+from primitives.clock import Clock
+from primitives.errors import UserError
+from wallet.client import InvalidAnswer, NodeUnreachable, RpcError
+from wallet.transfer import Fees, suggest_fees
+
+logger = logging.getLogger(__name__)
+
+# Blocks asked for in one eth_getLogs, within what public and own nodes answer; also how often the place up to which
+# the ledger was settled is written to the disk when nothing else happens, so that idle blocks cost no writes.
+MAX_LOG_BLOCKS = 1000
+# Transactions that wait for a block at the same time: enough to fill a 30M-gas block with full batches (4M gas each).
+MAX_IN_FLIGHT = 7
+# A reading alone in its transaction that fails this often, while the simulation accepts it, is set aside.
+MAX_ATTEMPTS = 3
+# Waiting doubles after each failure up to this; a node that returns is noticed within five minutes.
+FIRST_BACKOFF_S = 1.0
+MAX_BACKOFF_S = 300.0
+
+# Waiting, or a registration by the supplier, cures these: the reading stays in the queue.
+_CURABLE = {Outcome.TIME_IN_FUTURE, Outcome.UNKNOWN_METER, Outcome.INACTIVE_METER}
+
+# How nodes (ours, geth, Besu, Nethermind) word a refusal; compared in lower case.
+_ALREADY_KNOWN = ("already known", "known transaction", "already imported", "already in the pool")
+_NONCE_USED = ("nonce too low", "nonce is too low", "replacement", "replace")
+_FEE_TOO_LOW = ("underpriced", "less than block base fee", "below the base fee", "fee too low", "gas price too low")
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitterSettings:
+    confirmations: int = 6
+    """Blocks on top of the one that accepted a reading before it leaves the outbox; 0 where blocks are final."""
+    poll_interval_s: float = 5.0
+    """How often the ledger is asked when nothing new was signed."""
+    resend_after_s: float = 60.0
+    """A transaction that is in no block is sent again after this long, in case the node forgot it."""
+    max_in_flight: int = 4
+
+
+class Submitter:
+    """One outbox, one account that pays (it may carry the readings of any meter)."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        ledger: MeterLedger,
+        sender_key: bytes,
+        clock: Clock,
+        settings: SubmitterSettings,
+        randomness: random.Random | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._ledger = ledger
+        self._node = ledger.node
+        self._sender_key = sender_key
+        self._clock = clock
+        self._settings = settings
+        self._random = randomness or random.Random()
+        self.sender = secp256k1.address_of(sender_key)
+        self.is_reachable = True
+        self._is_identified = False
+        self._batch_limit = MAX_BATCH
+        self._log_blocks = MAX_LOG_BLOCKS
+        self._confirmed_block = outbox.confirmed_block()
+        # When each transaction was last sent, by its hash; empty after a start, so that all are sent again at once.
+        self._sent_s: dict[bytes, float] = {}
+        self._wake = asyncio.Event()
+
+    async def adopt(self) -> None:
+        """Compare with the ledger before anything is signed: a new or old outbox goes on where the ledger stands.
+
+        Raises UserError for another ledger than the outbox's; one of NodeTrouble.
+        """
+        genesis_hash = await self._identify()
+        block = await self._node.block_number()
+        last = await self._ledger.last_reading(self._outbox.meter)
+        head = self._outbox.head()
+        if head is not None and head.sequence >= last.sequence:
+            return
+        if head is None:
+            logger.info("the outbox is new; the ledger's last reading of this meter is %d", last.sequence)
+            state = None
+        else:
+            logger.warning(
+                "the ledger holds reading %d, this outbox ends at %d: it is an old copy, or another device uses this "
+                "meter's key. Going on behind the ledger's reading",
+                last.sequence,
+                head.sequence,
+            )
+            state = head.driver_state
+        adopted = Head(last.sequence, last.hash, last.registers, state)
+        self._outbox.adopt(adopted, genesis_hash, max(block - self._settings.confirmations, 0))
+        self._confirmed_block = self._outbox.confirmed_block()
+
+    async def run(self) -> None:
+        """Until cancelled. Raises UserError for what only a person can put right."""
+        failures = 0
+        while True:
+            try:
+                await self.step()
+                failures, self.is_reachable = 0, True
+                await self._wait(self._settings.poll_interval_s)
+            except NodeTrouble as error:
+                failures += 1
+                self.is_reachable = not isinstance(error, NodeUnreachable)
+                delay_s = backoff_s(failures, self._random)
+                logger.warning("readings wait in the outbox: %s; trying again in %.0f s", error, delay_s)
+                await self._clock.sleep_s(delay_s)
+
+    def wake(self) -> None:
+        """A new reading is in the outbox."""
+        self._wake.set()
+
+    async def step(self) -> None:
+        """One round: settle what is deep enough, follow what was sent, send what is new."""
+        if not self._is_identified:
+            await self._identify()
+        block = await self._node.block_number()
+        await self._settle(block - self._settings.confirmations)
+        pending = await self._follow_transactions(block - self._settings.confirmations)
+        last = await self._ledger.last_reading(self._outbox.meter)
+        head = self._outbox.head()
+        if head is None or last.sequence > head.sequence:
+            raise UserError(
+                f"the ledger holds reading {last.sequence} of this meter, which this outbox did not sign: another "
+                "device uses the same key. Give one of them a new key and have it registered"
+            )
+        after = max([last.sequence, *(transaction.last_sequence for transaction in pending)])
+        for _ in range(min(self._settings.max_in_flight, MAX_IN_FLIGHT) - len(pending)):
+            # Two at least: whether one reading is at fault shows only beside another.
+            waiting = self._outbox.waiting(after, max(self._batch_limit, 2))
+            sent = await self._submit(waiting) if waiting else []
+            if not sent:
+                return
+            after = sent[-1].reading.sequence
+
+    async def _identify(self) -> bytes:
+        """Make sure that the node's ledger is the one that readings are signed for; its genesis hash."""
+        chain_id = await self._node.chain_id()
+        wanted = self._outbox.domain.chain_id
+        if chain_id != wanted:
+            raise UserError(f"the node is on chain {chain_id}, but the meter's settings say chain {wanted}")
+        genesis = await self._node.block(0)
+        if genesis is None:
+            raise InvalidAnswer("the node does not know its first block")
+        genesis_hash = genesis.hash
+        known = self._outbox.genesis_hash()
+        if known is not None and known != genesis_hash:
+            raise UserError(
+                f"the node's ledger begins with block 0x{genesis_hash.hex()}, the readings in this outbox are for the "
+                f"one that begins with 0x{known.hex()}: connect to that ledger, or use a new outbox file"
+            )
+        self._is_identified = True
+        return genesis_hash
+
+    async def _settle(self, deep_block: int) -> None:
+        """Take accepted readings up to a block out of the outbox."""
+        while self._confirmed_block < deep_block:
+            first_block = self._confirmed_block + 1
+            last_block = min(self._confirmed_block + self._log_blocks, deep_block)
+            try:
+                accepted = await self._ledger.accepted_readings(self._outbox.meter, first_block, last_block)
+            except (RpcError, InvalidAnswer):
+                if first_block == last_block:
+                    raise
+                self._log_blocks = max(1, (last_block - first_block + 1) // 2)  # too much for one answer
+                continue
+            if accepted or last_block - self._outbox.confirmed_block() >= MAX_LOG_BLOCKS:
+                _tell(self._outbox.settle(accepted, last_block))
+            self._confirmed_block = last_block
+            self._log_blocks = min(self._log_blocks * 2, MAX_LOG_BLOCKS)
+
+    async def _follow_transactions(self, deep_block: int) -> list[OutgoingTransaction]:
+        """What became of the transactions that were sent; those that are in no block, sent again where it is time."""
+        stored = self._outbox.transactions()
+        if not stored:
+            self._sent_s.clear()
+            return []
+        used = await self._node.nonce(self.sender, "latest")
+        done, pending = [], []
+        for transaction in stored:
+            receipt = await self._node.receipt(transaction.hash)
+            if transaction.sender != self.sender:
+                done.append(transaction.nonce)  # of an account that the settings named before
+            elif receipt is None and used > transaction.nonce:
+                logger.info("another transaction took nonce %d; its readings are looked after anew", transaction.nonce)
+                done.append(transaction.nonce)
+            elif receipt is None:
+                pending.append(transaction)
+            elif not receipt.succeeded:
+                self._note_failure(transaction, receipt.block_number)
+                done.append(transaction.nonce)
+            elif receipt.block_number <= deep_block:
+                done.append(transaction.nonce)
+                self._batch_limit = min(self._batch_limit * 2, MAX_BATCH)
+        self._outbox.forget_transactions(done)
+        if pending and pending[0].nonce > await self._node.nonce(self.sender, "pending"):
+            # A reorganisation took away an earlier one that was forgotten as deep: these would wait for ever.
+            logger.warning("nonce %d of the sender is missing on the ledger: signing anew", pending[0].nonce - 1)
+            self._outbox.forget_transactions(transaction.nonce for transaction in pending)
+            return []
+        return [transaction for transaction in pending if await self._send_again(transaction)]
+
+    def _note_failure(self, transaction: OutgoingTransaction, block_number: int) -> None:
+        """A transaction is in a block, but was undone there: go on in halves until the reading that did it is alone."""
+        count = transaction.last_sequence - transaction.first_sequence + 1
+        logger.warning(
+            "readings %d to %d failed in block %d; trying smaller batches",
+            transaction.first_sequence,
+            transaction.last_sequence,
+            block_number,
+        )
+        self._batch_limit = max(1, min(self._batch_limit, count) // 2)
+        if count == 1:
+            sequence = transaction.first_sequence
+            if self._outbox.count_attempt(sequence) >= MAX_ATTEMPTS:
+                self._quarantine(sequence, f"its transaction failed {MAX_ATTEMPTS} times")
+
+    async def _send_again(self, transaction: OutgoingTransaction) -> bool:
+        """Whether the transaction is still under way."""
+        if self._clock.precise_time_s() - self._sent_s.get(transaction.hash, 0) < self._settings.resend_after_s:
+            return True
+        fees = await suggest_fees(self._node)
+        if fees.max_fee_per_gas > transaction.max_fee_per_gas:
+            return await self._send(self._raise_fee(transaction, fees))
+        return await self._send(transaction)
+
+    async def _submit(self, waiting: Sequence[SignedReading]) -> list[SignedReading]:
+        """Send those of the readings that the ledger takes now; which they are, none where this round should end."""
+        chosen = (await self._choose(waiting))[: self._batch_limit]
+        if not chosen:
+            return []
+        data = self._ledger.batch_call(chosen)
+        try:
+            gas = await self._node.estimate_gas(self.sender, self._ledger.meter_contract, 0, data)
+            used = await self._node.nonce(self.sender, "pending")
+            nonce = max([used, *(stored.nonce + 1 for stored in self._outbox.transactions())])
+            fees = await suggest_fees(self._node)
+            # A quarter more than estimated: what others send before it is executed may make it costlier.
+            transaction = self._sign(nonce, gas + gas // 4, data, fees, chosen)
+            self._outbox.store_transaction(transaction)
+            return chosen if await self._send(transaction) else []
+        except RpcError as error:
+            if len(chosen) == 1:
+                raise
+            logger.warning("a batch of %d readings was refused (%s); trying half of it", len(chosen), error)
+            self._batch_limit = len(chosen) // 2
+            return []
+
+    async def _send(self, transaction: OutgoingTransaction) -> bool:
+        """Hand in a stored transaction; whether it is under way. After NodeUnreachable it stays stored: who knows."""
+        try:
+            await self._node.send_raw(transaction.raw)
+        except RpcError as error:
+            message = error.message.lower()
+            if not any(words in message for words in _ALREADY_KNOWN):
+                self._outbox.forget_transactions([transaction.nonce])
+                if any(words in message for words in _NONCE_USED):
+                    logger.info("nonce %d is taken (%s); asking the ledger anew", transaction.nonce, error.message)
+                    return False
+                raise
+        self._sent_s[transaction.hash] = self._clock.precise_time_s()
+        return True
+
+    def _raise_fee(self, transaction: OutgoingTransaction, fees: Fees) -> OutgoingTransaction:
+        """The same transaction with the fee of today, by an eighth more at least: nodes ask for a tenth to replace."""
+        old = decode_transaction(transaction.raw)
+        raised = replace(
+            old,
+            max_fee_per_gas=max(fees.max_fee_per_gas, old.max_fee_per_gas * 9 // 8 + 1),
+            max_priority_fee_per_gas=max(fees.max_priority_fee_per_gas, old.max_priority_fee_per_gas * 9 // 8 + 1),
+        )
+        signed = sign_transaction(raised, self._sender_key)
+        renewed = replace(transaction, hash=signed.hash, raw=signed.encoded, max_fee_per_gas=signed.max_fee_per_gas)
+        self._outbox.store_transaction(renewed)
+        logger.info("offering a higher fee for the transaction with nonce %d", transaction.nonce)
+        return renewed
+
+    async def _choose(self, waiting: Sequence[SignedReading]) -> list[SignedReading]:
+        """The readings that the ledger would accept now, in order; sets aside those that it never will."""
+        chosen: list[SignedReading] = []
+        for one, outcome in zip(waiting, await self._judge(waiting), strict=True):
+            sequence = one.reading.sequence
+            if outcome is None:
+                self._quarantine(sequence, "the contract reverts for this reading alone")
+            elif outcome == Outcome.ACCEPTED:
+                chosen.append(one)
+            elif outcome in _CURABLE:
+                # Nothing behind it may overtake it.
+                logger.warning("reading %d has to wait: %s", sequence, _words(outcome))
+                break
+            elif outcome != Outcome.STALE:  # a stale one was accepted meanwhile; it leaves when that is deep enough
+                self._quarantine(sequence, f"the ledger refuses it: {_words(outcome)}")
+        return chosen
+
+    async def _judge(self, readings: Sequence[SignedReading]) -> list[Outcome | None]:
+        """The ledger's opinion of each, None where the contract reverts; RpcError where it does for all."""
+        try:
+            return list(await self._ledger.outcomes(readings, self.sender))
+        except RpcError:
+            if len(readings) == 1:
+                raise
+        middle = len(readings) // 2
+        judged: list[Outcome | None] = []
+        refusal: RpcError | None = None
+        for half in (readings[:middle], readings[middle:]):
+            try:
+                judged += await self._judge(half)
+            except RpcError as error:
+                # One that reverts is at fault only where another passes; otherwise the ledger itself is in trouble.
+                judged += [None] * len(half)
+                refusal = error
+        if refusal is not None and all(outcome is None for outcome in judged):
+            raise refusal
+        return judged
+
+    def _sign(
+        self, nonce: int, gas_limit: int, data: bytes, fees: Fees, readings: Sequence[SignedReading]
+    ) -> OutgoingTransaction:
+        unsigned = Transaction(
+            fees.transaction_type,
+            self._outbox.domain.chain_id,
+            nonce,
+            fees.max_priority_fee_per_gas,
+            fees.max_fee_per_gas,
+            gas_limit,
+            self._ledger.meter_contract,
+            0,
+            data,
+        )
+        signed = sign_transaction(unsigned, self._sender_key)
+        first, last = readings[0].reading.sequence, readings[-1].reading.sequence
+        return OutgoingTransaction(nonce, self.sender, signed.hash, signed.encoded, first, last, fees.max_fee_per_gas)
+
+    def _quarantine(self, sequence: int, reason: str) -> None:
+        self._outbox.quarantine(sequence, reason)
+        logger.error(
+            "READING %d IS SET ASIDE: %s. It stays in the outbox (`wattchain meter status`); tell your supplier. "
+            "Registers are cumulative, so the next accepted reading carries its energy",
+            sequence,
+            reason,
+        )
+
+    async def _wait(self, duration_s: float) -> None:
+        """Until a new reading is there, or for a time."""
+        sleeping = asyncio.ensure_future(self._clock.sleep_s(duration_s))
+        waking = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            waking.cancel()
+        self._wake.clear()
+
+
+def backoff_s(failures: int, randomness: random.Random) -> float:
+    """How long to wait after so many failures in a row; spread, so that all meters do not return at once."""
+    longest_s: float = min(FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 30), MAX_BACKOFF_S)
+    return longest_s * randomness.uniform(0.5, 1.0)
+
+
+def _words(outcome: Outcome) -> str:
+    return outcome.name.lower().replace("_", " ")
+
+
+def _tell(settlement: Settlement) -> None:
+    for sequence in settlement.foreign:
+        logger.error(
+            "THE LEDGER HOLDS ANOTHER READING %d THAN OURS: a second device signs with this meter's key", sequence
+        )
+    for sequence in settlement.superseded:
+        logger.error(
+            "READING %d WAS PASSED OVER: the ledger accepted a later one first, which carries its energy", sequence
+        )
