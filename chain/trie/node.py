@@ -1,0 +1,124 @@
+"""Nodes of a Merkle Patricia trie: in memory, as RLP, and as the reference by which a parent holds a child.
+
+Yellow Paper, appendix D. A reference is kept as it stands in the parent's RLP: EMPTY, 0xa0 and a 32-byte hash, or the
+child itself where its RLP is shorter than 32 bytes. A branch is then the join of its 17 items, which is what makes
+encoding fast; it is a plain list for the same reason, and is never changed once it has been handed out.
+"""
+
+from typing import NamedTuple, TypeAlias
+
+from chain.trie.nibbles import InvalidTrieNode, decode_path, encode_path
+from primitives import rlp
+from primitives.keccak import keccak256
+
+EMPTY = b"\x80"
+EMPTY_ROOT = keccak256(EMPTY)
+HASH_REFERENCE_LENGTH = 33
+BRANCH_ITEMS = 17
+VALUE = 16
+"""The index of a branch's own value among its items, kept as RLP."""
+
+Branch: TypeAlias = list[bytes]
+
+
+class Extension(NamedTuple):
+    path: bytes
+    """At least one nibble."""
+    child: bytes
+    """The reference to a branch."""
+
+
+class Leaf(NamedTuple):
+    path: bytes
+    """The nibbles that are left of the key below the place of the leaf; may be none."""
+    value: bytes
+
+
+InnerNode: TypeAlias = Branch | Extension
+Node: TypeAlias = Branch | Extension | Leaf
+
+
+def encode_branch(branch: Branch) -> bytes:
+    payload = b"".join(branch)
+    length = len(payload)
+    if length > 0xFF:
+        if length > 0xFFFF:  # only a value of a branch can be so long, and no trie of the ledger has one
+            return rlp.list_prefix(length) + payload
+        return b"\xf9" + length.to_bytes(2, "big") + payload
+    if length > 55:
+        return bytes((0xF8, length)) + payload
+    return bytes((0xC0 + length,)) + payload
+
+
+def encode_extension(extension: Extension) -> bytes:
+    payload = rlp.encode(encode_path(extension.path, False)) + extension.child
+    return rlp.list_prefix(len(payload)) + payload
+
+
+def encode_leaf(leaf: Leaf) -> bytes:
+    payload = rlp.encode(encode_path(leaf.path, True)) + rlp.encode(leaf.value)
+    return rlp.list_prefix(len(payload)) + payload
+
+
+def encode(node: Node) -> bytes:
+    if isinstance(node, list):
+        return encode_branch(node)
+    return encode_extension(node) if isinstance(node, Extension) else encode_leaf(node)
+
+
+def reference(encoded: bytes) -> bytes:
+    """What a parent holds of a child whose RLP is given."""
+    return encoded if len(encoded) < 32 else b"\xa0" + keccak256(encoded)
+
+
+def decode(data: bytes) -> Node:
+    """The node that data encodes. Raises InvalidTrieNode or InvalidRlp."""
+    begin, end = _list_bounds(data)
+    items = []
+    while begin < end:
+        following = _item_end(data, begin, end)
+        items.append(data[begin:following])
+        begin = following
+    if len(items) == BRANCH_ITEMS:
+        return items
+    if len(items) != 2:
+        raise InvalidTrieNode(f"a node of {len(items)} items")
+    encoded_path = rlp.decode(items[0])
+    if not isinstance(encoded_path, bytes):
+        raise InvalidTrieNode("a list in the place of a path")
+    path, is_leaf = decode_path(encoded_path)
+    if not is_leaf:
+        return Extension(path, items[1])
+    value = rlp.decode(items[1])
+    if not isinstance(value, bytes):
+        raise InvalidTrieNode("a list in the place of a value")
+    return Leaf(path, value)
+
+
+def _list_bounds(data: bytes) -> tuple[int, int]:
+    prefix = data[0] if data else 0
+    if prefix < 0xC0:
+        raise InvalidTrieNode("a node that is not a list")
+    begin = 1 if prefix < 0xF8 else prefix - 0xF6
+    length = prefix - 0xC0 if prefix < 0xF8 else int.from_bytes(data[1:begin], "big")
+    if begin + length != len(data):
+        raise InvalidTrieNode("the length of a node is not that of its bytes")
+    return begin, begin + length
+
+
+def _item_end(data: bytes, begin: int, end: int) -> int:
+    """Where the item that starts at `begin` ends."""
+    prefix = data[begin]
+    if prefix < 0x80:
+        following = begin + 1
+    elif prefix < 0xB8:
+        following = begin + prefix - 0x7F
+    elif prefix < 0xC0:
+        following = begin + prefix - 0xB6 + int.from_bytes(data[begin + 1 : begin + prefix - 0xB6], "big")
+    elif prefix < 0xF8:
+        following = begin + prefix - 0xBF
+    else:
+        following = begin + prefix - 0xF6 + int.from_bytes(data[begin + 1 : begin + prefix - 0xF6], "big")
+    if following > end:
+        raise InvalidTrieNode("an item reaches beyond the end of its node")
+    return following

@@ -1,0 +1,35 @@
+"""A store of one trie in memory: values by key, inner nodes by path. It counts what is loaded."""
+
+from chain.trie.nibbles import to_nibbles
+from chain.trie.node import EMPTY_ROOT, InnerNode, Leaf, decode
+from chain.trie.update import TrieUpdate, update
+
+
+class MemoryTrie:
+    def __init__(self):
+        self.values = {}
+        self.nodes = {}
+        self.root = EMPTY_ROOT
+        self.loads = []
+
+    def inner(self, path: bytes) -> InnerNode | None:
+        self.loads.append(path)
+        return decode(self.nodes[path]) if path in self.nodes else None
+
+    def leaf(self, path: bytes) -> Leaf | None:
+        below = [key for key in self.values if to_nibbles(key).startswith(path)]
+        assert len(below) <= 1, "a leaf was asked for where several keys lie below"
+        return Leaf(to_nibbles(below[0])[len(path) :], self.values[below[0]]) if below else None
+
+    def apply(self, changes) -> TrieUpdate:
+        self.loads = []
+        result = update(self, changes)
+        for path, encoded in result.nodes.items():
+            if encoded is None:
+                self.nodes.pop(path, None)
+            else:
+                self.nodes[path] = encoded
+        self.values.update(changes)
+        self.values = {key: value for key, value in self.values.items() if value is not None}
+        self.root = result.root
+        return result
