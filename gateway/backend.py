@@ -4,7 +4,7 @@ The node's own classes fit these; tests use a small ledger in memory. The gatewa
 the miner.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from chain.account import StateReader
 from chain.block import Block
 from chain.config import ChainConfig
 from chain.header import Header
+from chain.pool.pool import PoolContent, PoolStatus
 from chain.receipt import Receipt
 from chain.transaction import Transaction
 from primitives.clock import Clock
@@ -65,16 +66,6 @@ class ChainView(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PoolContent:
-    """The pool by sender, each sender's transactions in the order of their nonces."""
-
-    pending: Mapping[bytes, Sequence[Transaction]]
-    """Ready for the next block."""
-    queued: Mapping[bytes, Sequence[Transaction]]
-    """Waiting for a transaction with a lower nonce."""
-
-
-@dataclass(frozen=True, slots=True)
 class SyncProgress:
     """How far a node that is behind its peers has come, in block numbers."""
 
@@ -122,14 +113,16 @@ class Backend(Protocol):
 
     def pool_content(self) -> PoolContent: ...
 
-    def pool_hashes(self) -> Iterable[bytes]:
-        """Of all pending transactions."""
+    def pool_status(self) -> PoolStatus: ...
 
-    def pool_counts(self) -> tuple[int, int]:
-        """(pending, queued)."""
+    def pending_nonce(self, address: bytes) -> int:
+        """The nonce that the sender's next transaction should have, those in the pool counted."""
 
-    def next_pool_nonce(self, sender: bytes) -> int | None:
-        """The nonce after the sender's last pending transaction; None where it has none in the pool."""
+    def on_pending(self, listener: Callable[[Sequence[Transaction]], None]) -> Callable[[], None]:
+        """Have the listener called, in the event loop, with transactions when they become pending.
+
+        What is returned ends that.
+        """
 
     @property
     def minimum_priority_fee(self) -> int:

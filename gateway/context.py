@@ -43,6 +43,7 @@ class Context:
         self.backend = backend
         self.limits = limits or WorkLimits()
         self.filters = FilterRegistry(lambda: asyncio.get_running_loop().time())
+        self._end_pending = backend.on_pending(self.filters.transactions_came)
         self._simulations = asyncio.Semaphore(self.limits.max_simulations)
 
     async def read(self, function: Callable[[ChainView], T]) -> T:
@@ -61,6 +62,10 @@ class Context:
             return await self._run(lambda chain: function(chain, frame), self.limits.call_time_limit_s)
         finally:
             self._simulations.release()
+
+    def close(self) -> None:
+        """Take no more news from the node."""
+        self._end_pending()
 
     async def _run(self, function: Callable[[ChainView], T], limit_s: float) -> T:
         work = Stoppable(function)

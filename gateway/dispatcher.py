@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping
 
 from gateway.context import Context
@@ -32,6 +33,11 @@ MAX_RESPONSE_BYTES = 10 * 1024 * 1024
 """One answer, of a batch in all: fits what the wallet's client takes, and three fit a Pi's memory beside the node."""
 BATCH_TIME_LIMIT_S = 25.0
 """After that the rest of a batch is not begun: clients give up after 30 s."""
+MAX_JSON_DEPTH = 32
+"""Of a request's arrays and objects; a batch of calls with access lists has eight."""
+
+# Strings are passed over whole; possessive, so that nothing is tried twice.
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 _log = logging.getLogger(__name__)
 
@@ -49,8 +55,7 @@ class Dispatcher:
         """The answer to one request or batch; None where none is due, since all of it are notifications."""
         try:
             request = _parse(body)
-        except (ValueError, RecursionError):
-            # A UnicodeDecodeError is a ValueError too.
+        except ValueError:
             return encode_error(None, RpcError(PARSE_ERROR, "parse error: the body is not JSON"))
         if not isinstance(request, list):
             return await self._answer_one(request, MAX_RESPONSE_BYTES)
@@ -100,10 +105,7 @@ class Dispatcher:
         return None if _is_notification(request) else answer
 
     async def _run(self, method: Method, values: list[object]) -> Json:
-        try:
-            arguments = method.parse(values)
-        except RecursionError as error:
-            raise RpcError(INVALID_PARAMETERS, "the parameters are nested too deeply") from error
+        arguments = method.parse(values)
         function = method.function
         result: Json
         if method.place is Place.LOOP:
@@ -125,7 +127,25 @@ def encode_error(request_id: RequestId, error: RpcError) -> bytes:
 
 def _parse(body: bytes) -> object:
     """Strict JSON: no NaN, no infinity, whole numbers of at most 4,300 digits (bound of Python). Raises ValueError."""
+    _check_depth(body)
     return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def _check_depth(body: bytes) -> None:
+    """Raises ValueError where arrays and objects are nested too deeply.
+
+    Python's parser recurses in C: once a library has raised the recursion limit (py_ecc does), deep nesting would
+    overflow the stack and end the process.
+    """
+    depth = 0
+    for bracket in _STRING_OR_BRACKET.finditer(body):
+        first = body[bracket.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > MAX_JSON_DEPTH:
+                raise ValueError(f"nested more than {MAX_JSON_DEPTH} deep")
+        elif first in b"]}":
+            depth -= 1
 
 
 def _refuse_constant(name: str) -> object:

@@ -47,9 +47,10 @@ def refused(error: Invalid) -> RpcError:
     if isinstance(error, InvalidParameter):
         return RpcError(INVALID_PARAMETERS, str(error))
     if isinstance(error, InvalidTransaction):
-        for kind, wording in _WORDINGS.items():
-            if isinstance(error, kind):
-                return RpcError(SERVER_ERROR, f"{wording}: {error}")
+        wording = _WORDINGS.get(type(error), "")
+        # The pool's sentences begin with these words already.
+        if not str(error).startswith(wording):
+            return RpcError(SERVER_ERROR, f"{wording}: {error}")
     return RpcError(SERVER_ERROR, str(error))
 
 

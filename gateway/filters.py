@@ -1,16 +1,18 @@
 """Filters that a client installs and then polls: new blocks, new logs, new pending transactions.
 
-A filter is no subscription: it remembers the block up to which it has told, and looks at what the chain says since when
-it is asked. So it costs nothing between two questions, misses nothing, and tells of blocks that a reorganisation took
-off the chain. What is in memory is bounded, and forgotten when nobody asks.
+A filter of blocks or logs is no subscription: it remembers the block up to which it has told, and looks at what the
+chain says since when it is asked. So it costs nothing between two questions, misses nothing, and tells of blocks that a
+reorganisation took off the chain. What is in memory is bounded, and forgotten when nobody asks.
 """
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from chain.header import Header
+from chain.transaction import Transaction
 from gateway.backend import ChainView
 from gateway.errors import LIMIT_EXCEEDED, SERVER_ERROR, RpcError
 from gateway.logs import MAX_LOG_BLOCKS, MAX_LOGS, LogMatcher, block_logs
@@ -19,8 +21,10 @@ from gateway.parameters import LogFilter
 from primitives.hexadecimal import to_data
 
 MAX_FILTERS = 256
-"""Installed at once, by all clients together. One of pending transactions can hold 32 bytes a transaction of the pool,
-so all of them some 50 MB at the worst."""
+"""Installed at once, by all clients together."""
+MAX_PENDING_HASHES = 10_000
+"""That one filter keeps between two questions, more than the pool holds; the oldest go first. The hashes are shared, so
+all filters together keep some 20 MB at the worst."""
 FILTER_LIFETIME_S = 300
 """A filter that nobody asks for so long is forgotten, as in geth: clients go away without saying so."""
 FILTER_ID_BITS = 128
@@ -43,10 +47,15 @@ class Filter:
     """Of blocks and logs; None where the filter is of pending transactions."""
     wanted: LogFilter | None = None
     """None where the filter is not of logs."""
-    seen: frozenset[bytes] = frozenset()
-    """Pending transactions told of, as long as they are in the pool."""
+    pending: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_PENDING_HASHES))
+    """Hashes of transactions that became pending since the last question."""
     asked_s: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def take_pending(self) -> list[bytes]:
+        taken = list(self.pending)
+        self.pending.clear()
+        return taken
 
 
 class FilterRegistry:
@@ -79,6 +88,12 @@ class FilterRegistry:
         """Whether it was there."""
         self._forget_old()
         return self._filters.pop(filter_id, None) is not None
+
+    def transactions_came(self, transactions: Sequence[Transaction]) -> None:
+        """Tell the filters of pending transactions."""
+        for installed in self._filters.values():
+            if installed.position is None:
+                installed.pending.extend([transaction.hash for transaction in transactions])
 
     def __len__(self) -> int:
         return len(self._filters)

@@ -8,7 +8,10 @@ DNS rebinding, is refused), and lets browsers in only from origins that the owne
 import asyncio
 import ipaddress
 import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -59,11 +62,11 @@ class Gateway:
 
     def __init__(self, backend: Backend, settings: GatewaySettings | None = None) -> None:
         self.settings = settings or GatewaySettings()
-        self._dispatcher = Dispatcher(Context(backend, self.settings.limits))
+        self._backend = backend
         self._allowed_hosts = _LOCAL_NAMES | {name.lower() for name in self.settings.allowed_hosts}
         self._busy = 0
-        self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._stack = AsyncExitStack()
 
     @property
     def port(self) -> int:
@@ -79,41 +82,35 @@ class Gateway:
 
     async def __aenter__(self) -> Self:
         """Raises UserError where it cannot listen there."""
-        application = web.Application(client_max_size=MAX_BODY_BYTES)
-        application.router.add_route("*", "/", self._handle)
-        # Compressed bodies are not taken: what counts against the limit is what is read.
-        runner = web.AppRunner(
-            application,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=KEEP_ALIVE_S,
-            shutdown_timeout=SHUTDOWN_GRACE_S,
-        )
-        await runner.setup()
-        try:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: _connection(runner), self.settings.host, self.settings.port
-            )
-        except OSError as error:
-            await runner.cleanup()
-            raise UserError(
-                f"The gateway cannot listen on {self.settings.host} port {self.settings.port}: {error.strerror}. "
-                "Is another node running? Set rpc.port to another number."
-            ) from error
-        self._runner = runner
+        async with AsyncExitStack() as stack:
+            context = Context(self._backend, self.settings.limits)
+            stack.callback(context.close)
+            runner = _runner(self._handle, Dispatcher(context))
+            stack.push_async_callback(runner.cleanup)
+            await runner.setup()
+            self._server = await self._listen(runner)
+            stack.callback(self._server.close)
+            self._stack = stack.pop_all()
         _log.info("JSON-RPC at %s", self.url)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None:
-            self._server.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
-        self._server = self._runner = None
+        await self._stack.aclose()
+        self._server = None
 
-    async def _handle(self, request: web.Request) -> web.Response:
+    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
+        host, port = self.settings.host, self.settings.port
+        try:
+            return await asyncio.get_running_loop().create_server(lambda: _connection(runner), host, port)
+        except OSError as error:
+            raise UserError(
+                f"The gateway cannot listen on {host} port {port}: {error.strerror}. Is another node running? "
+                "Set rpc.port to another number."
+            ) from error
+
+    async def _handle(self, dispatcher: Dispatcher, request: web.Request) -> web.Response:
         if not self._is_allowed_host(request.headers.get("Host", "")):
             return web.Response(status=403, text="This host name is not allowed; add it to rpc.allowed_hosts.\n")
         headers = self._cors_headers(request)
@@ -128,11 +125,11 @@ class Gateway:
             return _error(429, RpcError(LIMIT_EXCEEDED, "too many requests at a time; try again later"), headers)
         self._busy += 1
         try:
-            return await self._answer(request, headers)
+            return await self._answer(request, dispatcher, headers)
         finally:
             self._busy -= 1
 
-    async def _answer(self, request: web.Request, headers: dict[str, str]) -> web.Response:
+    async def _answer(self, request: web.Request, dispatcher: Dispatcher, headers: dict[str, str]) -> web.Response:
         try:
             async with asyncio.timeout(BODY_TIME_LIMIT_S):
                 body = await request.read()
@@ -141,7 +138,7 @@ class Gateway:
             return _error(413, error, headers)
         except TimeoutError:
             return _error(408, RpcError(PARSE_ERROR, "the request did not arrive in time"), headers)
-        answer = await self._dispatcher.answer(body)
+        answer = await dispatcher.answer(body)
         if answer is None:
             return web.Response(status=204, headers=headers)
         return web.Response(body=answer, content_type="application/json", headers=headers)
@@ -180,6 +177,21 @@ class _Refusal(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
+
+
+def _runner(
+    handle: Callable[[Dispatcher, web.Request], Awaitable[web.StreamResponse]], dispatcher: Dispatcher
+) -> web.AppRunner:
+    application = web.Application(client_max_size=MAX_BODY_BYTES)
+    application.router.add_route("*", "/", partial(handle, dispatcher))
+    # Compressed bodies are not taken: what counts against the limit is what is read.
+    return web.AppRunner(
+        application,
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=KEEP_ALIVE_S,
+        shutdown_timeout=SHUTDOWN_GRACE_S,
+    )
 
 
 def _connection(runner: web.AppRunner) -> asyncio.BaseProtocol:

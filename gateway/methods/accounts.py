@@ -23,10 +23,9 @@ def get_balance(chain: ChainView, address: bytes, block: BlockReference) -> Json
 @TABLE.answer("eth_getTransactionCount", _ADDRESS, _BLOCK)
 async def get_transaction_count(context: Context, address: bytes, block: BlockReference) -> Json:
     """With `pending`: what the next transaction of the account must have, after those in the pool."""
-    nonce = await context.read(lambda chain: _account(chain, address, block).nonce)
     if block.tag == "pending":
-        nonce = max(nonce, context.backend.next_pool_nonce(address) or 0)
-    return to_quantity(nonce)
+        return to_quantity(context.backend.pending_nonce(address))
+    return to_quantity(await context.read(lambda chain: _account(chain, address, block).nonce))
 
 
 @TABLE.read("eth_getCode", _ADDRESS, _BLOCK)

@@ -38,18 +38,16 @@ async def new_block_filter(context: Context) -> Json:
 async def new_pending_transaction_filter(context: Context, hydrated: bool) -> Json:
     if hydrated:
         raise RpcError(SERVER_ERROR, "a filter of pending transactions tells their hashes only")
-    return context.filters.install(Filter(seen=frozenset(context.backend.pool_hashes())))
+    return context.filters.install(Filter())
 
 
 @TABLE.answer("eth_getFilterChanges", _FILTER_ID)
 async def get_filter_changes(context: Context, filter_id: str) -> Json:
     found = context.filters.find(filter_id)
     async with found.lock:
-        if found.position is None:
-            pending = frozenset(context.backend.pool_hashes())
-            fresh, found.seen = pending - found.seen, pending
-            return [to_data(transaction_hash) for transaction_hash in sorted(fresh)]
         position, wanted = found.position, found.wanted
+        if position is None:
+            return [to_data(transaction_hash) for transaction_hash in found.take_pending()]
         if wanted is None:
             found.position, changes = await context.read(lambda chain: block_changes(chain, position))
         else:

@@ -43,8 +43,8 @@ async def get_transaction_by_hash(context: Context, transaction_hash: bytes) -> 
 
 @TABLE.answer("txpool_status")
 async def pool_status(context: Context) -> Json:
-    pending, queued = context.backend.pool_counts()
-    return {"pending": to_quantity(pending), "queued": to_quantity(queued)}
+    status = context.backend.pool_status()
+    return {"pending": to_quantity(status.pending), "queued": to_quantity(status.queued)}
 
 
 @TABLE.answer("txpool_content")
