@@ -1,0 +1,465 @@
+"""The submitter against a node with the real contracts: whatever fails, each reading is charged exactly once."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
+from contracts.reading_format import MAX_BATCH
+from meter.drivers.driver import Registers
+from meter.ledger import MeterLedger, NodeTrouble
+from meter.outbox import Head, Outbox
+from meter.reading import Reading, ReadingDomain, SignedReading
+from meter.submitter import MAX_ATTEMPTS, MAX_BACKOFF_S, Submitter, SubmitterSettings, backoff_s
+from primitives.clock import ManualClock
+from primitives.errors import UserError
+from primitives.secp256k1 import address_of
+from tests.meter.fake_node import (
+    BLOCK_TIME_S,
+    CHAIN_ID,
+    GENESIS_TIME_S,
+    METER,
+    METER_KEY,
+    OTHER_KEY,
+    SENDER_KEY,
+    Failure,
+    FakeNode,
+)
+from wallet.client import NodeUnreachable, RpcError
+
+DOMAIN = ReadingDomain(CHAIN_ID, METER_ADDRESS)
+SETTINGS = SubmitterSettings(confirmations=2, poll_interval_s=5, resend_after_s=60)
+STEP_WH = 1000
+
+
+class Scene:
+    """A node, an outbox and a submitter that can be thrown away and made anew, as a crash does."""
+
+    def __init__(self, folder: Path, node: FakeNode | None = None, settings: SubmitterSettings = SETTINGS) -> None:
+        self.path = folder / "outbox.sqlite"
+        self.node = node or FakeNode()
+        self.settings = settings
+        self.clock = ManualClock(GENESIS_TIME_S)
+        self.outbox = Outbox.open(self.path, DOMAIN, METER)
+        self.submitter = self._new_submitter()
+
+    def _new_submitter(self) -> Submitter:
+        ledger = MeterLedger(self.node, METER_ADDRESS, EXHAUSTION_ADDRESS)
+        return Submitter(self.outbox, ledger, SENDER_KEY, self.clock, self.settings, random.Random(1))
+
+    def crash(self) -> None:
+        self.outbox.close()
+        self.outbox = Outbox.open(self.path, DOMAIN, METER)
+        self.submitter = self._new_submitter()
+
+    def measure(self, count: int = 1, *, time_s: int | None = None) -> None:
+        for _ in range(count):
+            signed = self.next_reading(time_s)
+            self.outbox.append(signed, b"state")
+
+    def next_reading(self, time_s: int | None = None) -> SignedReading:
+        head = self.outbox.head()
+        assert head is not None
+        last = head.registers
+        sequence = head.sequence + 1
+        time_s = max(last.time_s, GENESIS_TIME_S) if time_s is None else time_s
+        return DOMAIN.sign(Reading(METER, sequence, time_s, last.import_wh + STEP_WH, 0, 5, 0, head.hash), METER_KEY)
+
+    async def settle(self, rounds: int = 40) -> None:
+        """Rounds of the submitter with a block after each, as they come, until nothing waits."""
+        for _ in range(rounds):
+            with suppress(*NodeTrouble):
+                await self.submitter.step()
+            self.node.mine()
+            self.clock.advance_s(BLOCK_TIME_S)
+            if self.outbox.count() == self.outbox.count_quarantined() and not self.outbox.transactions():
+                return
+        raise AssertionError(f"{self.outbox.count()} readings, {len(self.outbox.transactions())} transactions left")
+
+    def check_charged_once(self, count: int) -> None:
+        assert self.node.accepted_sequences() == list(range(1, count + 1))
+        assert self.node.charged_wh() == count * STEP_WH
+        assert self.outbox.count() == 0
+
+
+async def idle() -> None:
+    """Let the other tasks run until all of them wait; the fake node answers without waiting."""
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    made = Scene(tmp_path)
+    await made.submitter.adopt()
+    with closing(made.outbox):
+        yield made
+
+
+async def test_reading_leaves_only_when_deep_enough(scene: Scene) -> None:
+    scene.measure(3)
+    await scene.submitter.step()
+    assert scene.outbox.count() == 3
+    scene.node.mine()
+    for _ in range(SETTINGS.confirmations):
+        await scene.submitter.step()
+        assert scene.outbox.count() == 3
+        scene.node.mine()
+    await scene.submitter.step()
+    scene.check_charged_once(3)
+    assert len(scene.node.accepted_raw) == 1
+    assert scene.outbox.transactions() == []
+
+
+async def test_every_call_fails_once_before_and_after_its_effect(tmp_path: Path) -> None:
+    folder = tmp_path / "clean"
+    scene = Scene(folder)
+    await scene.submitter.adopt()
+    scene.node.calls.clear()
+    first_call = scene.node.call_count + 1
+    scene.measure(5)
+    await scene.settle()
+    calls = list(scene.node.calls)
+    scene.outbox.close()
+    assert {"send_raw", "call", "estimate_gas", "receipt", "logs", "nonce", "block_number"} <= set(calls)
+    for number, method in enumerate(calls, first_call):
+        for is_after in (False, True):
+            scene = Scene(tmp_path / f"{number}-{is_after}")
+            await scene.submitter.adopt()
+            scene.node.failures = [Failure(number, NodeUnreachable(f"{method} timed out"), is_after)]
+            scene.measure(5)
+            await scene.settle()
+            scene.check_charged_once(5)
+            scene.outbox.close()
+
+
+async def test_crash_at_every_call(tmp_path: Path) -> None:
+    """A power cut while a call is under way: the outbox on the disk and the ledger are all that is left."""
+    for number in range(1, 40):
+        for is_after in (False, True):
+            scene = Scene(tmp_path / f"{number}-{is_after}")
+            await scene.submitter.adopt()
+            scene.measure(3)
+            scene.node.failures = [Failure(scene.node.call_count + number, KeyboardInterrupt(), is_after)]
+            crashed = False
+            for _ in range(10):
+                try:
+                    await scene.settle()
+                    break
+                except KeyboardInterrupt:
+                    scene.crash()
+                    crashed = True
+            scene.check_charged_once(3)
+            assert len(set(scene.node.accepted_raw)) == 1, "the same bytes were sent again, not another transaction"
+            scene.outbox.close()
+            if not crashed:
+                return
+    raise AssertionError("the round makes more calls than this test goes through")
+
+
+async def test_node_down_readings_wait(scene: Scene) -> None:
+    scene.node.is_down = True
+    scene.measure(4)
+    with pytest.raises(NodeUnreachable):
+        await scene.submitter.step()
+    scene.node.is_down = False
+    await scene.settle()
+    scene.check_charged_once(4)
+
+
+async def test_run_goes_on_after_failures_and_stops_on_a_foreign_ledger(scene: Scene) -> None:
+    scene.measure(1)
+    scene.node.is_down = True
+    task = asyncio.create_task(scene.submitter.run())
+    await idle()
+    assert not scene.submitter.is_reachable
+    scene.node.is_down = False
+    scene.clock.advance_s(MAX_BACKOFF_S)
+    await idle()
+    assert len(scene.node.pool) == 1
+    assert scene.submitter.is_reachable
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_wake_sends_without_waiting_for_the_poll(scene: Scene) -> None:
+    task = asyncio.create_task(scene.submitter.run())
+    await idle()
+    scene.measure(1)
+    scene.submitter.wake()
+    await idle()
+    assert len(scene.node.pool) == 1
+    assert scene.clock.now_s == GENESIS_TIME_S
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_reorganisation_drops_the_block_and_the_pool(scene: Scene) -> None:
+    scene.measure(2)
+    await scene.submitter.step()
+    scene.node.mine()
+    await scene.submitter.step()
+    scene.node.reorganise(1, forget_pool=True)
+    assert scene.node.accepted_sequences() == []
+    scene.clock.advance_s(SETTINGS.resend_after_s)
+    await scene.settle()
+    scene.check_charged_once(2)
+    assert len(set(scene.node.accepted_raw)) == 1
+
+
+async def test_reorganisation_below_what_was_forgotten_as_deep(scene: Scene) -> None:
+    """The account's nonce falls back: later transactions would wait for ever behind the gap."""
+    scene.measure(1)
+    await scene.settle()
+    scene.measure(1)
+    await scene.submitter.step()
+    assert scene.outbox.transactions()[0].nonce == 1
+    scene.node.reorganise(scene.node.blocks[-1].number, forget_pool=True)
+    scene.node.mine(5, is_empty=True)
+    scene.clock.advance_s(SETTINGS.resend_after_s)
+    await scene.settle()
+    # The first reading is lost with its blocks, its energy is not: registers are cumulative.
+    assert scene.node.accepted_sequences() == [2]
+    assert scene.node.charged_wh() == 2 * STEP_WH
+
+
+async def test_somebody_else_carried_the_readings(scene: Scene) -> None:
+    scene.measure(3)
+    data = MeterLedger(scene.node, METER_ADDRESS, EXHAUSTION_ADDRESS).batch_call(scene.outbox.waiting(0, 10))
+    scene.node.transact(address_of(OTHER_KEY), METER_ADDRESS, data)
+    await scene.settle()
+    scene.check_charged_once(3)
+    assert scene.node.accepted_raw == []
+
+
+async def test_another_program_takes_the_nonce(scene: Scene) -> None:
+    scene.measure(2)
+    await scene.submitter.step()
+    scene.node.pool.clear()
+    scene.node.transact(scene.submitter.sender, address_of(OTHER_KEY), b"", 1)
+    await scene.settle()
+    scene.check_charged_once(2)
+
+
+async def test_batches_are_bounded_and_fill_the_pipeline(scene: Scene) -> None:
+    count = MAX_BATCH * 2 + 7
+    scene.measure(count)
+    await scene.submitter.step()
+    assert [one.last_sequence for one in scene.outbox.transactions()] == [MAX_BATCH, 2 * MAX_BATCH, count]
+    await scene.settle()
+    scene.check_charged_once(count)
+
+
+async def test_small_blocks_make_small_batches(scene: Scene) -> None:
+    scene.node.gas_limit = 1_000_000
+    scene.measure(60)
+    await scene.settle(80)
+    scene.check_charged_once(60)
+
+
+async def test_failed_transaction_is_halved_and_each_reading_charged_once(scene: Scene) -> None:
+    scene.measure(8)
+    await scene.submitter.step()
+    scene.node.mine(gas_left=60_000)
+    assert scene.node.accepted_sequences() == []
+    await scene.settle()
+    scene.check_charged_once(8)
+    assert len(scene.node.accepted_raw) > 2
+
+
+async def test_reading_that_always_fails_alone_is_set_aside_loudly(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.measure(1)
+    for _ in range(MAX_ATTEMPTS):
+        await scene.submitter.step()
+        scene.node.mine(gas_left=1000)
+    await scene.submitter.step()
+    assert [one.quarantined for one in scene.outbox.quarantined(9)] == [f"its transaction failed {MAX_ATTEMPTS} times"]
+    assert "READING 1 IS SET ASIDE" in caplog.text
+    scene.measure(1)
+    await scene.settle()
+    assert scene.node.accepted_sequences() == [2]
+    assert scene.node.charged_wh() == 2 * STEP_WH
+    assert scene.outbox.count() == 1, "the reading that was set aside is kept"
+
+
+async def test_poisoned_reading_is_set_aside_and_the_others_go_on(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.measure(9)
+    with scene.outbox.database.transaction() as connection:
+        connection.execute("UPDATE readings SET r = zeroblob(32) WHERE sequence = 4")
+    await scene.settle()
+    assert scene.node.accepted_sequences() == [1, 2, 3, 5, 6, 7, 8, 9]
+    assert scene.node.charged_wh() == 9 * STEP_WH
+    assert [one.signed.reading.sequence for one in scene.outbox.quarantined(9)] == [4]
+    assert "READING 4 IS SET ASIDE: the ledger refuses it: invalid signature" in caplog.text
+
+
+async def test_reading_for_which_the_contract_reverts_is_found_by_halves(scene: Scene) -> None:
+    scene.measure(9)
+    poisoned = scene.outbox.waiting(4, 1)[0].signature.r
+    honest_call = scene.node.call
+
+    async def call(to: bytes, data: bytes, *rest: object) -> bytes:
+        if poisoned in data:
+            raise RpcError("eth_call", 3, "execution reverted", "0x")
+        return await honest_call(to, data, *rest)  # type: ignore[arg-type]
+
+    scene.node.call = call  # type: ignore[method-assign, assignment]
+    await scene.settle()
+    assert scene.node.accepted_sequences() == [1, 2, 3, 4, 6, 7, 8, 9]
+    assert [one.quarantined for one in scene.outbox.quarantined(9)] == ["the contract reverts for this reading alone"]
+
+
+async def test_contract_that_reverts_for_all_blames_no_reading(scene: Scene) -> None:
+    scene.measure(5)
+    honest_call = scene.node.call
+
+    async def call(to: bytes, data: bytes, *rest: object) -> bytes:
+        if len(data) > 100:
+            raise RpcError("eth_call", 3, "execution reverted", "0x")
+        return await honest_call(to, data, *rest)  # type: ignore[arg-type]
+
+    scene.node.call = call  # type: ignore[method-assign, assignment]
+    with pytest.raises(RpcError, match="execution reverted"):
+        await scene.submitter.step()
+    assert scene.outbox.count_quarantined() == 0
+    scene.node.call = honest_call  # type: ignore[method-assign]
+    await scene.settle()
+    scene.check_charged_once(5)
+
+
+async def test_reading_ahead_of_the_ledgers_clock_waits(scene: Scene) -> None:
+    scene.measure(1)
+    scene.measure(2, time_s=GENESIS_TIME_S + 100 * BLOCK_TIME_S)
+    for _ in range(3):
+        await scene.submitter.step()
+        scene.node.mine()
+    assert scene.node.accepted_sequences() == [1]
+    scene.node.mine(100)
+    await scene.settle()
+    scene.check_charged_once(3)
+
+
+async def test_unregistered_meter_waits_for_its_supplier(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene(tmp_path, FakeNode(meter=None))
+    await scene.submitter.adopt()
+    scene.measure(2)
+    await scene.submitter.step()
+    assert scene.node.accepted_raw == []
+    assert "reading 1 has to wait: unknown meter" in caplog.text
+    assert scene.outbox.count_quarantined() == 0
+    scene.outbox.close()
+
+
+async def test_underpriced_transaction_is_offered_again_for_more(scene: Scene) -> None:
+    scene.node.base_fee = 1000
+    scene.measure(1)
+    await scene.submitter.step()
+    (first,) = scene.outbox.transactions()
+    scene.node.base_fee = 100_000
+    scene.clock.advance_s(SETTINGS.resend_after_s)
+    await scene.submitter.step()
+    (second,) = scene.outbox.transactions()
+    assert second.nonce == first.nonce
+    assert second.max_fee_per_gas > 100_000
+    await scene.settle()
+    scene.check_charged_once(1)
+
+
+async def test_node_without_money_for_the_sender_keeps_everything(scene: Scene) -> None:
+    scene.measure(1)
+
+    async def refuse(encoded_transaction: bytes) -> bytes:
+        raise RpcError("eth_sendRawTransaction", -32000, "insufficient funds for gas * price + value")
+
+    honest, scene.node.send_raw = scene.node.send_raw, refuse  # type: ignore[method-assign]
+    with pytest.raises(RpcError, match="insufficient funds"):
+        await scene.submitter.step()
+    assert scene.outbox.transactions() == []
+    scene.node.send_raw = honest  # type: ignore[method-assign]
+    await scene.settle()
+    scene.check_charged_once(1)
+
+
+async def test_too_many_events_for_one_answer(scene: Scene) -> None:
+    for _ in range(3):
+        scene.measure(2)
+        await scene.submitter.step()
+        scene.node.mine()
+        scene.crash()
+    scene.node.max_logs = 3
+    scene.node.mine(5)
+    await scene.settle()
+    scene.check_charged_once(6)
+
+
+async def test_new_outbox_goes_on_behind_the_ledger(scene: Scene, tmp_path: Path) -> None:
+    scene.measure(3)
+    await scene.settle()
+    second = Scene(tmp_path / "new", scene.node)
+    await second.submitter.adopt()
+    assert second.outbox.head() == Head(
+        3,
+        scene.outbox.head().hash,
+        Registers(GENESIS_TIME_S, 3 * STEP_WH, 0),
+        None,  # type: ignore[union-attr]
+    )
+    second.measure(2)
+    await second.settle()
+    assert scene.node.accepted_sequences() == [1, 2, 3, 4, 5]
+    assert scene.node.charged_wh() == 5 * STEP_WH
+    second.outbox.close()
+
+
+async def test_two_devices_with_one_key_are_exposed(
+    scene: Scene, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.measure(1)
+    clone = Scene(tmp_path / "clone", scene.node)
+    await clone.submitter.adopt()
+    clone.measure(1, time_s=GENESIS_TIME_S + 1)
+    clone.measure(1)
+    await clone.submitter.step()
+    scene.node.mine()
+    with pytest.raises(UserError, match="another device uses the same key"):
+        await scene.submitter.step()
+    scene.node.mine(3)
+    with pytest.raises(UserError, match="another device"):
+        await scene.submitter.step()
+    assert "THE LEDGER HOLDS ANOTHER READING 1 THAN OURS" in caplog.text
+    clone.outbox.close()
+
+
+async def test_wrong_ledger_is_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.node.blocks[0].hash = bytes(32)
+    scene.crash()
+    with pytest.raises(UserError, match="the node's ledger begins with block"):
+        await scene.submitter.step()
+    monkeypatch.setattr("tests.meter.fake_node.CHAIN_ID", 5)
+    with pytest.raises(UserError, match="the node is on chain 5"):
+        await scene.submitter.adopt()
+
+
+async def test_ledger_without_the_contract(scene: Scene) -> None:
+    ledger = MeterLedger(scene.node, b"\x77" * 20, b"\x77" * 20)
+    with pytest.raises(UserError, match="there is no Meter contract"):
+        await ledger.last_reading(METER)
+    with pytest.raises(UserError, match="there is no Exhaustion contract"):
+        await ledger.supply_allowed(METER, "latest")
+
+
+def test_backoff_grows_to_its_bound_and_spreads() -> None:
+    waits = [backoff_s(failures, random.Random(failures)) for failures in range(1, 2000)]
+    assert all(0.5 <= wait <= MAX_BACKOFF_S for wait in waits)
+    assert waits[0] <= 1
+    assert min(waits[10:]) >= MAX_BACKOFF_S / 2
+    assert len(set(waits[10:])) > 1000
