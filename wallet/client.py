@@ -15,6 +15,7 @@ import aiohttp
 from primitives.clock import Clock, SystemClock
 from primitives.errors import Invalid, InvalidHex, UserError
 from primitives.hexadecimal import parse_data, parse_quantity, to_data, to_quantity
+from primitives.json_text import InvalidJson, parse_json
 from wallet.answers import BlockSummary, Log, Receipt
 
 # A query for logs of many blocks is the largest honest answer; a hostile one must not fill the memory.
@@ -210,8 +211,8 @@ class RpcClient:
 
 def _result(method: str, request_id: int, content: bytes) -> object:
     try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError) as cause:
+        answer = parse_json(content)
+    except InvalidJson as cause:
         raise InvalidAnswer(f"the node's answer to {method} is no JSON") from cause
     if not isinstance(answer, dict):
         raise InvalidAnswer(f"the node's answer to {method} is no object")

@@ -4,7 +4,6 @@ Keys stay in encrypted files on this computer; a node only ever sees signed tran
 """
 
 import asyncio
-import json
 import secrets
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from rich.console import Console
 from chain.transaction import Transaction
 from primitives.errors import InvalidHex, UserError
 from primitives.hexadecimal import parse_address, to_checksum_address, to_data
+from primitives.json_text import parse_json
 from primitives.secp256k1 import address_of, private_key_is_valid
 from wallet.amounts import format_amount, parse_amount, to_decimal
 from wallet.answers import Receipt
@@ -268,7 +268,7 @@ def export(
         text = to_data(private_key)
     else:
         text = file.read().rstrip("\n")
-        result = json.loads(text)
+        result = parse_json(text)
     if output is None:
         print_result(result, text, as_json)
         return

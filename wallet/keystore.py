@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from primitives.errors import InvalidKeystore
+from primitives.json_text import InvalidJson, parse_json
 from primitives.keccak import keccak256
 from primitives.secp256k1 import address_of, private_key_is_valid
 
@@ -113,8 +114,8 @@ def _document(text: str | bytes) -> Mapping[str, object]:
     if len(text) > MAX_FILE_BYTES:
         raise InvalidKeystore(f"a key file of more than {MAX_FILE_BYTES} bytes")
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(text)
+    except InvalidJson as error:
         raise InvalidKeystore("not a key file: it is no JSON") from error
     if not isinstance(document, dict):
         raise InvalidKeystore("not a key file: it holds no JSON object")
