@@ -1,0 +1,218 @@
+"""Blocks on disk: every header that passed its checks, side branches included; which of them are canonical; receipts
+and the place of every canonical transaction.
+
+Nothing is judged here: the importer says what is canonical.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from chain.block import Block, decode_body, encode_body
+from chain.header import Header, decode_header
+from chain.receipt import BLOOM_BYTES, Receipt, decode_receipts, encode_receipts
+from chain.store import transaction_index
+from chain.store.cache import GenerationCache, Missing
+from chain.store.database import Database
+from primitives import rlp
+from primitives.errors import InvalidBlock, UserError
+from primitives.keccak import keccak256
+
+SIDE_BRANCH_WINDOW = 1_024
+"""Blocks off the canonical chain are forgotten this far below its head, where no reorganisation reaches them."""
+
+HEADER_CACHE_LIMIT = 1_024
+"""Headers the writer keeps, some 1.5 KB each: those that rules and BLOCKHASH look back to."""
+
+_SIBLING_BITS = 16
+MAX_SIBLINGS = 1 << _SIBLING_BITS
+"""Blocks of one number that can be stored: the room for the counter in a block's id."""
+
+_BLOOM_OFFSET = 3 + 33 + 33 + 21 + 33 + 33 + 33 + 3
+"""Where the bloom begins in a header's RLP: behind the list's prefix, five hashes, the coinbase and its own prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionLocation:
+    """Where on the canonical chain a transaction is."""
+
+    block_hash: bytes
+    block_number: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredHeader:
+    id: int
+    total_difficulty: int
+    header: Header
+
+
+class BlockView:
+    """Reading blocks, on the writing connection or on a snapshot."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def head(self) -> Header:
+        """The header of the newest canonical block. Raises UserError where there is no chain yet."""
+        row = self._connection.execute("SELECT hash FROM canonical ORDER BY number DESC LIMIT 1").fetchone()
+        header = None if row is None else self.header(row[0])
+        if header is None:
+            raise UserError("the database holds no chain yet: make one with `wattchain init`")
+        return header
+
+    def header(self, block_hash: bytes) -> Header | None:
+        stored = self._stored(block_hash)
+        return None if stored is None else stored.header
+
+    def total_difficulty(self, block_hash: bytes) -> int | None:
+        """The sum of the difficulties from genesis to this block."""
+        stored = self._stored(block_hash)
+        return None if stored is None else stored.total_difficulty
+
+    def block(self, block_hash: bytes) -> Block | None:
+        stored = self._stored(block_hash)
+        return None if stored is None else Block(stored.header, decode_body(self._body(stored.id)))
+
+    def canonical_hash(self, number: int) -> bytes | None:
+        row = self._connection.execute("SELECT hash FROM canonical WHERE number = ?", (_bounded(number),)).fetchone()
+        return None if row is None else row[0]
+
+    def canonical_header(self, number: int) -> Header | None:
+        block_hash = self.canonical_hash(number)
+        return None if block_hash is None else self.header(block_hash)
+
+    def canonical_block(self, number: int) -> Block | None:
+        block_hash = self.canonical_hash(number)
+        return None if block_hash is None else self.block(block_hash)
+
+    def receipts(self, block_hash: bytes) -> list[Receipt] | None:
+        """The receipts of a canonical block."""
+        row = self._connection.execute(
+            "SELECT receipts FROM receipts JOIN headers USING (id) WHERE hash = ?", (block_hash,)
+        ).fetchone()
+        return None if row is None else decode_receipts(row[0])
+
+    def transaction_location(self, transaction_hash: bytes) -> TransactionLocation | None:
+        """Where the canonical chain holds a transaction."""
+        newest = self._connection.execute("SELECT max(number) FROM canonical").fetchone()[0]
+        if newest is None:
+            return None
+        for number, index in transaction_index.candidates(self._connection, newest, transaction_hash):
+            block_id, block_hash = self._connection.execute(
+                "SELECT id, hash FROM canonical WHERE number = ?", (number,)
+            ).fetchone()
+            if _transaction_hash(self._body(block_id), index) == transaction_hash:
+                return TransactionLocation(block_hash, number, index)
+        return None
+
+    def blooms(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+        """(number, 256-byte bloom) of the canonical blocks in a range, both ends included, without their bodies."""
+        return iter(
+            self._connection.execute(
+                "SELECT canonical.number, substr(headers.header, ?, ?) FROM canonical JOIN headers USING (id) "
+                "WHERE canonical.number BETWEEN ? AND ? ORDER BY canonical.number",
+                (_BLOOM_OFFSET + 1, BLOOM_BYTES, _bounded(first), _bounded(last)),
+            )
+        )
+
+    def _stored(self, block_hash: bytes) -> _StoredHeader | None:
+        row = self._connection.execute(
+            "SELECT id, total_difficulty, header FROM headers WHERE hash = ?", (block_hash,)
+        ).fetchone()
+        if row is None:
+            return None
+        return _StoredHeader(row[0], int.from_bytes(row[1], "big"), decode_header(row[2]))
+
+    def _body(self, block_id: int) -> bytes:
+        row = self._connection.execute("SELECT body FROM bodies WHERE id = ?", (block_id,)).fetchone()
+        if row is None:
+            raise RuntimeError(f"the body of block {block_id >> _SIBLING_BITS} is missing from the database")
+        return bytes(row[0])
+
+
+class BlockStore(BlockView):
+    """Blocks on the writing connection. For one thread; whatever writes is called inside a database transaction."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database.connection)
+        self._headers: GenerationCache[bytes, _StoredHeader] = GenerationCache(HEADER_CACHE_LIMIT)
+        database.on_rollback(self._headers.clear)
+
+    def put(self, block: Block, total_difficulty: int) -> None:
+        """Keep a block, canonical or not. One that is there already stays as it is."""
+        if self._stored(block.hash) is not None:
+            return
+        first = block.number << _SIBLING_BITS
+        block_id = self._connection.execute(
+            "SELECT coalesce(max(id) + 1, ?) FROM headers WHERE id BETWEEN ? AND ?",
+            (first, first, first + MAX_SIBLINGS - 1),
+        ).fetchone()[0]
+        if block_id >= first + MAX_SIBLINGS:
+            raise InvalidBlock(f"there are {MAX_SIBLINGS} blocks of number {block.number} already")
+        self._connection.execute(
+            "INSERT INTO headers VALUES (?, ?, ?, ?)",
+            (block_id, block.hash, rlp.encode_int(total_difficulty), block.header.encode()),
+        )
+        self._connection.execute("INSERT INTO bodies VALUES (?, ?)", (block_id, encode_body(block.transactions)))
+        self._headers.put(block.hash, _StoredHeader(block_id, total_difficulty, block.header))
+
+    def connect(self, block: Block, receipts: Sequence[Receipt]) -> None:
+        """Make a stored block the canonical one of its number, and the head."""
+        stored = self._stored(block.hash)
+        if stored is None:
+            raise RuntimeError("a block is put into the store before it is connected")
+        number = block.number
+        self._connection.execute("INSERT INTO canonical VALUES (?, ?, ?)", (number, stored.id, block.hash))
+        self._connection.execute("INSERT INTO receipts VALUES (?, ?)", (stored.id, encode_receipts(receipts)))
+        transaction_index.add(self._connection, number, [transaction.hash for transaction in block.transactions])
+        if number > SIDE_BRANCH_WINDOW:
+            self._forget_side_branches(number - SIDE_BRANCH_WINDOW)
+
+    def disconnect(self, number: int) -> None:
+        """Take the head, which has this number, off the canonical chain. The block itself is kept."""
+        block = self.canonical_block(number)
+        if block is None or self.canonical_hash(number + 1) is not None:
+            raise RuntimeError(f"block {number} is not the head")
+        transaction_index.remove(self._connection, number, [transaction.hash for transaction in block.transactions])
+        self._connection.execute(
+            "DELETE FROM receipts WHERE id = (SELECT id FROM canonical WHERE number = ?)", (number,)
+        )
+        self._connection.execute("DELETE FROM canonical WHERE number = ?", (number,))
+
+    def _stored(self, block_hash: bytes) -> _StoredHeader | None:
+        stored = self._headers.get(block_hash)
+        if isinstance(stored, Missing):
+            found = super()._stored(block_hash)
+            if found is not None:
+                self._headers.put(block_hash, found)
+            return found
+        return stored
+
+    def _forget_side_branches(self, number: int) -> None:
+        """Drop the blocks of a number but the canonical one."""
+        first = number << _SIBLING_BITS
+        rows = self._connection.execute(
+            "SELECT id, hash FROM headers WHERE id BETWEEN ? AND ? "
+            "AND id != (SELECT id FROM canonical WHERE number = ?)",
+            (first, first + MAX_SIBLINGS - 1, number),
+        ).fetchall()
+        for block_id, _ in rows:
+            self._connection.execute("DELETE FROM headers WHERE id = ?", (block_id,))
+            self._connection.execute("DELETE FROM bodies WHERE id = ?", (block_id,))
+        if rows:
+            self._headers.clear()
+
+
+def _bounded(number: int) -> int:
+    """A number that SQLite can hold, and that is no block's where the given one is none either."""
+    return number if 0 <= number < 1 << 62 else -1 if number < 0 else 1 << 62
+
+
+def _transaction_hash(body: bytes, index: int) -> bytes:
+    """The hash of one transaction of a stored body, without decoding the others."""
+    item = rlp.decode(body)[index]
+    if isinstance(item, bytes):  # a typed transaction is a string in the list, and hashed as it is
+        return keccak256(item)
+    return keccak256(rlp.encode(item))  # type: ignore[arg-type]

@@ -1,0 +1,54 @@
+"""The tables of the ledger's database, and what marks a file as one.
+
+Everything random is small and everything large is in the order of block numbers, because SQLite writes whole pages: on
+an SD card a row in a random place costs as much as four thousand bytes in a row.
+"""
+
+APPLICATION_ID = 0x57415454
+""""WATT", in the file's header: tells our databases from everybody else's."""
+
+SCHEMA_VERSION = 1
+
+TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+
+-- A block's id is its number * 65536 + a counter among blocks of that number, so that all tables of blocks grow at
+-- their end; `total_difficulty` is big-endian.
+CREATE TABLE headers (
+    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, total_difficulty BLOB NOT NULL, header BLOB NOT NULL);
+CREATE TABLE bodies (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE receipts (id INTEGER PRIMARY KEY, receipts BLOB NOT NULL);
+CREATE TABLE canonical (number INTEGER PRIMARY KEY, id INTEGER NOT NULL, hash BLOB NOT NULL);
+
+-- Where canonical transactions are. `prefix`: the first 48 bits of the hash; `position`: number * 65536 + index.
+-- `epoch`: see transaction_index.py.
+CREATE TABLE transaction_index (
+    epoch INTEGER, prefix INTEGER, position INTEGER, PRIMARY KEY (epoch, prefix, position)) WITHOUT ROWID;
+
+-- The present state. Keys are keccak-256 of the address and of the slot, as in the tries, whose leaves these rows are.
+CREATE TABLE accounts (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE slots (
+    address BLOB, key BLOB, value BLOB NOT NULL, PRIMARY KEY (address, key)) WITHOUT ROWID;
+CREATE TABLE codes (hash BLOB PRIMARY KEY, code BLOB NOT NULL);
+
+-- Branches and extensions of the tries by path, one byte a nibble.
+CREATE TABLE account_nodes (path BLOB PRIMARY KEY, node BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE slot_nodes (
+    address BLOB, path BLOB, node BLOB NOT NULL, PRIMARY KEY (address, path)) WITHOUT ROWID;
+
+-- What each block replaced; NULL where there was nothing.
+CREATE TABLE undo_roots (number INTEGER PRIMARY KEY, root BLOB NOT NULL);
+CREATE TABLE undo_accounts (
+    number INTEGER, key BLOB, record BLOB, PRIMARY KEY (number, key)) WITHOUT ROWID;
+CREATE TABLE undo_slots (
+    number INTEGER, address BLOB, key BLOB, value BLOB, PRIMARY KEY (number, address, key)) WITHOUT ROWID;
+"""
+
+ARCHIVE_TABLES = """
+-- In an archive alone: in which blocks a key was replaced, for finding the undo row among millions of blocks.
+CREATE TABLE account_history (key BLOB, number INTEGER, PRIMARY KEY (key, number)) WITHOUT ROWID;
+CREATE TABLE slot_history (
+    address BLOB, key BLOB, number INTEGER, PRIMARY KEY (address, key, number)) WITHOUT ROWID;
+INSERT INTO account_history SELECT key, number FROM undo_accounts;
+INSERT INTO slot_history SELECT address, key, number FROM undo_slots;
+"""
