@@ -61,7 +61,7 @@ def compile_sources(sources: Path = SOURCES, library: Path | None = None) -> dic
             "optimizer": {"enabled": True, "runs": OPTIMIZER_RUNS},
             "viaIR": True,
             "metadata": {"appendCBOR": False, "bytecodeHash": "none"},
-            "outputSelection": {"*": {"*": _OUTPUTS}},
+            "outputSelection": {path.name: {"*": _OUTPUTS} for path in sources.glob("*.sol")},
         },
     }
     command = ["node", str(COMPILER), "--standard-json", "--base-path", str(sources)]

@@ -39,11 +39,13 @@ class Outcome(IntEnum):
     STALE = 1
     """Its sequence, or a later one, was accepted before: nothing is lost, it need not be sent again."""
     UNKNOWN_METER = 2
+    """Cured by registering the meter."""
     INACTIVE_METER = 3
+    """Cured by reinstating the meter."""
     INVALID_SIGNATURE = 4
     OUT_OF_RANGE = 5
     TIME_IN_FUTURE = 6
-    """The only one that waiting cures."""
+    """Cured by waiting."""
     TIME_FELL = 7
     IMPORT_FELL = 8
     EXPORT_FELL = 9

@@ -71,7 +71,7 @@ contract Exhaustion is IReadingSink, ReentrancyGuardTransient {
     error RateNotSet(address supplier);
     error RateTooSoon(uint64 from, uint64 earliest);
     error AmountZero();
-    error CreditTooLarge(uint256 creditWei, uint256 maximumWei);
+    error CreditTooLarge(uint256 amountWei, uint256 maximumWei);
     error AccountTooSmall(address supplier, uint256 amountWei, uint256 accountWei);
     error ZeroAddress();
     error WithdrawalFailed(address to, uint256 amountWei);

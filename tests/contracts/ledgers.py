@@ -96,7 +96,11 @@ class ComparedLedger(OwnLedger):
         before = self._state.changes()
         ours = super().transact(sender, to, data, value)
         theirs = _run_revm(before, self.time_s, sender, to, data, value)
-        assert (ours.success, ours.gas_used, ours.output.hex()) == (theirs.success, theirs.gas_used, theirs.output.hex())
+        assert (ours.success, ours.gas_used, ours.output.hex()) == (
+            theirs.success,
+            theirs.gas_used,
+            theirs.output.hex(),
+        )
         assert ours.logs == theirs.logs
         return ours
 

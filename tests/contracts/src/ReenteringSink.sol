@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IMeter} from "IMeter.sol";
+import {IReadingSink} from "IReadingSink.sol";
+
+/// @title A sink that submits a reading from within the acceptance of another
+contract ReenteringSink is IReadingSink {
+    IMeter private immutable meterContract;
+    bytes private pending;
+    uint256 public calls;
+    uint256 public importedTotalWh;
+    bytes public refusal;
+
+    constructor(IMeter meterContract_) {
+        meterContract = meterContract_;
+    }
+
+    function prepare(IMeter.SignedReading calldata signed) external {
+        pending = abi.encodeCall(IMeter.submit, (signed));
+    }
+
+    function onReading(address, address, uint64 importedWh, uint64, uint64) external {
+        calls += 1;
+        importedTotalWh += importedWh;
+        if (pending.length != 0) {
+            bytes memory data = pending;
+            delete pending;
+            (bool done, bytes memory reason) = address(meterContract).call(data);
+            if (!done) refusal = reason;
+        }
+    }
+}

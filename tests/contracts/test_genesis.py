@@ -1,0 +1,154 @@
+"""The contracts in the genesis state: the same storage as by constructor and transactions, and on another chain too."""
+
+from dataclasses import replace
+
+import pytest
+
+from chain.genesis import parse_genesis
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
+from contracts.genesis import MAX_CREDIT_WEI, MAX_LOW_CREDIT_WEI, MAX_RATE_WEI_PER_WH, GenesisMeter, genesis_alloc
+from contracts.reading_format import MAX_REGISTER_WH, MeterStatus, compact_signature, reading_typed_data
+from primitives.errors import InvalidGenesis
+from primitives.secp256k1 import sign
+from tests.contracts.ledgers import CHAIN_ID, make_ledger
+from tests.contracts.neighbourhood import (
+    EXHAUSTION,
+    METER,
+    OPERATOR,
+    OWNER,
+    PAYER,
+    RIVAL,
+    STRANGER,
+    SUPPLIER,
+    WATT,
+    Device,
+    Neighbourhood,
+    events,
+    key_of,
+    only,
+    reason,
+)
+
+RICH = {"0x" + person.hex(): {"balance": hex(10**30)} for person in (OPERATOR, SUPPLIER, PAYER, STRANGER)}
+GOOD = GenesisMeter(b"\x05" * 20, OWNER, SUPPLIER, 1, 2, 3, 4)
+
+
+def test_a_meter_of_the_genesis_is_registered_and_paid_for() -> None:
+    device = Device("meter one", import_wh=70, export_wh=8)
+    street = Neighbourhood(device, credit_wei=5 * WATT, low_credit_wei=WATT, rate_wei_per_wh=WATT)
+    expected = (MeterStatus.ACTIVE, SUPPLIER, OWNER, EXHAUSTION_ADDRESS)
+    assert street.ask_meter("registrationOf", device.address) == expected
+    assert street.ask_exhaustion("accountOf", device.address) == (5 * WATT, 0, 0, WATT)
+    assert street.ask_exhaustion("latestRateOf", SUPPLIER) == (True, WATT, 0)
+    assert street.ask_meter("operator") == (OPERATOR,)
+    assert street.ask_meter("totals") == (0, 0, 0, 1)
+    assert street.ledger.balance(EXHAUSTION_ADDRESS) == 5 * WATT
+    assert street.supply_allowed(device)
+    charged = street.submit(device.measure(import_wh=4))
+    assert only(charged, "Charged")["energyWh"] == 4
+    assert only(charged, "ReadingAccepted")["exportWh"] == 8
+    assert reason(street.submit(device.measure(import_wh=1))) is None
+
+
+def test_the_genesis_writes_what_transactions_would_write() -> None:
+    """An empty genesis and the transactions of a first day leave each slot that the genesis with a meter has."""
+    device = Device("meter one", import_wh=70, export_wh=8)
+    credit, low = 5 * WATT, WATT
+    street = Neighbourhood()
+    street.meter(SUPPLIER, "registerMeter", device.address, OWNER, EXHAUSTION_ADDRESS, 70, 8)
+    street.top_up(device, credit)
+    street.exhaustion(OWNER, "setLowCreditThreshold", device.address, low)
+    prepared = Neighbourhood(device, credit_wei=credit, low_credit_wei=low)
+    alloc = genesis_alloc(
+        OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [GenesisMeter(device.address, OWNER, SUPPLIER, 70, 8, credit, low)]
+    )
+    slots = 0
+    for contract in (METER_ADDRESS, EXHAUSTION_ADDRESS):
+        storage = alloc["0x" + contract.hex()]["storage"]
+        assert isinstance(storage, dict)
+        for slot_hex in storage:
+            slot = int(slot_hex, 16)
+            assert street.ledger.storage(contract, slot) == prepared.ledger.storage(contract, slot) != 0
+            slots += 1
+    assert slots == 12
+    assert street.ledger.balance(EXHAUSTION_ADDRESS) == prepared.ledger.balance(EXHAUSTION_ADDRESS)
+
+
+def test_the_alloc_is_read_by_the_chain() -> None:
+    alloc = genesis_alloc(OPERATOR, [SUPPLIER], {SUPPLIER: 7}, [GOOD])
+    genesis = parse_genesis({"config": {"chainId": 1947}, "difficulty": "1", "gasLimit": "9000000", "alloc": alloc})
+    account = genesis.state.accounts[EXHAUSTION_ADDRESS]
+    assert account is not None
+    assert account.balance == GOOD.credit_wei
+    assert genesis.state.codes[account.code_hash] == EXHAUSTION.runtime_code
+    assert METER_ADDRESS in genesis.state.storage
+
+
+@pytest.mark.parametrize(
+    ("operator", "suppliers", "rates", "meters", "text"),
+    [
+        (bytes(20), [], {}, [], "address"),
+        (b"\x01" * 19, [], {}, [], "address"),
+        (OPERATOR, [bytes(20)], {}, [], "address"),
+        (OPERATOR, [], {SUPPLIER: 1}, [], "not among the suppliers"),
+        (OPERATOR, [SUPPLIER], {SUPPLIER: MAX_RATE_WEI_PER_WH + 1}, [], "rate"),
+        (OPERATOR, [SUPPLIER], {SUPPLIER: -1}, [], "rate"),
+        (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [GOOD, GOOD], "twice"),
+        (OPERATOR, [RIVAL], {}, [GOOD], "unknown supplier"),
+        (OPERATOR, [SUPPLIER], {}, [GOOD], "no rate"),
+        (
+            OPERATOR,
+            [SUPPLIER],
+            {SUPPLIER: 1},
+            [replace(GOOD, opening_import_wh=MAX_REGISTER_WH + 1)],
+            "import register",
+        ),
+        (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [replace(GOOD, opening_export_wh=-1)], "export register"),
+        (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [replace(GOOD, credit_wei=MAX_CREDIT_WEI + 1)], "credit"),
+        (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [replace(GOOD, low_credit_wei=MAX_LOW_CREDIT_WEI + 1)], "threshold"),
+        (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [replace(GOOD, owner=bytes(20))], "address"),
+        (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [replace(GOOD, meter=b"")], "address"),
+    ],
+)
+def test_a_genesis_that_the_contracts_would_refuse_is_refused(
+    operator: bytes, suppliers: list[bytes], rates: dict[bytes, int], meters: list[GenesisMeter], text: str
+) -> None:
+    with pytest.raises(InvalidGenesis, match=text):
+        genesis_alloc(operator, suppliers, rates, meters)
+
+
+def test_deployed_like_any_contract_they_work_at_other_addresses() -> None:
+    """As on another chain: constructors instead of a genesis, and meters sign for that contract's address."""
+    ledger = make_ledger(dict(RICH))
+    meter = ledger.transact(OPERATOR, None, METER.deployment([OPERATOR])).output
+    exhaustion = ledger.transact(OPERATOR, None, EXHAUSTION.deployment([meter])).output
+    device = Device("meter one")
+    for sender, to, data, value in (
+        (OPERATOR, meter, METER.abi.encode_call("addSupplier", [SUPPLIER]), 0),
+        (OPERATOR, meter, METER.abi.encode_call("approveSink", [exhaustion]), 0),
+        (SUPPLIER, meter, METER.abi.encode_call("registerMeter", [device.address, OWNER, exhaustion, 0, 0]), 0),
+        (SUPPLIER, exhaustion, EXHAUSTION.abi.encode_call("setRate", [5, ledger.time_s]), 0),
+        (PAYER, exhaustion, EXHAUSTION.abi.encode_call("topUp", [device.address]), 100),
+    ):
+        assert ledger.transact(sender, to, data, value).success
+    fields = device.fields(sequence=1, importWh=8, time=ledger.time_s)
+    r, vs = compact_signature(*sign(reading_typed_data(CHAIN_ID, meter).hash(fields), key_of(device.name)))
+    accepted = ledger.transact(STRANGER, meter, METER.abi.encode_call("submit", [(tuple(fields.values()), r, vs)]))
+    assert accepted.success
+    account = ledger.call(STRANGER, exhaustion, EXHAUSTION.abi.encode_call("accountOf", [device.address])).output
+    assert EXHAUSTION.abi.decode_result("accountOf", account) == (60, 0, 8, 0)
+    assert [log.address for log in accepted.logs] == [meter, exhaustion]
+
+
+def test_constructors_refuse_the_zero_address() -> None:
+    ledger = make_ledger(dict(RICH))
+    for artifact in (METER, EXHAUSTION):
+        refused = ledger.transact(OPERATOR, None, artifact.deployment([bytes(20)]))
+        assert not refused.success
+        assert artifact.error_name(refused.output) == "ZeroAddress"
+
+
+def test_events_of_a_top_up_follow_a_genesis_credit() -> None:
+    device = Device("meter one")
+    street = Neighbourhood(device, credit_wei=5)
+    assert [event.name for event in events(street.top_up(device, 1))] == ["ToppedUp"]
