@@ -70,10 +70,6 @@ class PendingTransactions(Protocol):
     def skip_sender(self) -> None: ...
 
 
-class TransactionSource(Protocol):
-    def pending(self, base_fee: int | None = None) -> PendingTransactions: ...
-
-
 @dataclass(frozen=True, slots=True)
 class BuilderSettings:
     """What the operator of a node decides about the blocks it makes."""
@@ -104,7 +100,6 @@ class BlockBuilder:
         clock: Clock,
         chain: CanonicalChain,
         state: HeadState,
-        pool: TransactionSource,
         settings: BuilderSettings,
         stopwatch_s: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -114,17 +109,16 @@ class BlockBuilder:
         self._clock = clock
         self._chain = chain
         self._state = state
-        self._pool = pool
         self._settings = settings
         self._stopwatch_s = stopwatch_s
 
-    def build(self) -> Block:
-        """A block on the present head, complete but for mix_hash and nonce, which are zeros."""
+    def build(self, pending: PendingTransactions) -> Block:
+        """A block on the present head of what is pending, complete but for mix_hash and nonce, which are zeros."""
         parent = self._chain.head()
         draft = self._draft(parent)
         context = block_context(draft, self._config, self._canonical_hash)
         execution = BlockExecution(State(self._state.reader()), context, self._config)
-        transactions = self._fill(execution, self._pool.pending(draft.base_fee_per_gas))
+        transactions = self._fill(execution, pending)
         executed = execution.finish()
         header = replace(
             draft,

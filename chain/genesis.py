@@ -13,6 +13,7 @@ from chain.account import EMPTY_CODE_HASH, EMPTY_TRIE_ROOT, Account, StateChange
 from chain.config import ZERO, ChainConfig, parse_config, parse_integer
 from chain.header import EMPTY_OMMERS_HASH, MAX_EXTRA_DATA_BYTES, Header
 from chain.receipt import EMPTY_BLOOM
+from primitives import rlp
 from primitives.errors import InvalidGenesis
 from primitives.keccak import keccak256
 
@@ -41,6 +42,21 @@ class Genesis:
     mix_hash: bytes
     coinbase: bytes
     base_fee_per_gas: int
+
+    @property
+    def state_digest(self) -> bytes:
+        """32 bytes that tell this first state from any other, for much less work than its state root."""
+        rows = [
+            [
+                address,
+                [rlp.encode_int(account.nonce), rlp.encode_int(account.balance), account.code_hash],
+                [[rlp.encode_int(slot), rlp.encode_int(value)] for slot, value in sorted(slots.items())],
+            ]
+            for address, account in sorted(self.state.accounts.items())
+            if account is not None
+            for slots in (self.state.storage.get(address, {}),)
+        ]
+        return keccak256(rlp.encode(rows))
 
     def header(self, state_root: bytes) -> Header:
         """The header of block 0 over the state with this root."""

@@ -34,7 +34,7 @@ def check_header(
         raise InvalidBlock("ommers are not part of this ledger")
     if header.gas_used > header.gas_limit:
         raise InvalidBlock(f"the block used {header.gas_used} gas of {header.gas_limit}")
-    check_gas_limit(parent, header)
+    check_gas_limit(header.gas_limit, parent.gas_limit)
     base_fee = expected_base_fee(parent, config)
     if header.base_fee_per_gas != base_fee:
         raise InvalidBlock(f"the block's base fee is {header.base_fee_per_gas} wei; it must be {base_fee}")

@@ -10,9 +10,8 @@ import click
 
 from chain.config import ASERT as ASERT_RULE
 from chain.config import DEVELOPMENT, EIP1559, FIXED, PRODUCTION, ZERO
-from chain.genesis import load_genesis
 from meter.commands import meter
-from node.application import open_ledger, run_node
+from node.application import NodeFacts, open_ledger, read_genesis, run_node
 from node.log import configure_log
 from node.new_network import (
     DEFAULT_DIFFICULTY,
@@ -145,8 +144,9 @@ def init(
         )
     settings = load_settings(data_directory)
     settings_path = write_settings(settings)
-    with open_ledger(settings, SystemClock()) as ledger:
-        facts = describe(load_genesis(settings.genesis_path), ledger.genesis_hash)
+    genesis_file = read_genesis(settings)
+    with open_ledger(settings, genesis_file, SystemClock()) as ledger:
+        facts = describe(genesis_file, ledger.genesis_hash)
     facts |= {"dataDirectory": str(data_directory), "settings": str(settings_path)}
     print_result(
         facts,
@@ -187,11 +187,11 @@ def node(
     asyncio.run(run_node(settings, lambda facts: _announce(facts, as_json)))
 
 
-def _announce(facts: dict[str, object], as_json: bool) -> None:
+def _announce(facts: NodeFacts, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(facts))
+        click.echo(json.dumps(facts.as_json()))
     else:
-        say(f"Wattchain is ready at {facts['rpc']}, chain {facts['chainId']}, block {facts['blockNumber']}.")
+        say(f"Wattchain is ready at {facts.rpc_url}, chain {facts.chain_id}, block {facts.block_number}.")
 
 
 def _override(

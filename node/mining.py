@@ -12,7 +12,6 @@ from chain.transaction import Transaction
 from node.service import LedgerService
 from node.settings import MiningSettings
 from primitives.clock import Clock
-from primitives.hexadecimal import parse_address
 
 REBUILD_INTERVAL_S = 2.0
 """A block that is being sealed is built anew for fresh transactions at most this often: proof of work loses nothing by
@@ -28,7 +27,6 @@ class MiningLoop:
         self._service = service
         self._miner = miner
         self._settings = settings
-        self._coinbase = parse_address(settings.coinbase)
         self._clock = clock
         self._head_moved = asyncio.Event()
         self._pool_grew = asyncio.Event()
@@ -67,7 +65,7 @@ class MiningLoop:
         """Build, seal and import one block, or return because the head has moved or fresh transactions came."""
         self._head_moved.clear()
         self._pool_grew.clear()
-        block = await self._service.build(self._coinbase)
+        block = await self._service.build()
         sealing = asyncio.create_task(self._miner.seal(block.header))
         try:
             await _first(_unless_cancelled(sealing), self._head_moved.wait(), self._fresh_transactions())

@@ -54,10 +54,10 @@ class LedgerService:
         # Shielded: once begun, an import ends, and the pool hears of it even if nobody waits any more.
         return await asyncio.shield(asyncio.ensure_future(self._import(block)))
 
-    async def build(self, coinbase: bytes) -> Block:
+    async def build(self) -> Block:
         """An unsealed block on top of the head, of what is pending in the pool."""
         pending = self.pool.pending()
-        return await self._in_chain_thread(lambda: self._builder.build(coinbase, pending))
+        return await self._in_chain_thread(lambda: self._builder.build(pending))
 
     async def submit(self, transaction: Transaction) -> bytes:
         """Put a transaction into the pool, on disk before this returns; its hash. Raises InvalidTransaction."""

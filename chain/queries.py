@@ -1,0 +1,96 @@
+"""Questions about the chain, answered on one snapshot of the database: consistent, whatever is imported meanwhile."""
+
+from collections.abc import Iterator, Sequence
+
+from chain.account import StateReader
+from chain.block import Block
+from chain.block_execution import block_context
+from chain.config import ChainConfig
+from chain.fees import expected_base_fee
+from chain.header import Header
+from chain.receipt import Receipt
+from chain.store.blocks import BlockView
+from chain.store.state_reader import StateView
+from vm.host import BlockContext
+
+
+class ChainQueries:
+    """One snapshot of one chain, for one question, in one thread."""
+
+    def __init__(self, config: ChainConfig, blocks: BlockView, state: StateView, reorganisation_cap: int) -> None:
+        self.config = config
+        self._blocks = blocks
+        self._state = state
+        self._reorganisation_cap = reorganisation_cap
+
+    def head(self) -> Header:
+        return self._blocks.head()
+
+    def finalized_number(self) -> int:
+        """The highest block that no reorganisation may undo any more; 0 where only the genesis is safe."""
+        return max(0, self.head().number - self._reorganisation_cap)
+
+    def header_by_number(self, number: int) -> Header | None:
+        return self._blocks.canonical_header(number)
+
+    def header_by_hash(self, block_hash: bytes) -> Header | None:
+        return self._blocks.header(block_hash)
+
+    def headers(self, first: int, last: int) -> Iterator[Header]:
+        """Canonical headers from `first` to `last`, both included, rising; those beyond the head are left out."""
+        for number in range(first, min(last, self.head().number) + 1):
+            header = self._blocks.canonical_header(number)
+            if header is not None:
+                yield header
+
+    def block_by_number(self, number: int) -> Block | None:
+        return self._blocks.canonical_block(number)
+
+    def block_by_hash(self, block_hash: bytes) -> Block | None:
+        return self._blocks.block(block_hash)
+
+    def is_canonical(self, block_hash: bytes) -> bool:
+        header = self._blocks.header(block_hash)
+        return header is not None and self._blocks.canonical_hash(header.number) == block_hash
+
+    def total_difficulty(self, block_hash: bytes) -> int | None:
+        return self._blocks.total_difficulty(block_hash)
+
+    def receipts(self, block_hash: bytes) -> Sequence[Receipt] | None:
+        """One a transaction, in order; None for a block that is unknown or was never executed."""
+        return self._blocks.receipts(block_hash)
+
+    def find_transaction(self, transaction_hash: bytes) -> tuple[Block, int] | None:
+        """The canonical block that holds a transaction, and its index there."""
+        location = self._blocks.transaction_location(transaction_hash)
+        if location is None:
+            return None
+        block = self._blocks.block(location.block_hash)
+        return None if block is None else (block, location.index)
+
+    def state_at(self, number: int) -> StateReader:
+        """The state after a canonical block. Raises Invalid where that history is no longer kept."""
+        return self._state.reader_at(number)
+
+    def storage_root(self, address: bytes) -> bytes:
+        """Of an account in the head's state; that of the empty trie for an absent one."""
+        return self._state.storage_root(address)
+
+    def prove_account(self, address: bytes) -> Sequence[bytes]:
+        """The trie nodes from the head's state root towards the account (EIP-1186)."""
+        return self._state.prove_account(address)
+
+    def prove_slot(self, address: bytes, slot: int) -> Sequence[bytes]:
+        """The trie nodes from the account's storage root towards the slot."""
+        return self._state.prove_slot(address, slot)
+
+    def block_context(self, header: Header) -> BlockContext:
+        """What code inside that block saw."""
+        return block_context(header, self.config, self._hash_at)
+
+    def next_base_fee(self, header: Header) -> int:
+        """Wei per gas in a block on top of this one."""
+        return expected_base_fee(header, self.config)
+
+    def _hash_at(self, number: int) -> bytes:
+        return self._blocks.canonical_hash(number) or bytes(32)

@@ -1,0 +1,98 @@
+"""The demo's real processes: one node and a meter daemon for each household, started and ended by this one.
+
+Each runs the same `wattchain` command that a person would; their logs go to files in the demo's folder.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Self
+
+from primitives.errors import UserError
+
+START_TIMEOUT_S = 60.0
+"""A Pi 3 needs some ten seconds to start Python, open the ledger and listen."""
+STOP_TIMEOUT_S = 30.0
+LOG_TAIL_BYTES = 2_000
+
+
+class CommandProcess:
+    """One `wattchain` command in a process of its own, for use by `async with`; it ends with the block."""
+
+    def __init__(self, name: str, arguments: list[str], log_path: Path) -> None:
+        self.name = name
+        self._arguments = arguments
+        self._log_path = log_path
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        with self._log_path.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "node",
+                *self._arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                # The terminal's Ctrl-C is for this process, which then ends the others in order.
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def first_line(self) -> dict[str, object]:
+        """The JSON object that it prints first. Raises UserError where it ends or stays silent."""
+        process = self._running()
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                line = await process.stdout.readline()
+        except TimeoutError as error:
+            raise UserError(f"{self.name} did not start within {START_TIMEOUT_S:.0f} s.{self._log_tail()}") from error
+        if not line:
+            raise UserError(f"{self.name} could not start.{self._log_tail()}")
+        answer = json.loads(line)
+        if not isinstance(answer, dict):
+            raise UserError(f"{self.name} answered {line!r}.")
+        return answer
+
+    async def result(self) -> dict[str, object]:
+        """Everything it prints until it ends, as JSON. Raises UserError where it fails."""
+        process = self._running()
+        assert process.stdout is not None
+        output = await process.stdout.read()
+        status = await process.wait()
+        if status != 0:
+            raise UserError(f"{self.name} ended with status {status}.{self._log_tail()}")
+        answer = json.loads(output)
+        if not isinstance(answer, dict):
+            raise UserError(f"{self.name} answered {output!r:.200}.")
+        return answer
+
+    async def stop(self) -> int:
+        """Ask it to end, and wait; its exit status."""
+        process = self._running()
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                return await process.wait()
+        except TimeoutError:
+            process.kill()
+            return await process.wait()
+
+    def _running(self) -> asyncio.subprocess.Process:
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self._process
+
+    def _log_tail(self) -> str:
+        text = self._log_path.read_bytes()[-LOG_TAIL_BYTES:].decode("utf-8", "replace").strip()
+        return f" Its log says:\n{text}" if text else ""

@@ -1,0 +1,193 @@
+"""What the demo plays on: a network of its own in a new folder, with a supplier, two households and their meters.
+
+Files only; nothing runs yet. Keys are made anew every time and are worth nothing.
+"""
+
+import csv
+import secrets
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from chain.config import DEVELOPMENT, FIXED
+from contracts.genesis import GenesisMeter
+from meter.profile import write_profile
+from node.new_network import NetworkPlan, genesis_document, write_genesis, write_settings
+from node.settings import ChainSettings, ClockSettings, MiningSettings, NodeSettings, RpcSettings
+from primitives.errors import UserError
+from primitives.hexadecimal import to_checksum_address
+from primitives.secp256k1 import address_of
+from wallet.key_directory import write_private_file
+from wallet.keystore import LIGHT_COST, encrypt_key
+
+WATT = 10**18
+RATE_WEI_PER_WH = 3 * 10**14
+"""0.30 WATT a kWh."""
+WALLET_WEI = 1_000_000 * WATT
+"""What each household's wallet has from the start; enough to play a year."""
+DIFFICULTY = 2_000
+"""Some milliseconds of one core: the demo's blocks come when there is something to put in them."""
+MAX_DAILY_PERIOD_S = 86_400
+"""The longest time between blocks that settings allow, in seconds of the demo's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Household:
+    """One home: the wallet that pays, and the meter that signs."""
+
+    name: str
+    wallet_key: bytes
+    meter_key: bytes
+    folder: Path
+    profile_wh: tuple[Fraction, ...]
+    """What it would use in each hour, if its supply were always on."""
+
+    @property
+    def wallet(self) -> bytes:
+        return address_of(self.wallet_key)
+
+    @property
+    def meter(self) -> bytes:
+        return address_of(self.meter_key)
+
+    @property
+    def settings_path(self) -> Path:
+        return self.folder / "meter.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything the demo needs to begin."""
+
+    folder: Path
+    chain_id: int
+    supplier_key: bytes
+    households: tuple[Household, ...]
+    clock: ClockSettings
+
+    @property
+    def node_folder(self) -> Path:
+        return self.folder / "node"
+
+    @property
+    def supplier(self) -> bytes:
+        return address_of(self.supplier_key)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    """What was asked for on the command line."""
+
+    folder: Path
+    profile: Path | None
+    days: int
+    rate: float
+    """Seconds of the demo's clock in one second of the wall's."""
+
+
+def build_stage(plan: DemoPlan, chain_id: int, origin_s: int, wall_origin_s: float) -> Stage:
+    """Make keys, load profiles, genesis and the node's settings. Raises UserError."""
+    clock = ClockSettings(plan.rate, float(origin_s), wall_origin_s)
+    households = tuple(
+        _household(plan, name, seed) for seed, name in enumerate(("Household 1", "Household 2"), start=1)
+    )
+    stage = Stage(plan.folder, chain_id, secrets.token_bytes(32), households, clock)
+    network = NetworkPlan(
+        operator=stage.supplier,
+        chain_id=chain_id,
+        suppliers={stage.supplier: RATE_WEI_PER_WH},
+        funds={household.wallet: WALLET_WEI for household in households},
+        meters=tuple(GenesisMeter(household.meter, household.wallet, stage.supplier) for household in households),
+        difficulty=DIFFICULTY,
+        difficulty_rule=FIXED,
+        network=DEVELOPMENT,
+        timestamp_s=origin_s,
+    )
+    write_genesis(stage.node_folder, genesis_document(network))
+    write_settings(_node_settings(stage))
+    return stage
+
+
+def write_meter_settings(stage: Stage, household: Household, node_url: str) -> None:
+    """The settings of a household's meter, once the node's address is known."""
+    poll_s = max(min(stage.clock.rate / 2, MAX_DAILY_PERIOD_S), 0.01)
+    resend_s = max(min(stage.clock.rate * 20, MAX_DAILY_PERIOD_S), 1)
+    household.settings_path.write_text(
+        f"""\
+[meter]
+key = "meter-key.json"
+password_file = "password"
+outbox = "outbox.sqlite"
+
+[ledger]
+chain_id = {stage.chain_id}
+node = "{node_url}"
+confirmations = 2
+poll_interval_s = {poll_s}
+resend_after_s = {resend_s}
+
+[driver]
+file = "load.csv"
+
+[relay]
+poll_interval_s = {poll_s}
+fail_safe_after_s = {MAX_DAILY_PERIOD_S * 30}
+
+[clock]
+rate = {stage.clock.rate}
+origin_s = {stage.clock.origin_s}
+wall_origin_s = {stage.clock.wall_origin_s}
+""",
+        "utf-8",
+    )
+
+
+def _household(plan: DemoPlan, name: str, seed: int) -> Household:
+    folder = plan.folder / name.lower().replace(" ", "-")
+    folder.mkdir(parents=True)
+    source = plan.profile
+    if source is None:
+        source = folder / "year.csv"
+        write_profile(source, max(plan.days, 1), seed)
+    rows = _cut(source, folder / "load.csv", plan.days * 24)
+    password, meter_key = secrets.token_hex(16), secrets.token_bytes(32)
+    write_private_file(folder / "password", password + "\n")
+    write_private_file(folder / "meter-key.json", encrypt_key(meter_key, password, LIGHT_COST))
+    return Household(name, secrets.token_bytes(32), meter_key, folder, rows)
+
+
+def _cut(source: Path, target: Path, hours: int) -> tuple[Fraction, ...]:
+    """Copy the first hours of a profile; what is used in each, in Wh. Raises UserError."""
+    used = []
+    try:
+        with source.open(encoding="utf-8", newline="") as file, target.open("w", encoding="utf-8", newline="") as copy:
+            reader = csv.DictReader(file)
+            if "non_shiftable_load" not in (reader.fieldnames or ()):
+                raise UserError(
+                    f"{source} has no column `non_shiftable_load` (kWh in an hour); "
+                    "the demo plays files in the form of the CityLearn data set"
+                )
+            writer = csv.DictWriter(copy, reader.fieldnames or ())
+            writer.writeheader()
+            for _, row in zip(range(hours), reader, strict=False):
+                writer.writerow(row)
+                used.append(Fraction(row["non_shiftable_load"]) * 1000)
+    except OSError as error:
+        raise UserError(f"The profile {source} cannot be read: {error.strerror}.") from error
+    except (ValueError, csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"The profile {source} is not a table of numbers: {error}.") from error
+    if not used:
+        raise UserError(f"The profile {source} has no rows.")
+    return tuple(used)
+
+
+def _node_settings(stage: Stage) -> NodeSettings:
+    period_s = max(1, min(int(stage.clock.rate), MAX_DAILY_PERIOD_S))
+    mining = MiningSettings(
+        enabled=True,
+        coinbase=to_checksum_address(stage.supplier),
+        cpu_share_percent=50,
+        minimum_block_period_s=period_s,
+        empty_block_period_s=period_s,
+    )
+    return NodeSettings(stage.node_folder, ChainSettings(), RpcSettings(port=0), mining, stage.clock)
