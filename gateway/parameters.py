@@ -28,6 +28,8 @@ MAX_TOPICS = 4
 """A log has at most four."""
 MAX_TOPIC_ALTERNATIVES = 1_000
 """In one place of a filter, for the same reason as the addresses."""
+MAX_PROOF_SLOTS = 1_024
+"""In one proof, as in geth; some 2 KB each."""
 MAX_REWARD_PERCENTILES = 100
 """As geth: one for each percent."""
 
@@ -102,6 +104,15 @@ def storage_slot(value: object) -> int:
         return int(digits, 16)
     except ValueError as error:
         raise InvalidParameter(f"expected a storage slot as hexadecimal, got {_shown(value)}") from error
+
+
+def proof_slots(value: object) -> tuple[str, ...]:
+    """Slots as they were given, since the answer repeats them."""
+    if not isinstance(value, list) or len(value) > MAX_PROOF_SLOTS:
+        raise InvalidParameter(f"expected a list of at most {MAX_PROOF_SLOTS} slots")
+    for slot in value:
+        storage_slot(slot)
+    return tuple(value)
 
 
 def block_reference(value: object) -> BlockReference:

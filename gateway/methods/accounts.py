@@ -1,10 +1,13 @@
 """Accounts: what the state after a block holds."""
 
+from collections.abc import Sequence
+
 from chain.account import EMPTY_ACCOUNT, Account
 from gateway import parameters
 from gateway.backend import ChainView
 from gateway.context import Context
-from gateway.methods.lookup import state_after
+from gateway.errors import SERVER_ERROR, RpcError
+from gateway.methods.lookup import require_header, state_after
 from gateway.methods.table import Json, Parameter, Table
 from gateway.parameters import LATEST, BlockReference
 from primitives.hexadecimal import to_data, to_quantity
@@ -38,6 +41,32 @@ def get_code(chain: ChainView, address: bytes, block: BlockReference) -> Json:
 @TABLE.read("eth_getStorageAt", _ADDRESS, Parameter("slot", parameters.storage_slot), _BLOCK)
 def get_storage_at(chain: ChainView, address: bytes, slot: int, block: BlockReference) -> Json:
     return to_data(state_after(chain, block).storage(address, slot).to_bytes(32, "big"))
+
+
+@TABLE.read("eth_getProof", _ADDRESS, Parameter("slots", parameters.proof_slots), _BLOCK)
+def get_proof(chain: ChainView, address: bytes, slots: Sequence[str], block: BlockReference) -> Json:
+    """An account and slots of it with the trie nodes that prove them. Past tries are not kept: the head's only."""
+    if require_header(chain, block).hash != chain.head().hash:
+        raise RpcError(SERVER_ERROR, "proofs can be made for the latest block only")
+    state = chain.state_at(chain.head().number)
+    account = state.account(address) or EMPTY_ACCOUNT
+    numbers = [parameters.storage_slot(slot) for slot in slots]
+    return {
+        "address": to_data(address),
+        "nonce": to_quantity(account.nonce),
+        "balance": to_quantity(account.balance),
+        "codeHash": to_data(account.code_hash),
+        "storageHash": to_data(chain.storage_root(address)),
+        "accountProof": [to_data(node) for node in chain.prove_account(address)],
+        "storageProof": [
+            {
+                "key": slot.lower(),
+                "value": to_quantity(state.storage(address, number)),
+                "proof": [to_data(node) for node in chain.prove_slot(address, number)],
+            }
+            for slot, number in zip(slots, numbers, strict=True)
+        ],
+    }
 
 
 def _account(chain: ChainView, address: bytes, block: BlockReference) -> Account:

@@ -12,12 +12,16 @@ from gateway.methods.lookup import context_after, context_of, find_block, requir
 from gateway.methods.table import Json, Parameter, SimulationFrame, Table
 from gateway.parameters import LATEST, BlockReference
 from primitives.hexadecimal import to_data, to_quantity
+from vm.frame import Frame
+from vm.opcodes import Opcode
 from vm.tracer import StructLog, StructLogTracer
 
 TABLE = Table()
 
 MAX_TRACE_STEPS = 20_000
-"""Of one trace: about 400 bytes each in the answer, so 8 MB, below the response limit."""
+"""Of one trace: some 100 bytes each in the answer, beside its words."""
+MAX_TRACE_WORDS = 200_000
+"""Of stack and memory, in all steps of one trace: some 40 bytes each, so that all stays below the response limit."""
 
 _BLOCK = Parameter("block", parameters.block_reference)
 _TRANSACTION_HASH = Parameter("transaction hash", parameters.hash32)
@@ -64,7 +68,7 @@ def trace_transaction(
     for transaction in block.transactions[:index]:
         execute_transaction(state, context, transaction, transaction.sender)
     traced = block.transactions[index]
-    return _trace(execute_transaction(state, context, traced, traced.sender, tracer=tracer), tracer, options)
+    return _trace(execute_transaction(state, context, traced, traced.sender, tracer=tracer), tracer)
 
 
 @TABLE.simulate(
@@ -85,24 +89,39 @@ def trace_call(
     context = context_after(chain, header, frame.now_s) if is_pending else context_of(chain, header)
     tracer = _tracer(options)
     outcome = simulate_call(chain.state_at(header.number), context, request, frame.gas_cap, tracer)
-    return _trace(outcome, tracer, options)
+    return _trace(outcome, tracer)
 
 
-def _tracer(options: Mapping[str, object]) -> StructLogTracer:
+class _BoundedTracer(StructLogTracer):
+    """Ends the call once the trace is too long to be answered."""
+
+    def __init__(self, with_stack: bool, with_memory: bool) -> None:
+        super().__init__(with_memory, MAX_TRACE_STEPS)
+        self.with_stack = with_stack
+        self._words = 0
+
+    def before_step(self, frame: Frame, pc: int, opcode: Opcode) -> None:
+        self._words += len(frame.stack) if self.with_stack else 0
+        self._words += frame.memory.size // 32 if self.with_memory else 0
+        if len(self.logs) >= MAX_TRACE_STEPS or self._words > MAX_TRACE_WORDS:
+            raise RpcError(
+                LIMIT_EXCEEDED, f"the trace has more than {MAX_TRACE_STEPS} steps or {MAX_TRACE_WORDS} words"
+            )
+        super().before_step(frame, pc, opcode)
+
+
+def _tracer(options: Mapping[str, object]) -> _BoundedTracer:
     if options.get("tracer") is not None:
         raise InvalidParameter("only the struct logger is here: leave `tracer` out")
-    return StructLogTracer(options.get("enableMemory") is True, MAX_TRACE_STEPS)
+    return _BoundedTracer(options.get("disableStack") is not True, options.get("enableMemory") is True)
 
 
-def _trace(outcome: TransactionOutcome, tracer: StructLogTracer, options: Mapping[str, object]) -> Json:
-    if len(tracer.logs) >= MAX_TRACE_STEPS:
-        raise RpcError(LIMIT_EXCEEDED, f"the trace has more than {MAX_TRACE_STEPS} steps")
-    with_stack = options.get("disableStack") is not True
+def _trace(outcome: TransactionOutcome, tracer: _BoundedTracer) -> Json:
     return {
         "gas": outcome.gas_used,
         "failed": not outcome.success,
         "returnValue": to_data(outcome.output),
-        "structLogs": [_step(step, with_stack, tracer.with_memory) for step in tracer.logs],
+        "structLogs": [_step(step, tracer.with_stack, tracer.with_memory) for step in tracer.logs],
     }
 
 

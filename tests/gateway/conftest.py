@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from eth_account import Account
+from eth_utils import to_checksum_address
 from web3 import AsyncHTTPProvider, AsyncWeb3
 
 from gateway.context import Context
@@ -58,6 +59,8 @@ class Rpc:
 def signed(account: Any, **fields: Any) -> str:
     """A signed transaction as 0x text; type 2 unless the fields say otherwise."""
     transaction = {"chainId": CHAIN_ID, "gas": 21_000, "value": 0, "nonce": 0} | fields
+    if "to" in transaction:
+        transaction["to"] = to_checksum_address(transaction["to"])
     if "gasPrice" not in transaction:
         transaction = {"maxFeePerGas": 3 * 10**9, "maxPriorityFeePerGas": 10**9} | transaction
     return "0x" + bytes(account.sign_transaction(transaction).raw_transaction).hex()
