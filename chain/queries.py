@@ -43,6 +43,10 @@ class ChainQueries:
             if header is not None:
                 yield header
 
+    def blooms(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+        """(number, 256-byte bloom) of the canonical blocks from `first` to `last`, rising."""
+        return self._blocks.blooms(first, last)
+
     def block_by_number(self, number: int) -> Block | None:
         return self._blocks.canonical_block(number)
 
@@ -57,7 +61,7 @@ class ChainQueries:
         return self._blocks.total_difficulty(block_hash)
 
     def receipts(self, block_hash: bytes) -> Sequence[Receipt] | None:
-        """One a transaction, in order; None for a block that is unknown or was never executed."""
+        """One a transaction, in order; None for a block that is unknown or was never canonical."""
         return self._blocks.receipts(block_hash)
 
     def find_transaction(self, transaction_hash: bytes) -> tuple[Block, int] | None:

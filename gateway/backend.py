@@ -44,6 +44,9 @@ class ChainView(Protocol):
     def headers(self, first: int, last: int) -> Iterable[Header]:
         """Canonical headers from `first` to `last`, both included, rising; those beyond the head are left out."""
 
+    def blooms(self, first: int, last: int) -> Iterable[tuple[int, bytes]]:
+        """(number, 256-byte bloom) of the same blocks, without decoding their headers."""
+
     def block_by_number(self, number: int) -> Block | None: ...
 
     def block_by_hash(self, block_hash: bytes) -> Block | None: ...

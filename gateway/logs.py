@@ -28,10 +28,12 @@ class LogMatcher:
         groups = [wanted.addresses, *wanted.topics]
         self._blooms = [[bloom_bits(value) for value in group] for group in groups if group]
 
-    def may_match(self, header: Header) -> bool:
-        """False only where the block certainly holds no such log."""
-        bloom = int.from_bytes(header.logs_bloom, "big")
-        return all(any(bits & bloom == bits for bits in alternatives) for alternatives in self._blooms)
+    def may_match(self, bloom: bytes) -> bool:
+        """False only where a block with this bloom certainly holds no such log."""
+        block_bits = int.from_bytes(bloom, "big")
+        if not block_bits:
+            return False
+        return all(any(bits & block_bits == bits for bits in alternatives) for alternatives in self._blooms)
 
     def matches(self, log: Log) -> bool:
         if self._addresses and log.address not in self._addresses:
@@ -45,7 +47,7 @@ def query_logs(chain: ChainView, wanted: LogFilter) -> list[JsonObject]:
     """All logs that the filter describes. Raises RpcError where there are too many, or the range is wrong."""
     matcher = LogMatcher(wanted)
     answer: list[JsonObject] = []
-    for header in _headers(chain, wanted):
+    for header in _candidates(chain, wanted, matcher):
         answer += block_logs(chain, header, matcher)
         if len(answer) > MAX_LOGS:
             raise RpcError(
@@ -56,7 +58,7 @@ def query_logs(chain: ChainView, wanted: LogFilter) -> list[JsonObject]:
 
 def block_logs(chain: ChainView, header: Header, matcher: LogMatcher, *, removed: bool = False) -> list[JsonObject]:
     """The matching logs of one block, in order; none where its receipts are not kept any more."""
-    if not matcher.may_match(header):
+    if not matcher.may_match(header.logs_bloom):
         return []
     block, receipts = chain.block_by_hash(header.hash), chain.receipts(header.hash)
     if block is None or receipts is None:
@@ -73,7 +75,8 @@ def _placed_logs(block: Block, logs: list[tuple[Log, ...]], removed: bool) -> It
             log_index += 1
 
 
-def _headers(chain: ChainView, wanted: LogFilter) -> Iterator[Header]:
+def _candidates(chain: ChainView, wanted: LogFilter, matcher: LogMatcher) -> Iterator[Header]:
+    """The blocks of the range that may hold such logs."""
     if wanted.block_hash is not None:
         header = chain.header_by_hash(wanted.block_hash)
         if header is None:
@@ -87,4 +90,8 @@ def _headers(chain: ChainView, wanted: LogFilter) -> Iterator[Header]:
     last = min(last, chain.head().number)
     if last - first >= MAX_LOG_BLOCKS:
         raise RpcError(LIMIT_EXCEEDED, f"block range too large: {last - first + 1} blocks, at most {MAX_LOG_BLOCKS}")
-    yield from chain.headers(first, last)
+    for number, bloom in chain.blooms(first, last):
+        if matcher.may_match(bloom):
+            header = chain.header_by_number(number)
+            if header is not None:
+                yield header

@@ -22,11 +22,14 @@ class NodeBackend:
         self, service: LedgerService, clock: Clock, mining: MiningSettings, miner: Miner, client_version: str
     ) -> None:
         self.clock = clock
-        self.minimum_priority_fee = 0
         self._service = service
         self._mining = mining
         self._miner = miner
         self._client_version = client_version
+
+    @property
+    def minimum_priority_fee(self) -> int:
+        return self._service.pool.minimum_priority_fee
 
     async def read(self, function: Callable[[ChainView], T]) -> T:
         return await self._service.read(function)

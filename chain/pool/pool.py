@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from chain.account import EMPTY_ACCOUNT
-from chain.config import ChainConfig
+from chain.config import ZERO, ChainConfig
 from chain.fees import expected_base_fee
 from chain.header import Header
 from chain.pool.admission import (
@@ -134,6 +134,11 @@ class TransactionPool:
 
     def __len__(self) -> int:
         return len(self._by_hash)
+
+    @property
+    def minimum_priority_fee(self) -> int:
+        """Wei per gas that a transaction must offer above the base fee to be taken."""
+        return 0 if self._config.fee_rule == ZERO else self._limits.min_priority_fee_per_gas
 
     def pending_nonce(self, address: bytes) -> int:
         """The nonce that the sender's next transaction should have."""

@@ -88,7 +88,7 @@ class BlockView:
         return None if block_hash is None else self.block(block_hash)
 
     def receipts(self, block_hash: bytes) -> list[Receipt] | None:
-        """The receipts of a canonical block."""
+        """The receipts of a block that is canonical, or was."""
         row = self._connection.execute(
             "SELECT receipts FROM receipts JOIN headers USING (id) WHERE hash = ?", (block_hash,)
         ).fetchone()
@@ -165,20 +165,22 @@ class BlockStore(BlockView):
             raise RuntimeError("a block is put into the store before it is connected")
         number = block.number
         self._connection.execute("INSERT INTO canonical VALUES (?, ?, ?)", (number, stored.id, block.hash))
-        self._connection.execute("INSERT INTO receipts VALUES (?, ?)", (stored.id, encode_receipts(receipts)))
+        self._connection.execute(
+            "INSERT OR REPLACE INTO receipts VALUES (?, ?)", (stored.id, encode_receipts(receipts))
+        )
         transaction_index.add(self._connection, number, [transaction.hash for transaction in block.transactions])
         if number > SIDE_BRANCH_WINDOW:
             self._forget_side_branches(number - SIDE_BRANCH_WINDOW)
 
     def disconnect(self, number: int) -> None:
-        """Take the head, which has this number, off the canonical chain. The block itself is kept."""
+        """Take the head, which has this number, off the canonical chain.
+
+        The block is kept, and its receipts too: whoever was told of its logs must be told that they are gone.
+        """
         block = self.canonical_block(number)
         if block is None or self.canonical_hash(number + 1) is not None:
             raise RuntimeError(f"block {number} is not the head")
         transaction_index.remove(self._connection, number, [transaction.hash for transaction in block.transactions])
-        self._connection.execute(
-            "DELETE FROM receipts WHERE id = (SELECT id FROM canonical WHERE number = ?)", (number,)
-        )
         self._connection.execute("DELETE FROM canonical WHERE number = ?", (number,))
 
     def _stored(self, block_hash: bytes) -> _StoredHeader | None:
@@ -201,6 +203,7 @@ class BlockStore(BlockView):
         for block_id, _ in rows:
             self._connection.execute("DELETE FROM headers WHERE id = ?", (block_id,))
             self._connection.execute("DELETE FROM bodies WHERE id = ?", (block_id,))
+            self._connection.execute("DELETE FROM receipts WHERE id = ?", (block_id,))
         if rows:
             self._headers.clear()
 

@@ -102,6 +102,9 @@ class MemoryView:
         for entry in self._canonical[first : last + 1]:
             yield entry.block.header
 
+    def blooms(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+        return ((header.number, header.logs_bloom) for header in self.headers(first, last))
+
     def block_by_number(self, number: int) -> Block | None:
         return self._canonical[number].block if number < len(self._canonical) else None
 
@@ -149,7 +152,6 @@ class MemoryLedger:
     def __init__(self, balances: dict[bytes, int], config: ChainConfig | None = None) -> None:
         self.config = config or ChainConfig(CHAIN_ID)
         self.clock = ManualClock(GENESIS_TIME_S)
-        self.minimum_priority_fee = 1
         self.sync: SyncProgress | None = None
         state = MemoryState({address: Account(balance=balance) for address, balance in balances.items()})
         genesis = Entry(Block(_header(None, GENESIS_TIME_S, self.config), ()), (), state)
@@ -160,6 +162,10 @@ class MemoryLedger:
     @property
     def view(self) -> MemoryView:
         return MemoryView(self.config, self._canonical, self._known)
+
+    @property
+    def minimum_priority_fee(self) -> int:
+        return self.pool.minimum_priority_fee
 
     async def read(self, function: Callable[[ChainView], T]) -> T:
         return await asyncio.to_thread(function, self.view)

@@ -133,7 +133,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=1_500, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(method=st.sampled_from([method.name for method in METHODS]), parameters=st.lists(JSON, max_size=4))
 async def test_no_parameters_find_a_bug(caplog: pytest.LogCaptureFixture, method: str, parameters: list[Any]) -> None:
     rpc = Rpc(Dispatcher(Context(_shared_ledger())))

@@ -272,7 +272,6 @@ async def test_storage_slots_in_every_form(ledger: MemoryLedger, rpc: Rpc) -> No
 
 async def test_a_network_without_fees_suggests_none(rpc: Rpc) -> None:
     ledger = MemoryLedger({address_of(ALICE): ETHER}, ChainConfig(CHAIN_ID, fee_rule=ZERO))
-    ledger.minimum_priority_fee = 0
     ledger.mine()
     free = Rpc(Dispatcher(Context(ledger)))
     assert await free("eth_gasPrice") == "0x0"
