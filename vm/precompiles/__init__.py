@@ -1,9 +1,9 @@
-"""The precompiled contracts 0x01 to 0x09 by address (0x0a comes with its file)."""
+"""The precompiled contracts of Cancun, 0x01 to 0x0a, by address."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from vm.precompiles import blake2, bn128, hashing, modexp
+from vm.precompiles import blake2, bn128, hashing, modexp, point_evaluation
 
 
 class Precompile(NamedTuple):
@@ -29,4 +29,5 @@ PRECOMPILES: Mapping[bytes, Precompile] = {
     _address(0x07): Precompile(bn128.multiply_gas, bn128.multiply_point),
     _address(0x08): Precompile(bn128.pairing_gas, bn128.check_pairing),
     _address(0x09): Precompile(blake2.gas, blake2.run),
+    _address(0x0A): Precompile(point_evaluation.gas, point_evaluation.run),
 }

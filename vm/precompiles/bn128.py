@@ -1,6 +1,6 @@
 """0x06, 0x07, 0x08: addition, multiplication and the pairing check on alt_bn128 (EIP-196, 197; gas by EIP-1108).
 
-The pairing is the optimal ate pairing (Vercauteren 2008): all pairs share the squarings of one Miller loop and one final
+The pairing is the optimal ate pairing (Vercauteren 2008): all pairs share the squarings of one Miller loop and a final
 exponentiation, and the lines through a point of G2, which verifiers use again and again, are remembered.
 """
 

@@ -1,7 +1,7 @@
 """The tower of fields Fp2 < Fp6 < Fp12 on which pairings are computed, over plain Python ints.
 
 Fp2 = Fp[i]/(i^2 + 1), Fp6 = Fp2[v]/(v^3 - xi) with xi = x + i, Fp12 = Fp6[w]/(w^2 - v): the tower of both alt_bn128
-(x = 9) and BLS12-381 (x = 1). An Fp2 is a pair of ints, an Fp6 six ints (its three Fp2 coefficients in a row), an Fp12 a
+(x = 9) and BLS12-381 (x = 1). An Fp2 is a pair of ints, an Fp6 six ints (three Fp2 coefficients in a row), an Fp12 a
 pair of Fp6. Sums are left unreduced, products are reduced once a coefficient: Python's ints grow as they need, and a
 reduction costs more than an addition. Compare only what `reduce12` has returned.
 """
@@ -115,7 +115,7 @@ class Tower:
         """a^p."""
         (a0, a1, a2, a3, a4, a5), (b0, b1, b2, b3, b4, b5) = a
         mul2, factors = self.mul2, self.frobenius_factors
-        low = (a0, -a1) + mul2((a2, -a3), factors[2]) + mul2((a4, -a5), factors[4])
+        low = (a0, -a1, *mul2((a2, -a3), factors[2]), *mul2((a4, -a5), factors[4]))
         high = mul2((b0, -b1), factors[1]) + mul2((b2, -b3), factors[3]) + mul2((b4, -b5), factors[5])
         return low, high
 
