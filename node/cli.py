@@ -1,17 +1,22 @@
 """The `wattchain` command: every part's commands under one name. No logic of its own."""
 
 import asyncio
+import contextlib
 import json
+import tempfile
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from chain.config import ASERT as ASERT_RULE
 from chain.config import DEVELOPMENT, EIP1559, FIXED, PRODUCTION, ZERO
 from meter.commands import meter
 from node.application import NodeFacts, open_ledger, read_genesis, run_node
+from node.demo.play import folder_is_usable, play
+from node.demo.stage import DemoPlan
 from node.log import configure_log
 from node.new_network import (
     DEFAULT_DIFFICULTY,
@@ -185,6 +190,37 @@ def node(
     configure_log(log_level)
     settings = _override(load_settings(data_directory), mine, coinbase, rpc_port, archive)
     asyncio.run(run_node(settings, lambda facts: _announce(facts, as_json)))
+
+
+@main.command()
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path),
+    help="Play the household measured in this CSV file (column non_shiftable_load, kWh in each hour).",
+)
+@click.option("--days", type=click.IntRange(1, 365), default=2, show_default=True, help="Days to play.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(60, 86_400),
+    default=3600,
+    show_default=True,
+    help="How many times as fast as real time.",
+)
+@click.option("--data-dir", "folder", type=click.Path(path_type=Path), help="Keep the demo's files in this new folder.")
+def demo(profile: Path | None, days: int, rate: float, folder: Path | None) -> None:
+    """Watch everything at work: a node, a supplier and two households, in accelerated time.
+
+    One household runs out of credit, its supply goes off, it pays, its supply returns. At the end the books are
+    compared: energy read and energy charged, money paid and money received. Takes about a minute.
+    """
+    with contextlib.ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wattchain-demo-")))
+        elif not folder_is_usable(folder):
+            raise UserError(f"{folder} is not empty; name a new folder for the demo's files.")
+        balanced = asyncio.run(play(DemoPlan(folder.absolute(), profile, days, rate), Console()))
+    if not balanced:
+        raise UserError("The books do not balance. This should never happen; please report it with the files.")
 
 
 def _announce(facts: NodeFacts, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Making blocks: when to start one, when to begin anew because the head or the pool changed, and importing the result."""
+"""Making blocks: when to start one, when to begin anew because the head or the pool changed, importing the result."""
 
 import asyncio
 import logging

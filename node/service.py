@@ -11,7 +11,6 @@ from typing import Self, TypeVar
 
 from chain.block import Block
 from chain.builder import BlockBuilder
-from chain.header import Header
 from chain.importer import ImportResult
 from chain.ledger import Ledger
 from chain.pool.pool import TransactionPool

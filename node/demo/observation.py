@@ -1,0 +1,108 @@
+"""What the demo sees: asked from the node by JSON-RPC and from the meters' own files, as any outsider could."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import cast
+
+from contracts.addresses import EXHAUSTION_ADDRESS
+from contracts.binding import load_artifact
+from meter.settings import load_settings
+from meter.status import read_status
+from node.demo.stage import Household, Stage
+from primitives.errors import UserError
+from wallet.client import RpcClient
+from wallet.transfer import build_transaction, sign_and_send
+
+_EXHAUSTION = load_artifact("Exhaustion").abi
+
+
+@dataclass(frozen=True, slots=True)
+class HouseholdView:
+    """One household at one moment. Registers are the meter's own, the account is the contract's."""
+
+    name: str
+    readings: int
+    read_wh: int
+    waiting: int
+    charged_wh: int
+    credit_wei: int
+    debt_wei: int
+    is_supplied: bool | None
+    """The relay; None before it has heard of the ledger."""
+    wallet_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything on the screen, at one moment."""
+
+    block_number: int
+    block_time_s: int
+    households: tuple[HouseholdView, ...]
+    supplier_account_wei: int
+
+
+class Observer:
+    """Looks, and sends the households' and the supplier's transactions."""
+
+    def __init__(self, stage: Stage, client: RpcClient) -> None:
+        self._stage = stage
+        self._client = client
+
+    async def look(self) -> View:
+        head = await self._client.block("latest")
+        if head is None:
+            raise UserError("The node has no latest block.")
+        households = await asyncio.gather(*[self._household(one) for one in self._stage.households])
+        (supplier_wei,) = await self.ask("supplierAccountOf", self._stage.supplier)
+        return View(head.number, head.time_s, tuple(households), cast(int, supplier_wei))
+
+    async def ask(self, function: str, *arguments: object) -> tuple[object, ...]:
+        """A view of the Exhaustion contract."""
+        data = await self._client.call(EXHAUSTION_ADDRESS, _EXHAUSTION.encode_call(function, arguments))
+        return _EXHAUSTION.decode_result(function, data)
+
+    async def top_up(self, household: Household, amount_wei: int) -> None:
+        """Pay for a household's meter from its own wallet."""
+        await self._transact(household.wallet_key, household.wallet, "topUp", (household.meter,), amount_wei)
+
+    async def withdraw(self, amount_wei: int) -> None:
+        """Pay the supplier's account out to the supplier."""
+        stage = self._stage
+        await self._transact(stage.supplier_key, stage.supplier, "withdraw", (stage.supplier, amount_wei), 0)
+
+    async def balance(self, address: bytes) -> int:
+        return await self._client.balance(address)
+
+    async def _transact(
+        self, key: bytes, sender: bytes, function: str, arguments: tuple[object, ...], value_wei: int
+    ) -> None:
+        data = _EXHAUSTION.encode_call(function, arguments)
+        transaction = await build_transaction(self._client, sender, EXHAUSTION_ADDRESS, value_wei, data)
+        transaction_hash = await sign_and_send(self._client, transaction, key)
+        receipt = await self._client.wait_for_receipt(transaction_hash)
+        if not receipt.succeeded:
+            raise UserError(f"The contract refused {function}.")
+
+    async def _household(self, household: Household) -> HouseholdView:
+        credit, debt, charged, _ = await self.ask("accountOf", household.meter)
+        wallet_wei = await self.balance(household.wallet)
+        readings = read_wh = waiting = 0
+        is_supplied = None
+        if (household.folder / "outbox.sqlite").exists():
+            status = await read_status(load_settings(household.settings_path), ask_node=False)
+            waiting = status.waiting
+            is_supplied = status.switching.is_on if status.switching is not None else None
+            if status.head is not None:
+                readings, read_wh = status.head.sequence, status.head.registers.import_wh
+        return HouseholdView(
+            household.name,
+            readings,
+            read_wh,
+            waiting,
+            cast(int, charged),
+            cast(int, credit),
+            cast(int, debt),
+            is_supplied,
+            wallet_wei,
+        )

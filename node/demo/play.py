@@ -1,0 +1,168 @@
+"""The demo's story: two homes use prepaid electricity, one runs out, is switched off, is topped up, goes on.
+
+Everything that happens is done by real processes over JSON-RPC; this file only decides when a wallet pays, and at the
+end compares what the meters read with what the ledger charged.
+"""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from node.demo.observation import Observer, View
+from node.demo.processes import CommandProcess
+from node.demo.screen import Screen, show_books
+from node.demo.stage import RATE_WEI_PER_WH, DemoPlan, Household, Stage, build_stage, write_meter_settings
+from node.new_network import random_chain_id
+from primitives.clock import SystemClock
+from wallet.amounts import format_amount
+from wallet.client import RpcClient
+
+LOOK_INTERVAL_S = 0.5
+DARK_INTERVAL_S = 4.0
+"""How long a household stays without supply before its owner pays, so that an onlooker sees it."""
+FIRST_CREDIT_SHARE = Fraction(2, 5)
+"""Of what the second household will use: its first payment. The second pays for all the rest."""
+SPARE_SHARE = Fraction(11, 10)
+
+
+async def play(plan: DemoPlan, console: Console) -> bool:
+    """Play the whole demo; whether the books balanced. Raises UserError."""
+    clock = SystemClock()
+    stage = build_stage(plan, random_chain_id(), clock.time_s(), clock.precise_time_s())
+    with Screen(console) as screen:
+        async with _running_node(stage, screen) as (node, url), RpcClient(url) as client:
+            observer = Observer(stage, client)
+            await _first_payments(stage, observer, screen)
+            await _run_meters(stage, url, observer, screen)
+            rows = await _settle(stage, observer, screen)
+            status = await node.stop()
+            screen.event(f"The node was stopped and ended with status {status}.")
+    show_books(console, rows)
+    return status == 0 and all(agrees for *_, agrees in rows)
+
+
+@contextlib.asynccontextmanager
+async def _running_node(stage: Stage, screen: Screen) -> AsyncIterator[tuple[CommandProcess, str]]:
+    arguments = ["node", "--data-dir", str(stage.node_folder), "--json"]
+    async with CommandProcess("The node", arguments, stage.folder / "node.log") as node:
+        facts = await node.first_line()
+        url = str(facts["rpc"])
+        screen.event(f"A node mines chain {facts['chainId']} and answers at {url}.")
+        yield node, url
+
+
+async def _first_payments(stage: Stage, observer: Observer, screen: Screen) -> None:
+    generous, thrifty = stage.households
+    for household, share in ((generous, SPARE_SHARE), (thrifty, FIRST_CREDIT_SHARE)):
+        amount_wei = _cost(household, share)
+        await observer.top_up(household, amount_wei)
+        screen.event(f"{household.name} pays {format_amount(amount_wei)} from its wallet to its meter.")
+
+
+async def _run_meters(stage: Stage, url: str, observer: Observer, screen: Screen) -> None:
+    """Until both meters have played their hours and the ledger has every reading."""
+    async with contextlib.AsyncExitStack() as stack:
+        meters = []
+        for household in stage.households:
+            write_meter_settings(stage, household, url)
+            arguments = ["meter", "run", "--settings", str(household.settings_path), "--until-settled", "--json"]
+            process = CommandProcess(f"The meter of {household.name}", arguments, household.folder / "meter.log")
+            meters.append(asyncio.create_task((await stack.enter_async_context(process)).result()))
+        screen.event(f"Both meters measure and sign; an hour takes {3600 / stage.clock.rate:.2g} s here.")
+        watching = asyncio.create_task(_watch(stage, observer, screen))
+        try:
+            await _all_or_first_failure(meters, watching)
+        finally:
+            for task in (watching, *meters):
+                task.cancel()
+            await asyncio.gather(watching, *meters, return_exceptions=True)
+    screen.show(await observer.look())
+
+
+async def _all_or_first_failure(meters: "list[asyncio.Task[Any]]", watching: "asyncio.Task[Any]") -> None:
+    """Until all meters have ended; raises what the first failing task raised."""
+    waiting = {*meters, watching}
+    while waiting & {*meters}:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+
+async def _watch(stage: Stage, observer: Observer, screen: Screen) -> None:
+    """Redraw, and pay for a household whose supply has been off for a while."""
+    dark_since: dict[str, float] = {}
+    supplied: dict[str, bool] = {}
+    while True:
+        view = await observer.look()
+        screen.show(view)
+        for household, home in zip(stage.households, view.households, strict=True):
+            if home.is_supplied is None:
+                continue
+            if supplied.get(home.name) is not home.is_supplied:
+                screen.event(_switched(home.name, home.is_supplied, home.name in supplied, view))
+                supplied[home.name] = home.is_supplied
+                dark_since.pop(home.name, None)
+            if home.is_supplied or home.credit_wei:
+                continue
+            since = dark_since.setdefault(home.name, time.monotonic())
+            if time.monotonic() - since >= DARK_INTERVAL_S:
+                amount_wei = home.debt_wei + _cost(household, SPARE_SHARE)
+                await observer.top_up(household, amount_wei)
+                dark_since.pop(home.name)
+                screen.event(f"{home.name} pays {format_amount(amount_wei)} from its wallet to its meter.")
+        await asyncio.sleep(LOOK_INTERVAL_S)
+
+
+def _switched(name: str, is_on: bool, is_change: bool, view: View) -> str:
+    seen = f"(seen at block {view.block_number})"
+    if not is_on:
+        return f"{name} has used up its credit: its relay switches the supply OFF {seen}."
+    return f"{name}: the relay switches the supply {'back ' if is_change else ''}on {seen}."
+
+
+async def _settle(stage: Stage, observer: Observer, screen: Screen) -> list[tuple[str, str, str, bool]]:
+    """Have the supplier take its money, and compare both sides of everything."""
+    view = await observer.look()
+    before_wei = await observer.balance(stage.supplier)
+    await observer.withdraw(view.supplier_account_wei)
+    received_wei = await observer.balance(stage.supplier) - before_wei
+    screen.event(f"The supplier withdraws {format_amount(received_wei)}.")
+    view = await observer.look()
+    rows = [
+        (f"{home.name}: energy read = energy charged", f"{home.read_wh:,} Wh", f"{home.charged_wh:,} Wh",
+         home.read_wh == home.charged_wh)
+        for home in view.households
+    ]  # fmt: skip
+    charged_wei = sum(home.charged_wh for home in view.households) * RATE_WEI_PER_WH
+    debt_wei = sum(home.debt_wei for home in view.households)
+    credit_wei = sum(home.credit_wei for home in view.households)
+    genesis = json.loads((stage.node_folder / "genesis.json").read_text("utf-8"))
+    funded_wei = {address: int(entry["balance"], 16) for address, entry in genesis["alloc"].items()}
+    paid_wei = sum(
+        funded_wei["0x" + household.wallet.hex()] - home.wallet_wei
+        for household, home in zip(stage.households, view.households, strict=True)
+    )
+    rows.append(_money_row("energy charged x rate = money received + debt", charged_wei, received_wei + debt_wei))
+    rows.append(_money_row("money paid = money received + credit left", paid_wei, received_wei + credit_wei))
+    return rows
+
+
+def _money_row(name: str, left_wei: int, right_wei: int) -> tuple[str, str, str, bool]:
+    return name, f"{left_wei:,} wei", f"{right_wei:,} wei", left_wei == right_wei
+
+
+def _cost(household: Household, share: Fraction) -> int:
+    """Wei for a share of all that a household would use."""
+    return int(sum(household.profile_wh) * share) * RATE_WEI_PER_WH
+
+
+def folder_is_usable(folder: Path) -> bool:
+    """Whether the demo may put its files there: a new or an empty folder."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))

@@ -1,0 +1,90 @@
+"""How the demo looks: a live table on a terminal, a line for every event otherwise."""
+
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from node.demo.observation import View
+from wallet.amounts import to_decimal
+
+MAX_SHOWN_EVENTS = 12
+"""Newest ones under the table; a small terminal shows them all."""
+
+
+class Screen:
+    """For use by `with`. Events are printed for good, the table is redrawn."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._events: list[str] = []
+        self._view: View | None = None
+        self._live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def event(self, text: str) -> None:
+        """Something happened that the onlooker should know."""
+        self._events.append(text)
+        if self._live is None:
+            self._console.print(Text(text))
+        else:
+            self._draw()
+
+    def show(self, view: View) -> None:
+        self._view = view
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._live is None:
+            return
+        parts: list[Table | Text] = [] if self._view is None else [_table(self._view)]
+        parts += [Text(f"  {event}") for event in self._events[-MAX_SHOWN_EVENTS:]]
+        self._live.update(Group(*parts))
+
+
+def show_books(console: Console, rows: list[tuple[str, str, str, bool]]) -> None:
+    """The closing check: what was compared, both sides to the last digit, and whether they agree."""
+    console.print("\nThe books:")
+    for name, left, right, agrees in rows:
+        verdict = Text("equal", style="green") if agrees else Text("DIFFERENT", style="bold red")
+        console.print(Text(f"  {name}\n    {left} = {right}  ").append_text(verdict), soft_wrap=True)
+
+
+def _table(view: View) -> Table:
+    shown = datetime.fromtimestamp(view.block_time_s, UTC).strftime("%Y-%m-%d %H:%M")
+    table = Table(title=f"Block {view.block_number}, {shown} on the demo's clock", title_justify="left")
+    table.add_column("")
+    for name in ("readings", "energy read", "energy charged", "credit", "debt", "wallet", "supply"):
+        table.add_column(name, justify="right")
+    for home in view.households:
+        table.add_row(
+            home.name,
+            f"{home.readings}",
+            f"{home.read_wh:,} Wh",
+            f"{home.charged_wh:,} Wh",
+            f"{_watt(home.credit_wei)} WATT",
+            f"{_watt(home.debt_wei)} WATT",
+            f"{_watt(home.wallet_wei)} WATT",
+            {True: "[green]on", False: "[bold red]OFF", None: "..."}[home.is_supplied],
+        )
+    table.add_row("Supplier", "", "", "", f"{_watt(view.supplier_account_wei)} WATT", "", "", "", style="dim")
+    return table
+
+
+def _watt(wei: int) -> str:
+    whole, _, fraction = to_decimal(wei).partition(".")
+    return f"{int(whole):,}.{fraction[:4]:<04s}"
