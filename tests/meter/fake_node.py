@@ -93,6 +93,7 @@ class FakeNode:
             alloc["0x" + address_of(key).hex()] = {"balance": hex(RICH_WEI)}
         self.blocks = [Block(0, keccak256(b"genesis"), GENESIS_TIME_S, _state_of(alloc))]
         self.pool: dict[tuple[bytes, int], Transaction] = {}
+        self.block_time_s = BLOCK_TIME_S
         self.is_down = False
         self.base_fee: int | None = None
         self.failures: list[Failure] = []
@@ -111,7 +112,7 @@ class FakeNode:
             parent = self.blocks[-1]
             number = parent.number + 1
             block_hash = keccak256(parent.hash + number.to_bytes(8, "big") + self._forks.to_bytes(8, "big"))
-            block = Block(number, block_hash, parent.time_s + BLOCK_TIME_S, parent.state)
+            block = Block(number, block_hash, parent.time_s + self.block_time_s, parent.state)
             for transaction in [] if is_empty else self._ready(parent.state):
                 self._execute(block, transaction, gas_left)
             self.blocks.append(block)
@@ -131,7 +132,7 @@ class FakeNode:
         nonce = (parent.state.account(sender) or Account()).nonce
         transaction = Transaction(0, CHAIN_ID, nonce, 0, 0, BLOCK_GAS_LIMIT, to, value, data)
         block = Block(
-            parent.number + 1, keccak256(parent.hash + b"anybody"), parent.time_s + BLOCK_TIME_S, parent.state
+            parent.number + 1, keccak256(parent.hash + b"anybody"), parent.time_s + self.block_time_s, parent.state
         )
         self._execute(block, transaction, None, sender)
         assert block.receipts[transaction.hash].succeeded

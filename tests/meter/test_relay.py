@@ -1,0 +1,164 @@
+"""The relay obeys the imported chain: credit, exhaustion, top-up, reorganisation, silence, and says why."""
+
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import astuple
+from pathlib import Path
+
+import pytest
+
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
+from contracts.binding import load_artifact
+from meter.ledger import MeterLedger
+from meter.outbox import Outbox
+from meter.reading import NO_HASH, Reading, ReadingDomain
+from meter.relay import FailSafe, Relay, RelaySettings, SimulatedSwitch
+from meter.switch_journal import Switching, SwitchJournal
+from primitives.clock import ManualClock
+from primitives.secp256k1 import address_of
+from tests.meter.fake_node import (
+    CHAIN_ID,
+    GENESIS_TIME_S,
+    METER,
+    METER_KEY,
+    OTHER_KEY,
+    RATE_WEI_PER_WH,
+    SUPPLIER,
+    FakeNode,
+)
+
+DOMAIN = ReadingDomain(CHAIN_ID, METER_ADDRESS)
+ABI = load_artifact("Meter").abi
+
+
+class Household:
+    def __init__(self, folder: Path, *, credit_wh: int = 0) -> None:
+        self.node = FakeNode(credit_wei=credit_wh * RATE_WEI_PER_WH)
+        self.clock = ManualClock(GENESIS_TIME_S)
+        self.outbox = Outbox.open(folder / "outbox.sqlite", DOMAIN, METER)
+        self.journal = SwitchJournal(self.outbox.database)
+        self.told: list[bool] = []
+
+    def relay(self, fail_safe: FailSafe = "keep") -> Relay:
+        ledger = MeterLedger(self.node, METER_ADDRESS, EXHAUSTION_ADDRESS)
+        switch = SimulatedSwitch(self.told.append)
+        return Relay(METER, ledger, switch, self.journal, self.clock, RelaySettings(fail_safe, 600, 5))
+
+    def use(self, import_wh: int, sequence: int) -> None:
+        """A reading in a block."""
+        signed = DOMAIN.sign(Reading(METER, sequence, GENESIS_TIME_S, import_wh, 0, 0, 0, NO_HASH), METER_KEY)
+        call = ABI.function("submit").encode_call(((astuple(signed.reading), *signed.signature),))
+        self.node.transact(address_of(OTHER_KEY), METER_ADDRESS, call)
+
+    def reasons(self) -> list[tuple[int | None, bool, str]]:
+        return [(one.block_number, one.is_on, one.reason) for one in reversed(self.journal.newest(99))]
+
+
+@pytest.fixture
+async def household(tmp_path: Path) -> AsyncIterator[Household]:
+    made = Household(tmp_path, credit_wh=1000)
+    with closing(made.outbox):
+        yield made
+
+
+async def test_off_when_exhausted_and_on_when_topped_up(household: Household) -> None:
+    relay = household.relay()
+    await relay.start()
+    assert household.told == [False, True]
+    household.use(400, 1)
+    await relay.follow()
+    assert relay.is_on
+    household.use(1000, 2)
+    household.node.mine()
+    await relay.follow()
+    assert not relay.is_on
+    household.node.top_up(METER, 500 * RATE_WEI_PER_WH)
+    await relay.follow()
+    assert relay.is_on
+    assert household.told == [False, True, False, True]
+    assert household.reasons() == [
+        (0, True, "supplyAllowed is true in block 0"),
+        (3, False, "Exhausted in block 2"),
+        (4, True, "Restored in block 4"),
+    ]
+
+
+async def test_what_was_merely_sent_switches_nothing(household: Household) -> None:
+    relay = household.relay()
+    await relay.start()
+    household.use(1000, 1)
+    await relay.follow()
+    household.node.top_up(METER, RATE_WEI_PER_WH)
+    household.node.reorganise(1)
+    await relay.follow()
+    assert not relay.is_on
+
+
+async def test_reorganisation_takes_the_top_up_away(household: Household) -> None:
+    relay = household.relay()
+    await relay.start()
+    household.use(1000, 1)
+    await relay.follow()
+    household.node.top_up(METER, RATE_WEI_PER_WH)
+    await relay.follow()
+    assert relay.is_on
+    household.node.reorganise(1)
+    household.node.mine(is_empty=True)
+    await relay.follow()
+    assert not relay.is_on
+    assert household.reasons()[-1] == (2, False, "the chain was reorganised: supplyAllowed is false in block 2 now")
+
+
+async def test_meter_removed_by_its_supplier(household: Household) -> None:
+    relay = household.relay()
+    await relay.start()
+    household.node.transact(SUPPLIER, METER_ADDRESS, ABI.function("removeMeter").encode_call((METER,)))
+    await relay.follow()
+    assert household.reasons()[-1] == (1, False, "supplyAllowed is false in block 1")
+
+
+@pytest.mark.parametrize(("fail_safe", "expected"), [("keep", True), ("on", True), ("off", False)])
+async def test_silence_of_the_ledger(household: Household, fail_safe: FailSafe, expected: bool) -> None:
+    relay = household.relay(fail_safe)
+    await relay.start()
+    household.node.is_down = True
+    household.clock.advance_s(599)
+    await relay.follow()
+    assert relay.is_on
+    household.clock.advance_s(1)
+    await relay.follow()
+    await relay.follow()
+    assert relay.is_on is expected
+    household.node.is_down = False
+    await relay.follow()
+    assert relay.is_on
+    if fail_safe == "off":
+        assert household.reasons()[1:] == [
+            (None, False, "no ledger for 600 s: the node is down"),
+            (0, True, "the ledger is in reach again: supplyAllowed is true in block 0"),
+        ]
+
+
+async def test_restart_keeps_the_last_state_until_the_ledger_answers(household: Household) -> None:
+    household.journal.record(Switching(1, 1, True, "before"))
+    household.node.is_down = True
+    relay = household.relay("off")
+    await relay.start()
+    assert household.told == [True]
+
+
+@pytest.mark.parametrize(("fail_safe", "expected"), [("keep", False), ("on", True), ("off", False)])
+async def test_relay_that_never_heard_of_a_ledger(household: Household, fail_safe: FailSafe, expected: bool) -> None:
+    household.node.is_down = True
+    relay = household.relay(fail_safe)
+    await relay.start()
+    assert household.told == [expected]
+
+
+async def test_quiet_blocks_write_nothing(household: Household) -> None:
+    relay = household.relay()
+    await relay.start()
+    for _ in range(20):
+        household.node.mine()
+        await relay.follow()
+    assert len(household.journal.newest(99)) == 1
