@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -50,6 +51,12 @@ def meter() -> None:
 @click.option("--load-unit", metavar="UNIT", help="What it is measured in: kWh, Wh, kW or W.")
 @click.option("--generation-column", metavar="NAME", help="The column with what the solar panel makes.")
 @click.option("--generation-unit", metavar="UNIT", help="What that is measured in: kWh, Wh, kW or W.")
+@click.option(
+    "--generation-scale",
+    type=Decimal,
+    metavar="NUMBER",
+    help="What to multiply it with: the panel's size in kW where the column is in W per kW of panel.",
+)
 @click.option("--row-interval", "row_interval_s", type=int, metavar="SECONDS", help="Time from one row to the next.")
 @click.option("--delimiter", metavar="CHARACTER", help="What stands between two columns, such as , or ;")
 @click.option("--until-settled", is_flag=True, help="Stop when the file is played and the ledger has every reading.")

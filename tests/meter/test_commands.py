@@ -1,0 +1,147 @@
+"""`wattchain meter` as a person meets it: plain words, JSON for programs, exit status 2 for mistakes."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from contracts.addresses import METER_ADDRESS
+from meter.commands import meter
+from meter.drivers.driver import Registers
+from meter.outbox import Head, Outbox
+from meter.reading import NO_HASH, Reading, ReadingDomain
+from meter.switch_journal import Switching, SwitchJournal
+from primitives.hexadecimal import to_checksum_address
+from tests.meter.fake_node import METER, METER_KEY
+from wallet.keystore import LIGHT_COST, encrypt_key
+
+DOMAIN = ReadingDomain(1947, METER_ADDRESS)
+SETTINGS = """
+[meter]
+key = "meter.json"
+password_file = "password"
+outbox = "outbox.sqlite"
+[ledger]
+chain_id = 1947
+# Nothing listens on the discard port.
+node = "http://127.0.0.1:9"
+[driver]
+file = "profile.csv"
+"""
+
+
+@pytest.fixture(scope="module")
+def key_file() -> str:
+    return encrypt_key(METER_KEY, "secret", LIGHT_COST)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, key_file: str) -> Path:
+    (tmp_path / "meter.toml").write_text(SETTINGS)
+    (tmp_path / "meter.json").write_text(key_file)
+    (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "password").chmod(0o600)
+    return tmp_path
+
+
+@pytest.fixture
+def with_readings(folder: Path) -> Path:
+    with closing(Outbox.open(folder / "outbox.sqlite", DOMAIN, METER)) as outbox:
+        outbox.adopt(Head(6, NO_HASH, Registers(), None), bytes(32), 0)
+        previous = NO_HASH
+        for sequence in (7, 8):
+            reading = Reading(METER, sequence, 1_700_000_000, 1000 * sequence, 5, -20, 16, previous)
+            previous = reading.hash
+            outbox.append(DOMAIN.sign(reading, METER_KEY), b"")
+        outbox.quarantine(7, "the ledger refuses it: time fell")
+        SwitchJournal(outbox.database).record(Switching(1_700_000_100, 12, False, "Exhausted in block 12"))
+    return folder
+
+
+def invoke(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(meter, [arguments[0], "--settings", str(folder / "meter.toml"), *arguments[1:]])
+
+
+def test_status_tells_how_things_are(with_readings: Path) -> None:
+    result = invoke(with_readings, "status")
+    assert result.exit_code == 0, result.output
+    assert to_checksum_address(METER) in result.output
+    assert "8 signed, the last at 2023-11-14 22:13:20 UTC: 8000 Wh taken, 5 Wh given" in result.output
+    assert "7: the ledger refuses it: time fell" in result.output
+    assert "OFF since 2023-11-14 22:15:00 UTC: Exhausted in block 12" in result.output
+    assert "Ledger    not in reach" in result.output
+
+
+def test_status_as_json(with_readings: Path) -> None:
+    answer = json.loads(invoke(with_readings, "status", "--json").stdout)
+    assert answer == {
+        "meter": to_checksum_address(METER),
+        "last_reading": {"sequence": 8, "time_s": 1_700_000_000, "import_wh": 8000, "export_wh": 5},
+        "waiting": 1,
+        "quarantined": [{"sequence": 7, "reason": "the ledger refuses it: time fell"}],
+        "transactions": 0,
+        "supply": {"is_on": False, "time_s": 1_700_000_100, "block": 12, "reason": "Exhausted in block 12"},
+        "ledger": None,
+    }
+
+
+def test_readings_newest_first(with_readings: Path) -> None:
+    shown = invoke(with_readings, "readings").output.splitlines()
+    words = " ".join(shown[0].split())
+    assert words == "8 2023-11-14 22:13:20 UTC 8000 Wh taken 5 Wh given -20 W supply off"
+    assert "SET ASIDE: the ledger refuses it" in shown[1]
+    (newest,) = json.loads(invoke(with_readings, "readings", "-n", "1", "--json").stdout)
+    assert newest["sequence"] == 8
+    assert newest["flags"] == ["supply off"]
+    assert len(newest["r"]) == len(newest["previous_hash"]) == 66
+
+
+def test_nothing_waits(folder: Path) -> None:
+    Outbox.open(folder / "outbox.sqlite", DOMAIN, METER).close()
+    assert invoke(folder, "readings").output == "No reading waits here.\n"
+    assert "none signed yet" in invoke(folder, "status").output
+
+
+def test_profile(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    result = CliRunner().invoke(meter, ["profile", str(path), "--days", "2", "--seed", "9", "--json"])
+    assert json.loads(result.stdout) == {"file": str(path), "rows": 48, "seed": 9}
+    assert len(path.read_text().splitlines()) == 49
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["status"], "There is no outbox at"),
+        (["readings"], "There is no outbox at"),
+        (["run"], "Cannot read the measurements in"),
+        (["run", "--load-unit", "MWh"], "Unknown unit 'MWh'"),
+        (["run", "--row-interval", "0"], "driver.row_interval_s must be from 1"),
+    ],
+)
+def test_mistakes_end_plainly(folder: Path, arguments: list[str], message: str) -> None:
+    result = invoke(folder, *arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_wrong_password_and_missing_key(folder: Path) -> None:
+    (folder / "password").write_text("wrong\n")
+    result = invoke(folder, "run")
+    assert result.exit_code == 2
+    assert "password" in result.output
+    (folder / "meter.json").unlink()
+    for command in ("run", "status", "readings"):
+        result = invoke(folder, command)
+        assert result.exit_code == 2
+        assert "meter.json cannot be read" in result.output
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["status"], ["readings"], ["profile"]])
+def test_help(command: list[str]) -> None:
+    result = CliRunner().invoke(meter, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
