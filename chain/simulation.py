@@ -18,6 +18,7 @@ from chain.validity import (
     InitCodeTooLong,
     InsufficientFunds,
     PriorityFeeAboveMaxFee,
+    intrinsic_gas_of,
 )
 from primitives.errors import InvalidTransaction
 from primitives.keccak import keccak256
@@ -143,7 +144,8 @@ def estimate_gas(reader: StateReader, block: BlockContext, request: CallRequest,
         return TRANSACTION_GAS
     # It cannot succeed with less than it uses. It may need more: each call holds back a 64th (EIP-150), one with value
     # wants the stipend, and refunds, at most a fifth of the gas, come only at the end. Hence two good guesses.
-    too_little, enough = outcome.gas_used - 1, most
+    intrinsic = intrinsic_gas_of(request.data, request.to is None, request.access_list)
+    too_little, enough = max(outcome.gas_used, intrinsic) - 1, most
     guesses = [_with_margin(outcome.gas_used * 5 // 4), _with_margin(outcome.gas_used)]
     while enough > too_little + 1 + enough * ESTIMATE_TOLERANCE_PERCENT // 100:
         limit = guesses.pop() if guesses else 0
@@ -213,7 +215,7 @@ class _RecordingState(State):
 def _gas(reader: StateReader, block: BlockContext, request: CallRequest, gas_cap: int) -> int:
     """The gas a call gets: what it asks for, up to the cap and, where it names a price, what the sender can pay for."""
     gas = gas_cap if request.gas is None else min(request.gas, gas_cap)
-    price = _price(block, request)
+    price, _ = _prices(block, request)
     if not price:
         return gas
     balance = (reader.account(request.sender) or EMPTY_ACCOUNT).balance
@@ -225,19 +227,22 @@ def _gas(reader: StateReader, block: BlockContext, request: CallRequest, gas_cap
     return min(gas, affordable)
 
 
-def _price(block: BlockContext, request: CallRequest) -> int:
-    """Wei per gas; 0 where the call names no price. Raises a subclass of InvalidTransaction."""
+def _prices(block: BlockContext, request: CallRequest) -> tuple[int, int]:
+    """Wei per gas (that the sender must have, that it pays); zeros where the call names no price.
+
+    Raises a subclass of InvalidTransaction.
+    """
     if request.max_fee_per_gas is None and not request.max_priority_fee_per_gas:
-        return 0
+        return 0, 0
     tip = request.max_priority_fee_per_gas or 0
     max_fee = block.base_fee + tip if request.max_fee_per_gas is None else request.max_fee_per_gas
     if not max_fee:
-        return 0
+        return 0, 0
     if tip > max_fee:
         raise PriorityFeeAboveMaxFee(f"the priority fee is {tip} wei per gas, the highest fee allowed {max_fee}")
     if max_fee < block.base_fee:
         raise FeeBelowBaseFee(f"the highest fee allowed is {max_fee} wei per gas, the base fee {block.base_fee}")
-    return min(max_fee, block.base_fee + tip)
+    return max_fee, min(max_fee, block.base_fee + tip)
 
 
 def _run(
@@ -247,7 +252,7 @@ def _run(
         raise InvalidTransaction(f"the call is for chain {request.chain_id}, this is chain {block.chain_id}")
     if request.to is None and len(request.data) > MAX_INIT_CODE_BYTES:
         raise InitCodeTooLong(f"{len(request.data)} bytes of init code; at most {MAX_INIT_CODE_BYTES} are allowed")
-    price = _price(block, request)
+    _, price = _prices(block, request)
     if price:
         state.add_balance(request.sender, -gas * price)
     else:
