@@ -2,7 +2,8 @@
 
 Prints a table and writes JSON. py-evm lives in an environment of its own (.venv-peers, made when absent), since its
 pins clash with ours. Both run the same bytecode with the same call data and must give the same output and use the same
-gas. Opcodes are counted once, by a tracer, outside the measured runs; each figure is the best of several.
+gas. Opcodes are counted once, by a tracer, outside the measured runs; each figure is the best of several, in processor
+time, which other processes on the machine disturb least.
 """
 
 import argparse
@@ -158,9 +159,9 @@ def measure(code: bytes, data: bytes, tracer: Tracer | None = None) -> Measureme
     state.begin_transaction([SENDER, TARGET])
     block = BlockContext(1, 1_000, COINBASE, GAS, 0, 0, 1, 1, lambda number: bytes(32))
     message = Message(SENDER, TARGET, 0, data, GAS)
-    started = time.perf_counter()
+    started = time.process_time()
     outcome = run(state, block, TransactionContext(SENDER, 0), message, tracer)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     if not outcome.success:
         raise UserError(f"the benchmark's code failed: {outcome.halt or outcome.output.hex()}")
     return Measurement(seconds, outcome.output.hex(), GAS - outcome.gas_left)

@@ -5,9 +5,12 @@ are summed once. Blocks are read only when they are reached, since most deployed
 """
 
 import re
+import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
+from vm.frame import Frame
 from vm.gas import STACK_LIMIT
 from vm.instructions import flow
 from vm.opcodes import JUMPDEST, OPCODES, PC, PUSH1, PUSH32, STOP, Ending, Opcode, Step
@@ -18,6 +21,9 @@ MAX_BLOCK_INSTRUCTIONS = 128
 # Programs kept, and instructions read in all of them: about 100 bytes each, so some 30 MB at the most.
 MAX_PROGRAMS = 512
 MAX_CACHED_INSTRUCTIONS = 300_000
+
+# After so many runs a block is worth a thought of translating it, and again after as many more.
+HOT_RUNS = 48
 
 # Every PUSH with its data, runs of anything else, and JUMPDEST alone: what finds a JUMPDEST outside push data.
 _INSTRUCTIONS = re.compile(
@@ -44,7 +50,18 @@ class Instruction(NamedTuple):
 class Block:
     """A run of instructions without a way in or out in the middle."""
 
-    __slots__ = ("end", "gas", "instructions", "leaves", "max_height", "min_height", "start", "steps")
+    __slots__ = (
+        "countdown",
+        "end",
+        "gas",
+        "instructions",
+        "leaves",
+        "max_height",
+        "min_height",
+        "start",
+        "steps",
+        "trace",
+    )
 
     def __init__(self, instructions: list[Instruction]) -> None:
         last = instructions[-1]
@@ -60,6 +77,10 @@ class Block:
         """Words that the stack may hold before."""
         self.leaves = last.opcode.ending is Ending.FRAME
         """Whether the frame may have ended, or have a child, afterwards."""
+        self.countdown = HOT_RUNS
+        """Runs until its translation is considered."""
+        self.trace: Callable[[Frame], int] | None = None
+        """What runs in the place of its steps once it is translated (vm.translation)."""
         self.steps: tuple[Step, ...] = tuple(
             [_step(instruction) for instruction in instructions if instruction.opcode.number != JUMPDEST]
         )
@@ -103,22 +124,32 @@ class ProgramCache:
         self.max_programs = max_programs
         self.max_instructions = max_instructions
         self._programs: OrderedDict[bytes, Program] = OrderedDict()
+        # Calls that answer a question may run in another thread than blocks.
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._programs)
 
+    def programs(self) -> list[Program]:
+        """All that are kept, the one not used for longest first."""
+        with self._lock:
+            return list(self._programs.values())
+
     def program(self, code: bytes) -> Program:
         """What is known of the code. Python hashes a bytes object once, so this costs less than a keccak digest."""
-        program = self._programs.get(code)
-        if program is not None:
-            self._programs.move_to_end(code)
+        with self._lock:
+            program = self._programs.get(code)
+            if program is not None:
+                self._programs.move_to_end(code)
+                return program
+            program = self._programs[code] = Program(code)
+            total = sum(kept.instruction_count for kept in self._programs.values())
+            while len(self._programs) > self.max_programs or (
+                total > self.max_instructions and len(self._programs) > 1
+            ):
+                _, dropped = self._programs.popitem(last=False)
+                total -= dropped.instruction_count
             return program
-        program = self._programs[code] = Program(code)
-        total = sum(kept.instruction_count for kept in self._programs.values())
-        while len(self._programs) > self.max_programs or (total > self.max_instructions and len(self._programs) > 1):
-            _, dropped = self._programs.popitem(last=False)
-            total -= dropped.instruction_count
-        return program
 
 
 PROGRAMS = ProgramCache()

@@ -13,6 +13,8 @@ from vm.instructions.flow import FINISHED
 from vm.message import Message, Outcome
 from vm.precompiles import PRECOMPILES
 from vm.tracer import Tracer
+from vm.translation.trace import LEFT, WENT_ON
+from vm.translation.translator import TRANSLATOR
 
 
 def run(
@@ -129,6 +131,17 @@ def _run_blocks(frame: Frame) -> None:
         block = blocks.get(frame.pc)
         if block is None:
             block = program.read_block(frame.pc)
+        trace = block.trace
+        if trace is not None:
+            ending = trace(frame)
+            if ending == WENT_ON:
+                continue
+            if ending == LEFT:
+                return
+        else:
+            block.countdown -= 1
+            if block.countdown < 0:
+                TRANSLATOR.consider(program, block)
         gas = frame.gas - block.gas
         if gas < 0:
             raise OutOfGas

@@ -56,6 +56,11 @@ class Memory:
         words = self.words
         if words:
             first = offset & ~31
+            if length == 64 and first == offset:
+                # Two words: what is hashed for a mapping.
+                low, high = words.get(offset), words.get(offset + 32)
+                if low is not None and high is not None:
+                    return (low << 256 | high).to_bytes(64, "big")
             if end - first <= _SHORT_BYTES:
                 return b"".join([self._word_bytes(at) for at in range(first, end, 32)])[offset - first : end - first]
             self._carry_over(first, end)

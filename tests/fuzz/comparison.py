@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 from chain.state import EmptyState, State
 from primitives.keccak import EMPTY_DIGEST, keccak256
 from tests.fuzz.programs import COINBASE, CONTRACTS, SENDER, World
+from vm import interpreter
+from vm.code import ProgramCache
 from vm.host import BlockContext, TransactionContext
-from vm.interpreter import run
 from vm.message import Message
+from vm.translation.translator import Translator
 
 BLOCK_NUMBER = 300
 _RICH = 10**20
@@ -43,12 +46,17 @@ class Result:
     accounts: dict[bytes, tuple[int, int, bytes]]
     """(nonce, balance, hash of the code) of every account that one of the two has seen, and is not empty."""
     storage: dict[tuple[bytes, int], int]
+    gone: frozenset[bytes]
+    """Accounts destroyed at the end of the transaction."""
 
 
-def differences(world: World) -> list[str]:
-    """What the two interpreters disagree about; empty where they agree."""
-    state, ours = _run_ours(world)
-    theirs = _run_revm(world, state, ours)
+def differences(world: World, translated: bool = False) -> list[str]:
+    """What the two interpreters disagree about; empty where they agree.
+
+    `translated` runs the world twice on our side, the second time with all code of the first translated.
+    """
+    ours = _run_translated(world) if translated else _run_ours(world)
+    theirs = _run_revm(world, ours)
     found = []
     for name in Result.__slots__:
         left, right = getattr(ours, name), getattr(theirs, name)
@@ -61,8 +69,31 @@ def differences(world: World) -> list[str]:
     return found
 
 
-def _run_ours(world: World) -> tuple[State, Result]:
-    state = State(EmptyState())
+def _run_translated(world: World) -> Result:
+    """Run to learn the blocks, then run again with each of them translated as soon as it is reached."""
+    programs = ProgramCache()
+    with patch.object(interpreter, "PROGRAMS", programs), patch.object(interpreter, "TRANSLATOR", Translator()):
+        _run_ours(world)
+        for program in programs.programs():
+            for block in program.blocks.values():
+                block.countdown = 0
+        return _run_ours(world)
+
+
+class _RecordingState(State):
+    """Remembers who was destroyed: pyrevm goes on showing such an account as it was before."""
+
+    def __init__(self) -> None:
+        super().__init__(EmptyState())
+        self.destroyed: set[bytes] = set()
+
+    def self_destruct(self, address: bytes, beneficiary: bytes) -> None:
+        super().self_destruct(address, beneficiary)
+        self.destroyed.add(address)
+
+
+def _run_ours(world: World) -> Result:
+    state = _RecordingState()
     state.set_balance(SENDER, _RICH)
     for address in CONTRACTS:
         state.set_balance(address, _CONTRACT_BALANCE)
@@ -74,7 +105,7 @@ def _run_ours(world: World) -> tuple[State, Result]:
     state.begin_transaction([SENDER, CONTRACTS[0], COINBASE, *precompiles])
     intrinsic = _INTRINSIC_GAS + sum(_BYTE_GAS if byte else _ZERO_BYTE_GAS for byte in world.data)
     message = Message(SENDER, CONTRACTS[0], world.value, world.data, world.gas - intrinsic)
-    outcome = run(state, _BLOCK, TransactionContext(SENDER, 0), message)
+    outcome = interpreter.run(state, _BLOCK, TransactionContext(SENDER, 0), message)
     used = world.gas - outcome.gas_left
     if outcome.success:
         used -= min(state.refund, used // _MAX_REFUND_QUOTIENT)
@@ -91,10 +122,11 @@ def _run_ours(world: World) -> tuple[State, Result]:
     for address, slots in changes.storage.items():
         for slot, value in slots.items():
             storage[address, slot] = value
-    return state, Result(status, outcome.output, used, logs, accounts, storage)
+    gone = frozenset(state.destroyed - accounts.keys())
+    return Result(status, outcome.output, used, logs, accounts, storage, gone)
 
 
-def _run_revm(world: World, state: State, ours: Result) -> Result:
+def _run_revm(world: World, ours: Result) -> Result:
     """The same by revm. Our result tells only which accounts and slots to ask it for, besides those it names itself."""
     import pyrevm
 
@@ -107,7 +139,7 @@ def _run_revm(world: World, state: State, ours: Result) -> Result:
         gas_limit=30_000_000,
         excess_blob_gas=0,
     )
-    evm = pyrevm.EVM(spec_id="CANCUN", env=pyrevm.Env(block=block))
+    evm = pyrevm.EVM(spec_id="CANCUN", gas_limit=_BLOCK.gas_limit, env=pyrevm.Env(block=block))
     evm.insert_account_info(_hex(SENDER), pyrevm.AccountInfo(balance=_RICH, nonce=0))
     for address in CONTRACTS:
         info = pyrevm.AccountInfo(balance=_CONTRACT_BALANCE, nonce=1, code=world.codes[address])
@@ -132,7 +164,7 @@ def _run_revm(world: World, state: State, ours: Result) -> Result:
             output = bytes.fromhex(text.split("output: 0x")[1].split(" ")[0].rstrip("}"))
     outcome = evm.result
     status = "success" if outcome.is_success else "halt" if outcome.is_halt else "revert"
-    addresses = {*ours.accounts, *(bytes.fromhex(text[2:]) for text in evm.journal_state)}
+    addresses = {*ours.accounts, *(bytes.fromhex(text[2:]) for text in evm.journal_state)} - ours.gone
     accounts = {}
     for address in addresses:
         info = evm.basic(_hex(address))
@@ -140,7 +172,7 @@ def _run_revm(world: World, state: State, ours: Result) -> Result:
         if account != (0, 0, EMPTY_DIGEST):
             accounts[address] = account
     storage = {(address, slot): evm.storage(_hex(address), slot) for address, slot in ours.storage}
-    return Result(status, output, outcome.gas_used, _logs(outcome), accounts, storage)
+    return Result(status, output, outcome.gas_used, _logs(outcome), accounts, storage, ours.gone)
 
 
 def _logs(outcome: Any) -> tuple[tuple[bytes, tuple[bytes, ...], bytes], ...]:

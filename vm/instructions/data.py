@@ -77,14 +77,17 @@ def sload(frame: Frame) -> None:
 
 
 def sstore(frame: Frame) -> None:
-    """The whole cost is charged here: it depends on what the slot holds and held (EIP-2200)."""
+    stack = frame.stack
+    slot = stack.pop()
+    store_slot(frame, slot, stack.pop())
+
+
+def store_slot(frame: Frame, slot: int, value: int) -> None:
+    """SSTORE. The whole cost is charged here: it depends on what the slot holds and held (EIP-2200)."""
     if frame.is_static:
         raise StaticViolation
     if frame.gas <= STORAGE_SENTRY:
         raise OutOfGas
-    stack = frame.stack
-    slot = stack.pop()
-    value = stack.pop()
     host, address = frame.host, frame.address
     cost = 0 if host.warm_slot(address, slot) else COLD_STORAGE_ACCESS
     current = host.storage(address, slot)

@@ -29,6 +29,12 @@ def padded_slice(data: bytes, offset: int, length: int) -> bytes:
     return found if len(found) == length else found + bytes(length - len(found))
 
 
+def call_data_word(data: bytes, offset: int) -> int:
+    """The 32 bytes at an offset, zeros beyond the end."""
+    found = data[offset : offset + 32]
+    return int.from_bytes(found, "big") << 8 * (32 - len(found))
+
+
 def copy_to_memory(frame: Frame, source: bytes, target: int, offset: int, length: int) -> None:
     """Copy a range of source into memory, zeros beyond its end, and pay for words and memory."""
     if not length:
@@ -61,8 +67,7 @@ def callvalue(frame: Frame) -> None:
 
 def calldataload(frame: Frame) -> None:
     stack = frame.stack
-    offset = stack[-1]
-    stack[-1] = int.from_bytes(padded_slice(frame.data, offset, 32), "big")
+    stack[-1] = call_data_word(frame.data, stack[-1])
 
 
 def calldatasize(frame: Frame) -> None:

@@ -1,0 +1,43 @@
+"""Which blocks are translated, and how many: a budget, so that hostile code cannot keep the node busy with it.
+
+Translating an instruction takes about as long as running 300 of them step by step. It is paid from an allowance that
+lasts for the contracts that a chain uses every day; beyond it, translation waits until as much work was done as it will
+cost, so code made to be translated can at worst halve the speed of what it pays for.
+"""
+
+from vm import code
+from vm.code import Block, Program
+from vm.translation.trace import MAX_TRACE_INSTRUCTIONS, translate
+
+ALLOWANCE = 40_000
+"""Instructions that may be translated at once: about a second's work, some 130 traces of full length."""
+
+RUNS_AN_INSTRUCTION = 64
+"""Runs of a block step by step that earn the translation of one more instruction."""
+
+INSTRUCTION_WEIGHT = 1
+"""How many read instructions weigh as much in memory as a translated one."""
+
+
+class Translator:
+    """Keeps the allowance of a process."""
+
+    def __init__(self, allowance: int = ALLOWANCE, enabled: bool = True) -> None:
+        self.allowance: float = allowance
+        self.enabled = enabled
+
+    def consider(self, program: Program, block: Block) -> None:
+        """A block has been run HOT_RUNS times more: translate it where the allowance suffices."""
+        block.countdown = code.HOT_RUNS
+        if not self.enabled:
+            return
+        self.allowance = min(ALLOWANCE, self.allowance + code.HOT_RUNS / RUNS_AN_INSTRUCTION)
+        if self.allowance < MAX_TRACE_INSTRUCTIONS:
+            return
+        block.trace, count = translate(program, block)
+        self.allowance -= count
+        program.instruction_count += count * INSTRUCTION_WEIGHT
+
+
+TRANSLATOR = Translator()
+"""The translator of this process."""
