@@ -1,5 +1,6 @@
 """Single methods where web3.py's tests do not look: block names, overrides, limits, refusals."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from chain.config import ZERO, ChainConfig
 from gateway import logs as logs_module
 from gateway.context import Context, WorkLimits
 from gateway.dispatcher import Dispatcher
+from gateway.methods.all import METHODS
 from primitives.abi import decode, encode_call
 from primitives.hexadecimal import to_data
 from tests.gateway.conftest import ALICE, BOB, ETHER, SAMPLE, Rpc, address_of, signed
@@ -312,3 +314,8 @@ async def test_a_transaction_must_decode(rpc: Rpc) -> None:
     for encoded in ("0x", "0x03c0", "0xc0", "0x02" + "ff" * 20, "0xf8"):
         assert (await rpc.error("eth_sendRawTransaction", encoded))["code"] == -32000
     assert (await rpc.error("eth_sendRawTransaction", "f8"))["code"] == -32602
+
+
+def test_every_method_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "json-rpc.md").read_text()
+    assert [method.name for method in METHODS if f"`{method.name}`" not in page] == []
