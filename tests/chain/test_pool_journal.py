@@ -1,0 +1,206 @@
+"""The pool's journal: what was acknowledged outlives the process, and what is settled leaves the disk."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from chain.pool.journal import PoolJournal
+from chain.pool.pool import SETTLED_DEPTH_BLOCKS
+from primitives.errors import UserError
+from tests.chain.pool_world import RICH, Accounts, child, header, pool, transaction
+
+
+def _on_disk(path: Path) -> set[bytes]:
+    """What another process would read, were this one to vanish now."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        hashes = {row[0] for row in connection.execute("SELECT hash FROM submitted")}
+    connection.close()
+    return hashes
+
+
+async def test_an_acknowledged_transaction_is_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sqlite"
+    journal = PoolJournal(path)
+    world = pool(journal=journal)
+    own, gapped, foreign = transaction(0), transaction(1, nonce=5), transaction(2)
+    await world.submit_many([own, gapped])
+    world.add([foreign])
+    await journal.flush()
+    assert _on_disk(path) == {own.hash, gapped.hash}
+    journal.close()
+
+
+async def test_a_new_process_takes_everything_back(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sqlite"
+    journal = PoolJournal(path)
+    own = [transaction(0, nonce) for nonce in (0, 1, 3)]
+    await pool(journal=journal).submit_many(own)
+    journal.close()
+    journal = PoolJournal(path)
+    world = pool(journal=journal)
+    assert list(world.pending()) == own[:2]
+    assert world.status().queued == 1
+    journal.close()
+
+
+async def test_what_the_state_after_a_restart_cannot_pay_waits_instead_of_being_lost(tmp_path: Path) -> None:
+    """The node may come back a few blocks earlier than it was: before the money had arrived."""
+    path = tmp_path / "pool.sqlite"
+    journal = PoolJournal(path)
+    await pool(journal=journal).submit(transaction())
+    journal.close()
+    journal = PoolJournal(path)
+    world = pool(Accounts({}), journal=journal)
+    assert world.status().queued == 1
+    head = child(header())
+    world.head_changed(Accounts().having(0, balance=RICH), head, [])
+    assert list(world.pending()) == [transaction()]
+    journal.close()
+
+
+async def test_settled_ones_leave_the_disk_when_they_are_deep_enough(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sqlite"
+    journal = PoolJournal(path)
+    world = pool(journal=journal)
+    own = transaction()
+    await world.submit(own)
+    head = child(header())
+    after = Accounts().having(0, nonce=1)
+    world.head_changed(after, head, [own])
+    for _ in range(SETTLED_DEPTH_BLOCKS - 1):
+        head = child(head)
+        world.head_changed(after, head, [])
+    await world.submit(transaction(1))
+    assert own.hash in _on_disk(path)
+    world.head_changed(after, child(head), [])
+    await world.submit(transaction(2))
+    assert own.hash not in _on_disk(path)
+    journal.close()
+
+
+async def test_a_settled_one_that_a_reorganisation_returns_is_still_ours_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sqlite"
+    journal = PoolJournal(path)
+    world = pool(journal=journal)
+    own = transaction()
+    await world.submit(own)
+    world.head_changed(Accounts().having(0, nonce=1), child(header()), [own])
+    journal.close()
+    journal = PoolJournal(path)
+    world = pool(Accounts().having(0, nonce=1), head=child(header()), journal=journal)
+    assert len(world) == 0
+    world.head_changed(Accounts(), child(header(), gas_used=1), [], [own])
+    assert list(world.pending()) == [own]
+    journal.close()
+    journal = PoolJournal(path)
+    assert list(pool(journal=journal).pending()) == [own]
+    journal.close()
+
+
+async def test_replaced_and_evicted_ones_leave_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sqlite"
+    journal = PoolJournal(path)
+    world = pool(journal=journal, max_transactions=2)
+    old, new = transaction(0, tip=10), transaction(0, tip=20, max_fee_per_gas=2_000)
+    await world.submit(old)
+    await world.submit(new)
+    await world.submit(transaction(1, tip=30))
+    await world.submit(transaction(2, tip=30))
+    assert len(world) == 2
+    await journal.flush()
+    journal.close()
+    assert _on_disk(path) == {transaction(1, tip=30).hash, transaction(2, tip=30).hash}
+
+
+async def test_one_that_a_peer_brought_first_is_promised_too(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sqlite"
+    journal = PoolJournal(path)
+    world = pool(journal=journal)
+    world.add([transaction()])
+    (refusal,) = await world.submit_many([transaction()])
+    assert str(refusal).startswith("already known")
+    assert _on_disk(path) == {transaction().hash}
+    journal.close()
+
+
+async def test_many_submitters_share_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = PoolJournal(tmp_path / "pool.sqlite")
+    commits = 0
+    write = journal._write
+
+    def count(batch: dict[bytes, bytes | None]) -> None:
+        nonlocal commits
+        commits += bool(batch)
+        write(batch)
+
+    monkeypatch.setattr(journal, "_write", count)
+    world = pool(journal=journal)
+    await asyncio.gather(*(world.submit(transaction(sender)) for sender in range(50)))
+    assert commits <= 3
+    assert len(_on_disk(tmp_path / "pool.sqlite")) == 50
+    journal.close()
+
+
+async def test_a_failed_write_is_not_acknowledged_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pool.sqlite"
+    journal = PoolJournal(path)
+    world = pool(journal=journal)
+    write = journal._write
+
+    def fail(batch: dict[bytes, bytes | None]) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(journal, "_write", fail)
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        await world.submit(transaction(0))
+    monkeypatch.setattr(journal, "_write", write)
+    await world.submit(transaction(1))
+    assert _on_disk(path) == {transaction(0).hash, transaction(1).hash}
+    journal.close()
+
+
+async def test_a_submitter_that_gives_up_takes_nothing_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sqlite"
+    journal = PoolJournal(path)
+    world = pool(journal=journal)
+    hasty = asyncio.create_task(world.submit(transaction(0)))
+    await asyncio.sleep(0)
+    hasty.cancel()
+    await world.submit(transaction(1))
+    assert _on_disk(path) == {transaction(0).hash, transaction(1).hash}
+    with pytest.raises(asyncio.CancelledError):
+        await hasty
+    journal.close()
+
+
+def test_malformed_rows_are_dropped_loudly(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "pool.sqlite"
+    journal = PoolJournal(path)
+    journal.record(b"\x01" * 32, b"garbage")
+    journal.record(transaction().hash, transaction().encoded)
+    journal.close()
+    journal = PoolJournal(path)
+    world = pool(journal=journal)
+    assert list(world.pending()) == [transaction()]
+    assert "malformed transaction, 0x0101" in caplog.text
+    journal.close()
+    assert _on_disk(path) == {transaction().hash}
+
+
+@pytest.mark.parametrize("content", [b"not a database at all, but long enough to be looked at" * 40, None])
+def test_a_damaged_or_foreign_file_is_a_message_for_a_person(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "pool.sqlite"
+    if content is None:
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE holiday_photos (name)")
+        connection.close()
+    else:
+        path.write_bytes(content)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"pool\.sqlite.*move it away"):
+        PoolJournal(path)
+    assert path.read_bytes() == before
