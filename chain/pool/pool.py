@@ -219,6 +219,7 @@ class TransactionPool:
         if queue is None:
             queue = SenderQueue(sender)
             queue.settle(account)
+        queue.balance = account.balance  # It may have received since its transactions were last looked at.
         replaced = queue.entries.get(transaction.nonce)
         if replaced is not None:
             check_replacement(transaction, replaced.transaction)

@@ -209,6 +209,15 @@ def test_a_dearer_replacement_may_leave_later_ones_without_money() -> None:
     assert world.pending_nonce(ADDRESSES[0]) == 1
 
 
+def test_money_that_arrived_since_is_counted() -> None:
+    cost = 21_000 * 1_000
+    world = pool(Accounts().having(0, balance=cost))
+    _take(world, transaction(nonce=0))
+    world.head_changed(Accounts().having(0, balance=2 * cost), child(header()), [])
+    _take(world, transaction(nonce=1))
+    assert world.status().pending == 2
+
+
 # Limits and eviction
 
 
