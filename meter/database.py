@@ -185,8 +185,9 @@ def _as_user_error(path: Path, error: sqlite3.DatabaseError) -> UserError:
 
 
 def _damaged(path: Path, what: str) -> UserError:
+    reason = " ".join(what.split())[:200]
     return UserError(
-        f"the outbox {path} is damaged ({' '.join(what.split())[:200]}). Move it and the files beside it ({path.name}-wal, {path.name}-shm) "
+        f"the outbox {path} is damaged ({reason}). Move it and the files beside it ({path.name}-wal, {path.name}-shm) "
         "away, keep them, and start the meter again: it goes on behind the last reading on the ledger. Registers are "
         "cumulative, so a meter with registers of its own loses no energy"
     )

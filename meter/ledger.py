@@ -93,8 +93,9 @@ class MeterLedger:
         return self._meter_abi.function("submitBatch").encode_call((signed,))
 
     async def outcomes(self, readings: Sequence[SignedReading], sender: bytes) -> list[Outcome]:
-        """What would become of each reading now. RpcError where the whole batch reverts."""
-        data = await self.node.call(self.meter_contract, self.batch_call(readings), "latest", sender)
+        """What would become of each reading in a block made now. RpcError where the whole batch reverts."""
+        # In the newest block's own time, readings later than it would be refused; it may be long past.
+        data = await self.node.call(self.meter_contract, self.batch_call(readings), "pending", sender)
         try:
             (codes,) = self._meter_abi.function("submitBatch").decode_result(data)
             outcomes = [Outcome(code) for code in codes]  # type: ignore[attr-defined]

@@ -83,6 +83,7 @@ class Submitter:
         self._confirmed_block = outbox.confirmed_block()
         # When each transaction was last sent, by its hash; empty after a start, so that all are sent again at once.
         self._sent_s: dict[bytes, float] = {}
+        self._told_to_wait: tuple[int, Outcome] | None = None
         self._wake = asyncio.Event()
 
     async def adopt(self) -> None:
@@ -305,9 +306,10 @@ class Submitter:
             elif outcome == Outcome.ACCEPTED:
                 chosen.append(one)
             elif outcome in _CURABLE:
-                # Nothing behind it may overtake it.
-                logger.warning("reading %d has to wait: %s", sequence, _words(outcome))
-                break
+                if self._told_to_wait != (sequence, outcome):
+                    self._told_to_wait = (sequence, outcome)
+                    logger.warning("reading %d has to wait: %s", sequence, _words(outcome))
+                break  # nothing behind it may overtake it
             elif outcome != Outcome.STALE:  # a stale one was accepted meanwhile; it leaves when that is deep enough
                 self._quarantine(sequence, f"the ledger refuses it: {_words(outcome)}")
         return chosen

@@ -14,6 +14,7 @@ from chain.validity import intrinsic_gas_of
 from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
 from contracts.binding import load_artifact
 from contracts.genesis import Alloc, GenesisMeter, genesis_alloc
+from primitives.clock import Clock, ManualClock
 from primitives.keccak import keccak256
 from primitives.secp256k1 import address_of
 from vm.host import BlockContext
@@ -94,6 +95,7 @@ class FakeNode:
         self.blocks = [Block(0, keccak256(b"genesis"), GENESIS_TIME_S, _state_of(alloc))]
         self.pool: dict[tuple[bytes, int], Transaction] = {}
         self.block_time_s = BLOCK_TIME_S
+        self.clock: Clock = ManualClock(GENESIS_TIME_S)
         self.is_down = False
         self.base_fee: int | None = None
         self.failures: list[Failure] = []
@@ -185,7 +187,7 @@ class FakeNode:
 
     async def estimate_gas(self, sender: bytes, to: bytes | None, value: int = 0, data: bytes = b"") -> int:
         def estimate() -> int:
-            gas = self._checked_call(sender, to or b"", data, "latest").gas_used
+            gas = self._checked_call(sender, to or b"", data, "pending").gas_used
             if gas > self.gas_limit:
                 raise RpcError("eth_estimateGas", -32000, f"gas required exceeds allowance ({self.gas_limit})")
             return gas
@@ -287,7 +289,10 @@ class FakeNode:
         )
 
     def _checked_call(self, sender: bytes | None, to: bytes, data: bytes, tag: BlockTag) -> TransactionOutcome:
-        outcome = self._call(sender, to, data, self._block(tag))
+        block = self._block(tag)
+        if tag == "pending":
+            block = replace(block, time_s=max(self.clock.time_s(), block.time_s + 1))
+        outcome = self._call(sender, to, data, block)
         if not outcome.success:
             raise RpcError("eth_call", 3, "execution reverted", "0x" + outcome.output.hex())
         return outcome

@@ -38,6 +38,7 @@ class World:
         self.node = FakeNode(credit_wei=credit_wh * RATE_WEI_PER_WH)
         self.node.block_time_s = BLOCK_TIME_S
         self.clock = ManualClock(self.node.blocks[-1].time_s)
+        self.node.clock = self.clock
         self.driver = driver
         self.daemon: MeterDaemon | None = None
 
