@@ -172,6 +172,12 @@ def test_bytes_behind_the_last_value_are_ignored_as_contracts_do() -> None:
     assert abi.decode(["uint8"], words(7, 8)) == (7,)
 
 
+def test_a_claimed_length_is_refused_before_the_elements_are_looked_at() -> None:
+    with pytest.raises(InvalidAbi, match="claims 3 elements"):
+        # The first element is malformed as well, but there are not three of them.
+        abi.decode(["uint8[]"], words(32, 3, 256, 1))
+
+
 def test_nested_arrays_that_share_their_bytes_cannot_multiply() -> None:
     # Each level names the level below a hundred times over: 100**4 numbers from 16 KB, were it followed.
     count, name, tail = 100, "uint8" + "[]" * 4, words(100, *range(100))

@@ -60,6 +60,14 @@ def test_the_example_of_the_standard() -> None:
     assert hash_typed_data_json(json.loads(json.dumps(MAIL))).hex() == expected
 
 
+def test_structs_that_are_referred_to_follow_in_the_order_of_their_names() -> None:
+    names = ["Zeta", "Beta", "Eta", "Alpha", "Delta", "Gamma"]
+    types = {name: [{"name": "x", "type": "bool"}] for name in names}
+    types["Middle"] = [{"name": name.lower(), "type": f"{name}[]"} for name in names]
+    expected = "Middle(" + ",".join(f"{name}[] {name.lower()}" for name in names) + ")"
+    assert encode_type(types, "Middle") == expected + "".join(f"{name}(bool x)" for name in sorted(names))
+
+
 def test_a_signature_over_it_is_that_of_eth_account() -> None:
     private_key = keccak256(b"cow")
     y_parity, r, s = secp256k1.sign(hash_typed_data_json(MAIL), private_key)

@@ -46,6 +46,8 @@ def test_the_depth_is_bounded_and_brackets_in_strings_do_not_count() -> None:
         parse_json(f"[{deepest}]")
     assert parse_json(json.dumps(["[" * 1000 + '"' + "\\" + "{" * 1000])) == ["[" * 1000 + '"' + "\\" + "{" * 1000]
     assert parse_json("[" + ",".join(["[]"] * 1000) + "]") == [[]] * 1000
+    with pytest.raises(InvalidJson, match="nested more than"):
+        parse_json("[[]," * (MAX_JSON_DEPTH + 1) + "1" + "]" * (MAX_JSON_DEPTH + 1))
 
 
 @pytest.mark.parametrize(
