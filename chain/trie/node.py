@@ -7,7 +7,7 @@ encoding fast; it is a plain list for the same reason, and is never changed once
 
 from typing import NamedTuple, TypeAlias
 
-from chain.trie.nibbles import InvalidTrieNode, decode_path, encode_path
+from chain.trie.nibbles import InvalidTrieNode, decode_path, encode_path, from_nibbles
 from primitives import rlp
 from primitives.keccak import keccak256
 
@@ -17,6 +17,10 @@ HASH_REFERENCE_LENGTH = 33
 BRANCH_ITEMS = 17
 VALUE = 16
 """The index of a branch's own value among its items, kept as RLP."""
+
+_FULL_BRANCH = b"\xa0" * 16 + EMPTY
+"""What stands at every 33rd byte of a branch whose sixteen children are all held by hash, as most are."""
+_FULL_BRANCH_LENGTH = 3 + 16 * 33 + 1
 
 Branch: TypeAlias = list[bytes]
 
@@ -56,7 +60,13 @@ def encode_extension(extension: Extension) -> bytes:
 
 
 def encode_leaf(leaf: Leaf) -> bytes:
-    payload = rlp.encode(encode_path(leaf.path, True)) + rlp.encode(leaf.value)
+    path, value = leaf
+    encoded_path = from_nibbles(b"\x03" + path) if len(path) & 1 else b"\x20" + from_nibbles(path)
+    length = len(value)
+    if length > 55 and length < 206 and len(encoded_path) > 1:  # an account, whose way is not at its end
+        payload = bytes((0x80 + len(encoded_path),)) + encoded_path + bytes((0xB8, length)) + value
+        return bytes((0xF8, len(payload))) + payload
+    payload = rlp.encode(encoded_path) + rlp.encode(value)
     return rlp.list_prefix(len(payload)) + payload
 
 
@@ -73,9 +83,15 @@ def reference(encoded: bytes) -> bytes:
 
 def decode(data: bytes) -> Node:
     """The node that data encodes. Raises InvalidTrieNode or InvalidRlp."""
+    if data[3::HASH_REFERENCE_LENGTH] == _FULL_BRANCH and len(data) == _FULL_BRANCH_LENGTH and data[0] == 0xF9:
+        return [*[data[begin : begin + 33] for begin in range(3, _FULL_BRANCH_LENGTH - 1, 33)], EMPTY]
     begin, end = _list_bounds(data)
     items = []
     while begin < end:
+        if data[begin] == 0x80:
+            items.append(EMPTY)
+            begin += 1
+            continue
         following = _item_end(data, begin, end)
         items.append(data[begin:following])
         begin = following

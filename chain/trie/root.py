@@ -45,9 +45,13 @@ def storage_value(value: int) -> bytes:
 def account_value(account: Account, root: bytes = EMPTY_ROOT) -> bytes:
     """What the account trie holds for an account whose storage has the given root."""
     nonce, balance, code_hash = account
-    payload = rlp.encode(rlp.encode_int(nonce)) + rlp.encode(rlp.encode_int(balance))
+    balance_bytes = balance.to_bytes((balance.bit_length() + 7) >> 3, "big")
+    if 0 < nonce < 0x80 and balance >= 0x80:  # written out, since every changed account passes here
+        payload = bytes((nonce, 0x80 + len(balance_bytes))) + balance_bytes
+    else:
+        payload = rlp.encode(rlp.encode_int(nonce)) + rlp.encode(balance_bytes)
     if code_hash == EMPTY_CODE_HASH and root == EMPTY_ROOT:
         payload += _EMPTY_ROOT_AND_CODE
     else:
         payload += b"\xa0" + root + b"\xa0" + code_hash
-    return rlp.list_prefix(len(payload)) + payload
+    return bytes((0xF8, len(payload))) + payload  # at least the two hashes, at most 9 and 33 bytes more

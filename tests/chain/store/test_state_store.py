@@ -1,0 +1,286 @@
+"""The state store against a plain model of the state: commits, rollbacks, history, proofs, damage.
+
+After every step the flat rows, the stored trie nodes and the root must be exactly those of a state loaded afresh.
+"""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chain.account import EMPTY_CODE_HASH, EMPTY_TRIE_ROOT, Account, StateChanges
+from chain.store.database import Database
+from chain.store.state import StateStore
+from chain.store.state_reader import StateUnavailable, StateView
+from chain.trie.root import state_root
+from chain.trie.update import DamagedTrie
+from primitives.keccak import keccak256
+from primitives.rlp import decode
+
+STATE_TABLES = ("accounts", "slots", "account_nodes", "slot_nodes")
+UNDO_TABLES = ("undo_roots", "undo_accounts", "undo_slots")
+CODE = b"\x60\x00"
+
+
+class Model:
+    """What the state should be: accounts by address, and their slots."""
+
+    def __init__(self, accounts=None, storage=None):
+        self.accounts = dict(accounts or {})
+        self.storage = {address: dict(slots) for address, slots in (storage or {}).items()}
+
+    def copy(self):
+        return Model(self.accounts, self.storage)
+
+    def apply(self, changes):
+        for address, account in changes.accounts.items():
+            if account is None:
+                self.accounts.pop(address, None)
+                self.storage.pop(address, None)
+            else:
+                self.accounts[address] = account
+        for address, slots in changes.storage.items():
+            if address in self.accounts:
+                present = self.storage.setdefault(address, {})
+                present.update(slots)
+                self.storage[address] = {slot: value for slot, value in present.items() if value}
+
+    @property
+    def root(self):
+        return state_root(self.accounts, self.storage)
+
+    def changes(self):
+        return StateChanges(dict(self.accounts), self.storage)
+
+
+def rows(database, tables=STATE_TABLES):
+    return {table: database.connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
+
+
+def fresh_rows(database, model):
+    empty(database)
+    store = StateStore(database)
+    with database.transaction():
+        store.initialise(model.changes())
+    return rows(database)
+
+
+def empty(database):
+    """As it was when it was made; opening a new one for every example takes longer than the example."""
+    StateStore(database)  # without an archive
+    for table in (*STATE_TABLES, *UNDO_TABLES, "meta"):
+        database.connection.execute(f"DELETE FROM {table}")
+
+
+def commit(database, store, number, changes):
+    prepared = store.prepare(changes)
+    with database.transaction():
+        store.commit(number, prepared)
+
+
+addresses = st.integers(0, 11).map(lambda i: bytes([i]) * 20)
+accounts = st.builds(
+    Account,
+    st.sampled_from([0, 1, 255, 256, 2**64 - 1]),
+    st.one_of(st.integers(0, 3), st.integers(0, 2**256 - 1)),
+    st.sampled_from([EMPTY_CODE_HASH, keccak256(CODE)]),
+)
+slot_changes = st.dictionaries(st.integers(0, 12), st.one_of(st.just(0), st.integers(0, 2**256 - 1)), max_size=6)
+block_changes = st.builds(
+    StateChanges,
+    st.dictionaries(addresses, st.one_of(st.none(), accounts, accounts), max_size=5),
+    st.dictionaries(addresses, slot_changes, max_size=3),
+)
+
+
+@pytest.fixture(scope="module")
+def two_databases(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("ledgers")
+    with Database.open(directory / "a") as first, Database.open(directory / "b") as second:
+        for database in (first, second):
+            database.connection.execute("PRAGMA synchronous = OFF")  # nobody cuts the power here
+        yield first, second
+
+
+@settings(max_examples=80)
+@given(
+    genesis=block_changes,
+    blocks=st.lists(block_changes, min_size=1, max_size=8),
+    undone=st.integers(0, 8),
+    again=st.lists(block_changes, max_size=3),
+    archive=st.booleans(),
+)
+def test_commits_and_rollbacks_leave_exactly_the_state(two_databases, genesis, blocks, undone, again, archive):
+    database, other_database = two_databases
+    empty(database)
+    model = Model()
+    model.apply(genesis)
+    store = StateStore(database, archive=archive)
+    with database.transaction():
+        store.initialise(model.changes())
+    past = [(model.copy(), rows(database))]
+    for changes in blocks:
+        model.apply(changes)
+        commit(database, store, len(past), changes)
+        assert store.state_root == model.root
+        past.append((model.copy(), rows(database)))
+    check_history(database, [then for then, _ in past])
+    for _ in range(min(undone, len(blocks))):
+        past.pop()
+        with database.transaction():
+            store.rollback(len(past))
+        assert rows(database) == past[-1][1]
+        assert store.state_root == past[-1][0].root
+    model = past[-1][0].copy()
+    for changes in again:
+        model.apply(changes)
+        commit(database, store, len(past), changes)
+        past.append((model.copy(), rows(database)))
+    check_history(database, [then for then, _ in past])
+    assert store.state_root == model.root
+    assert rows(database) == fresh_rows(other_database, model)
+    check_reader(store.reader(), model)
+
+
+def check_history(database, past):
+    reader = database.reader()
+    with reader.snapshot() as connection:
+        view = StateView(connection)
+        for number, model in enumerate(past):
+            check_reader(view.reader_at(number), model)
+        with pytest.raises(StateUnavailable):
+            view.reader_at(len(past))
+    reader.close()
+
+
+def check_reader(reader, model):
+    for address in (bytes([i]) * 20 for i in range(12)):
+        slots = model.storage.get(address, {})
+        assert reader.account(address) == model.accounts.get(address)
+        assert reader.has_storage(address) == bool(slots)
+        for slot in range(13):
+            assert reader.storage(address, slot) == slots.get(slot, 0)
+
+
+@pytest.fixture
+def database(tmp_path):
+    with Database.open(tmp_path / "data") as database:
+        yield database
+
+
+def balances(*numbers, code_hash=EMPTY_CODE_HASH):
+    return StateChanges({bytes([i]) * 20: Account(0, number, code_hash) for i, number in enumerate(numbers)})
+
+
+def test_preparing_writes_nothing_and_tells_the_root(database):
+    store = StateStore(database)
+    assert store.state_root == EMPTY_TRIE_ROOT
+    before = database.connection.total_changes
+    first, second = store.prepare(balances(1, 2)), store.prepare(balances(3, 4))
+    assert database.connection.total_changes == before
+    assert first.state_root != second.state_root
+    with database.transaction():
+        store.commit(1, second)
+    assert store.state_root == second.state_root == state_root(balances(3, 4).accounts, {})
+    with pytest.raises(RuntimeError, match="another state"), database.transaction():
+        store.commit(2, first)
+
+
+def test_a_transaction_that_fails_leaves_no_memory_of_it(database):
+    store = StateStore(database)
+    commit(database, store, 1, balances(1, 2))
+    root = store.state_root
+    prepared = store.prepare(balances(7, 8, 9))
+    with pytest.raises(RuntimeError, match="cannot be undone"), database.transaction():
+        commit_and_fail(store, prepared)
+    assert store.state_root == root
+    assert store.reader().account(bytes(20)).balance == 1
+    assert store.reader().account(b"\x02" * 20) is None
+    commit(database, store, 2, balances(7, 8))
+    assert store.state_root == state_root(balances(7, 8).accounts, {})
+
+
+def commit_and_fail(store, prepared):
+    store.commit(2, prepared)
+    assert store.reader().account(bytes(20)).balance == 7
+    store.rollback(7)
+
+
+def test_codes_are_found_by_their_hash(database):
+    store = StateStore(database)
+    changes = balances(1, code_hash=keccak256(CODE))
+    changes.codes[keccak256(CODE)] = CODE
+    commit(database, store, 1, changes)
+    with database.reader().snapshot() as connection:
+        assert StateView(connection).reader().code(keccak256(CODE)) == CODE
+    assert store.reader().code(keccak256(CODE)) == CODE
+    assert store.reader().code(EMPTY_CODE_HASH) == b""
+    with pytest.raises(RuntimeError, match="missing"):
+        store.reader().code(bytes(32))
+
+
+def test_undo_rows_are_pruned_and_the_rest_still_answers(database):
+    store = StateStore(database, history_blocks=5)
+    for number in range(1, 21):
+        commit(database, store, number, balances(number))
+    assert [number for number, _ in rows(database, ["undo_roots"])["undo_roots"]] == [16, 17, 18, 19, 20]
+    assert [store.reader_at(number).account(bytes(20)).balance for number in range(15, 21)] == [15, 16, 17, 18, 19, 20]
+    with pytest.raises(StateUnavailable, match="from block 15 on"):
+        store.reader_at(14)
+    for number in range(20, 15, -1):
+        with database.transaction():
+            store.rollback(number)
+    assert store.state_root == state_root(balances(15).accounts, {})
+    with pytest.raises(RuntimeError, match="cannot be undone"), database.transaction():
+        store.rollback(15)
+
+
+def test_an_archive_keeps_all_states_and_can_be_begun_and_ended(database):
+    store = StateStore(database, history_blocks=3)
+    for number in range(1, 6):
+        commit(database, store, number, balances(number))
+    store = StateStore(database, history_blocks=3, archive=True)
+    for number in range(6, 31):
+        commit(database, store, number, balances(number))
+    assert [store.reader_at(number).account(bytes(20)).balance for number in range(2, 31)] == list(range(2, 31))
+    store = StateStore(database, history_blocks=3)
+    for number in range(31, 40):
+        commit(database, store, number, balances(number))
+    assert store.position().history_from == 36
+    assert [number for number, _ in rows(database, ["undo_roots"])["undo_roots"]] == [37, 38, 39]
+
+
+def test_damage_found_while_undoing_is_loud(database):
+    store = StateStore(database)
+    commit(database, store, 1, balances(1, 2))
+    commit(database, store, 2, balances(3, 4))
+    database.connection.execute("UPDATE undo_accounts SET record = x'0009' WHERE number = 2")
+    with pytest.raises(DamagedTrie), database.transaction():
+        store.rollback(2)
+    assert store.state_root == state_root(balances(3, 4).accounts, {})
+
+
+def test_proofs_lead_from_the_roots(database):
+    store = StateStore(database)
+    changes = balances(*range(200))
+    changes.storage[bytes(20)] = {slot: slot + 1 for slot in range(50)}
+    commit(database, store, 1, changes)
+    proof = store.prove_account(bytes(20))
+    assert keccak256(proof[0]) == store.state_root
+    assert all(keccak256(child) in parent for parent, child in pairwise(proof))
+    assert decode(proof[-1])[1] == store.reader().stored(bytes(20)).leaf_value
+    slot_proof = store.prove_slot(bytes(20), 7)
+    assert keccak256(slot_proof[0]) == store.storage_root(bytes(20))
+    assert decode(slot_proof[-1])[1] == b"\x08"
+    assert store.prove_slot(b"\x01" * 20, 7) == []
+
+
+def test_a_genesis_larger_than_one_run_has_the_root_of_its_accounts(database):
+    store = StateStore(database)
+    many = {i.to_bytes(20, "big"): Account(0, i) for i in range(9_000)}
+    with database.transaction():
+        store.initialise(StateChanges(many))
+    assert store.state_root == state_root(many, {})
+    with pytest.raises(RuntimeError, match="empty database"), database.transaction():
+        store.initialise(StateChanges(many))
