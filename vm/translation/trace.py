@@ -8,7 +8,7 @@ where they are not met, the function declines and the interpreter runs the block
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from primitives.keccak import keccak256
 from vm.code import Block, Instruction, Program
@@ -79,6 +79,8 @@ class _Path:
     origins: dict[str, int] = field(default_factory=dict)
     """Variables that hold a word of the real stack: how deep it lies."""
     visited: set[int] = field(default_factory=set)
+    memory_size: int = 0
+    """What memory has at least."""
     indent: int = 2
     segment_line: int = 0
     segment_gas: int = 0
@@ -89,7 +91,13 @@ class _Path:
 
     def branch(self) -> "_Path":
         """A copy to be followed inside an `if`."""
-        return _Path(list(self.stack), self.inputs, self.base, dict(self.origins), set(self.visited), self.indent + 1)
+        return replace(
+            self,
+            stack=list(self.stack),
+            origins=dict(self.origins),
+            visited=set(self.visited),
+            indent=self.indent + 1,
+        )
 
 
 class _TraceWriter:
@@ -322,7 +330,13 @@ class _TraceWriter:
 
     def _expand(self, offset: Value, length: int) -> None:
         """Have memory reach over a range of known, positive length."""
-        end = hex(offset.constant + length) if offset.constant is not None else f"{offset.text} + {length}"
+        if offset.constant is not None:
+            if offset.constant + length <= self.path.memory_size:
+                return
+            self.path.memory_size = offset.constant + length
+            end = hex(offset.constant + length)
+        else:
+            end = f"{offset.text} + {length}"
         self.line(f"if {end} > memory.size:")
         self.line(f"    frame.gas = gas; frame.expand({offset.text}, {length}); gas = frame.gas")
 
