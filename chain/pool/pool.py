@@ -223,7 +223,9 @@ class TransactionPool:
         replaced = queue.entries.get(transaction.nonce)
         if replaced is not None:
             check_replacement(transaction, replaced.transaction)
-        check_funds(most_it_can_cost(transaction), queue.cost_before(transaction.nonce), account.balance)
+        # From the account's nonce, which may be ahead of the queue's while word of a new head is on its way.
+        cost_of_earlier = queue.cost_between(account.nonce, transaction.nonce)
+        check_funds(most_it_can_cost(transaction), cost_of_earlier, account.balance)
         if replaced is not None:
             self._remove([replaced])
         entry = self._insert(queue, transaction, is_local)

@@ -64,9 +64,9 @@ class SenderQueue:
     def queued_count(self) -> int:
         return len(self.entries) - self.pending_count
 
-    def cost_before(self, nonce: int) -> int:
-        """Wei that the held transactions below this nonce may cost together."""
-        return sum([most_it_can_cost(e.transaction) for n, e in self.entries.items() if n < nonce])
+    def cost_between(self, first: int, end: int) -> int:
+        """Wei that the held transactions with nonces from `first` to before `end` may cost together."""
+        return sum([most_it_can_cost(e.transaction) for nonce, e in self.entries.items() if first <= nonce < end])
 
     def pending(self) -> list[PooledTransaction]:
         """The pending ones, in nonce order."""

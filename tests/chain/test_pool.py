@@ -218,6 +218,19 @@ def test_money_that_arrived_since_is_counted() -> None:
     assert world.status().pending == 2
 
 
+def test_what_the_account_has_paid_already_is_not_asked_for_twice() -> None:
+    """The state moves on before the pool is told: the import of a block and the pool's head are two steps."""
+    cost = 21_000 * 1_000
+    accounts = Accounts().having(0, balance=2 * cost)
+    world = pool(accounts)
+    first = transaction(nonce=0)
+    _take(world, first)
+    accounts.accounts[ADDRESSES[0]] = Account(1, cost)
+    _take(world, transaction(nonce=1))
+    world.head_changed(accounts, child(header()), [first])
+    assert list(world.pending()) == [transaction(nonce=1)]
+
+
 # Limits and eviction
 
 
@@ -267,6 +280,24 @@ def test_on_a_network_without_fees_the_busiest_sender_gives_way() -> None:
     # All have the same now: the next newcomer gets one place, of the youngest among the busiest.
     _take(world, transaction(5, 0, **free))
     assert isinstance(_refusal(world, transaction(5, 1, **free)), PoolFull)
+
+
+def test_between_equals_the_youngest_goes() -> None:
+    world = pool(max_transactions=4)
+    _take(world, transaction(0, 0), transaction(1, 0), transaction(1, 1), transaction(0, 1))
+    _take(world, transaction(2, 0, tip=11))
+    assert world.pending_nonce(ADDRESSES[0]) == 1
+    assert world.pending_nonce(ADDRESSES[1]) == 2
+
+
+def test_a_new_base_fee_changes_who_goes() -> None:
+    world = pool(max_transactions=2)
+    capped, modest = transaction(0, tip=90, max_fee_per_gas=100), transaction(1, tip=50)
+    _take(world, capped, modest)
+    assert isinstance(_refusal(world, transaction(2, tip=40)), PoolFull)
+    world.head_changed(Accounts(), header(11, header().hash, base_fee=80, gas_used=5_000_000), [])
+    _take(world, transaction(2, tip=40))
+    assert list(world.pending()) == [modest, transaction(2, tip=40)]
 
 
 def test_queued_ones_have_a_limit_of_their_own() -> None:
@@ -350,6 +381,7 @@ def test_included_ones_leave_and_the_next_move_up() -> None:
     _take(world, first, second, fourth)
     world.head_changed(Accounts().having(0, nonce=1), child(header()), [first])
     assert first.hash not in world
+    assert world.status().encoded_bytes == len(second.encoded) + len(fourth.encoded)
     assert list(world.pending()) == [second]
     assert world.pending_nonce(ADDRESSES[0]) == 2
     assert world.content().queued == {ADDRESSES[0]: [fourth]}
