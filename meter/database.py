@@ -40,6 +40,10 @@ CREATE TABLE switchings (
 """
 
 
+class OutboxNotReady(UserError):
+    """No daemon has made the file yet, or one is just making it."""
+
+
 class Database:
     """An open file. `transaction` is the only way to change it."""
 
@@ -102,12 +106,16 @@ def open_database(path: Path) -> Database:
 
 
 def open_for_reading(path: Path) -> Database:
-    """Open beside a running daemon, to look only. Raises UserError."""
+    """Open beside a running daemon, to look only. Raises UserError, and OutboxNotReady where there is nothing yet."""
+    not_ready = OutboxNotReady(f"there is no outbox at {path}: `wattchain meter run` makes it")
     if not path.exists():
-        raise UserError(f"there is no outbox at {path}: `wattchain meter run` makes it")
+        raise not_ready
     try:
         connection = _connect(path, read_only=True)
         try:
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+                _check_unmarked(path, connection)
+                raise not_ready
             _check_ours(path, connection)
         except BaseException:
             connection.close()

@@ -1,11 +1,13 @@
 """What the demo sees: asked from the node by JSON-RPC and from the meters' own files, as any outsider could."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import cast
 
 from contracts.addresses import EXHAUSTION_ADDRESS
 from contracts.binding import load_artifact
+from meter.database import OutboxNotReady
 from meter.settings import load_settings
 from meter.status import read_status
 from node.demo.stage import Household, Stage
@@ -89,7 +91,7 @@ class Observer:
         wallet_wei = await self.balance(household.wallet)
         readings = read_wh = waiting = 0
         is_supplied = None
-        if (household.folder / "outbox.sqlite").exists():
+        with contextlib.suppress(OutboxNotReady):
             status = await read_status(load_settings(household.settings_path), ask_node=False)
             waiting = status.waiting
             is_supplied = status.switching.is_on if status.switching is not None else None

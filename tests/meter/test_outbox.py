@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 import meter.outbox as outbox_module
-from meter.database import open_database, open_for_reading
+from meter.database import OutboxNotReady, open_database, open_for_reading
 from meter.drivers.driver import Registers
 from meter.outbox import Head, Outbox, OutboxFullError, OutgoingTransaction, first_head
 from meter.reading import Reading, ReadingDomain, SignedReading
@@ -225,8 +225,11 @@ def test_places_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot use the outbox"):
         open_database(tmp_path / "file" / "outbox.sqlite")
-    with pytest.raises(UserError, match="there is no outbox"):
+    with pytest.raises(OutboxNotReady, match="there is no outbox"):
         open_for_reading(tmp_path / "absent.sqlite")
+    (tmp_path / "begun.sqlite").touch()  # a daemon has opened it, and not written its tables yet
+    with pytest.raises(OutboxNotReady, match="there is no outbox"):
+        open_for_reading(tmp_path / "begun.sqlite")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="cannot open the outbox"):
         open_database(tmp_path / "folder")
