@@ -405,6 +405,15 @@ def test_transactions_of_undone_blocks_come_back() -> None:
     assert list(world.pending()) == [first, second]
 
 
+def test_limits_hold_when_transactions_come_back() -> None:
+    world = pool(max_transactions=2)
+    mined = [transaction(sender, tip=20 + sender) for sender in range(2)]
+    world.head_changed(Accounts().having(0, nonce=1), child(header()), mined)
+    _take(world, transaction(2, tip=10), transaction(3, tip=30))
+    world.head_changed(Accounts(), child(header(), gas_used=1), [], mined)
+    assert list(world.pending()) == [transaction(3, tip=30), mined[1]]
+
+
 def test_a_transaction_that_both_branches_hold_does_not_come_back() -> None:
     world = pool()
     first = transaction(0, 0)

@@ -95,7 +95,21 @@ async def test_a_settled_one_that_a_reorganisation_returns_is_still_ours_after_a
     assert list(world.pending()) == [own]
     journal.close()
     journal = PoolJournal(path)
-    assert list(pool(journal=journal).pending()) == [own]
+    world = pool(journal=journal)
+    assert list(world.pending()) == [own]
+    journal.close()
+
+
+async def test_a_returned_one_is_forgotten_like_any_other_of_our_own(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sqlite"
+    journal = PoolJournal(path)
+    world = pool(journal=journal)
+    own, replacement = transaction(), transaction(tip=20, max_fee_per_gas=2_000)
+    await world.submit(own)
+    world.head_changed(Accounts().having(0, nonce=1), child(header()), [own])
+    world.head_changed(Accounts(), child(header(), gas_used=1), [], [own])
+    await world.submit(replacement)
+    assert _on_disk(path) == {replacement.hash}
     journal.close()
 
 
