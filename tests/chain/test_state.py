@@ -194,6 +194,20 @@ def test_an_account_touched_while_empty_that_then_got_money_stays(state: State) 
     assert state.changes().accounts == {CAROL: Account(0, 5)}
 
 
+def test_slots_of_a_removed_account_are_gone_when_it_comes_back() -> None:
+    class EmptyButForStorage(GivenState):
+        accounts = {BOB: Account()}  # noqa: RUF012 - never changed
+
+    state = State(EmptyButForStorage())
+    assert state.is_occupied(BOB)
+    state.begin_transaction()
+    state.add_balance(BOB, 0)
+    state.end_transaction()
+    state.add_balance(BOB, 1)
+    assert state.storage(BOB, 1) == 0
+    assert not state.is_occupied(BOB)
+
+
 # Self-destruction (EIP-6780)
 
 

@@ -197,15 +197,17 @@ def _with_commitment(data: bytes, commitment: bytes) -> bytes:
 
 @cache
 def _forged() -> dict[str, bytes]:
-    good = proof_input(3)
+    good, at_zero = proof_input(3), proof_input(0)
+    y = int.from_bytes(good[64:96], "big")
     outside_g1 = _outside_g1()
     return {
         "short": good[:-1],
         "long": good + b"\0",
         "version": b"\x02" + good[1:],
         "hash": good[:31] + bytes((good[31] ^ 1,)) + good[32:],
-        "z not reduced": good[:32] + bls12_381.ORDER.to_bytes(32, "big") + good[64:],
-        "y not reduced": good[:64] + bls12_381.ORDER.to_bytes(32, "big") + good[96:],
+        "z not reduced": good[:32] + (3 + bls12_381.ORDER).to_bytes(32, "big") + good[64:],
+        "z is the order": at_zero[:32] + bls12_381.ORDER.to_bytes(32, "big") + at_zero[64:],
+        "y not reduced": good[:64] + (y + bls12_381.ORDER).to_bytes(32, "big") + good[96:],
         "another z": good[:63] + b"\x04" + good[64:],
         "another y": good[:95] + bytes((good[95] ^ 1,)) + good[96:],
         "proof mirrored": good[:144] + bytes((good[144] ^ 0x20,)) + good[145:],
@@ -231,7 +233,8 @@ def _outside_g1() -> bytes:
     raise AssertionError("no point found")
 
 
-FORGERIES = ("short", "long", "version", "hash", "z not reduced", "y not reduced", "another z", "another y",
+FORGERIES = ("short", "long", "version", "hash", "z not reduced", "z is the order", "y not reduced",
+             "another z", "another y",
              "proof mirrored", "proof at infinity", "infinity with a sign", "infinity with an x",
              "proof not compressed", "proof x not reduced", "proof outside G1", "commitment outside G1",
              "commitment not on the curve")  # fmt: skip
@@ -245,6 +248,11 @@ def test_forged_proofs_are_refused(forgery: str) -> None:
 
 def test_every_forgery_is_tried() -> None:
     assert set(FORGERIES) == set(_forged())
+
+
+def test_points_outside_g1_are_told_from_wrong_proofs() -> None:
+    with pytest.raises(ValueError, match="not in G1"):
+        bls12_381.decode_g1(_outside_g1())
 
 
 def test_the_constants_are_those_of_the_trusted_setup() -> None:
