@@ -6,7 +6,7 @@ passes through binary floating point.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -183,14 +183,9 @@ def _parse_section(path: Path, name: str, section: object) -> Any:
             raise UserError(f"{path} has an unknown setting {name}.{key}; known are {', '.join(sorted(types))}")
         values[key] = _convert(path, f"{name}.{key}", value, types[key])
     for item in fields(kind):
-        if item.name not in values and _is_required(item):
+        if item.name not in values and item.default is MISSING and item.default_factory is MISSING:
             raise UserError(f"{path} lacks the setting {name}.{item.name}")
     return kind(**values)
-
-
-def _is_required(item: Any) -> bool:
-    # The marker that dataclasses use for "no default" is the same for both.
-    return item.default is item.default_factory
 
 
 def _convert(path: Path, name: str, value: object, kind: Any) -> object:

@@ -162,3 +162,7 @@ async def test_quiet_blocks_write_nothing(household: Household) -> None:
         household.node.mine()
         await relay.follow()
     assert len(household.journal.newest(99)) == 1
+    household.node.calls.clear()
+    for _ in range(3):
+        await relay.follow()
+    assert household.node.calls == ["block"] * 3, "an old block is not asked about again"

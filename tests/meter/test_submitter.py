@@ -109,6 +109,7 @@ async def test_reading_leaves_only_when_deep_enough(scene: Scene) -> None:
     for _ in range(SETTINGS.confirmations):
         await scene.submitter.step()
         assert scene.outbox.count() == 3
+        assert len(scene.outbox.transactions()) == 1, "a reorganisation may still throw it out"
         scene.node.mine()
     await scene.submitter.step()
     scene.check_charged_once(3)
@@ -196,9 +197,26 @@ async def test_wake_sends_without_waiting_for_the_poll(scene: Scene) -> None:
     await idle()
     assert len(scene.node.pool) == 1
     assert scene.clock.now_s == GENESIS_TIME_S
+    calls = scene.node.call_count
+    await idle()
+    assert scene.node.call_count == calls, "awake once for one call"
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_the_same_bytes_are_sent_again_to_a_node_that_has_them(scene: Scene) -> None:
+    scene.measure(1)
+    await scene.submitter.step()
+    stored = scene.outbox.transactions()
+    scene.node.mine(is_empty=True)
+    for _ in range(3):
+        scene.clock.advance_s(SETTINGS.resend_after_s)
+        await scene.submitter.step()
+        assert scene.outbox.transactions() == stored
+    assert scene.node.calls.count("send_raw") == 4
+    await scene.settle()
+    scene.check_charged_once(1)
 
 
 async def test_reorganisation_drops_the_block_and_the_pool(scene: Scene) -> None:
@@ -244,6 +262,8 @@ async def test_another_program_takes_the_nonce(scene: Scene) -> None:
     await scene.submitter.step()
     scene.node.pool.clear()
     scene.node.transact(scene.submitter.sender, address_of(OTHER_KEY), b"", 1)
+    await scene.submitter.step()
+    assert [one.nonce for one in scene.outbox.transactions()] == [1], "found at once, not when it is time to send again"
     await scene.settle()
     scene.check_charged_once(2)
 
