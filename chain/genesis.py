@@ -158,7 +158,9 @@ def _parse_account(address: bytes, entry: Mapping[str, object], changes: StateCh
         for slot, text in storage.items()
         if (value := _word(text, f"{where}: the value of slot {slot!r:.70}"))
     }
-    if account == Account() and not slots:
+    if account == Account():
+        if slots:
+            raise InvalidGenesis(f"{where}: storage needs an account with a balance, a nonce or code (EIP-7523)")
         return  # an empty account does not exist (EIP-161)
     changes.accounts[address] = account
     if slots:

@@ -91,6 +91,7 @@ def test_the_header_depends_on_every_field() -> None:
         ({"alloc": {"11" * 20: {"balance": "1"}, "0x" + "11" * 20: {"balance": "1"}}}, "twice"),
         ({"alloc": {"11" * 20: {"balance": hex(2**256)}}}, "256 bits"),
         ({"alloc": {"11" * 20: {"storage": {"0x1": "0x" + "f" * 65}}}}, "32 bytes"),
+        ({"alloc": {"11" * 20: {"storage": {"0x1": "0x1"}}}}, "storage needs an account"),
         ({"alloc": {"11" * 20: {"money": "1"}}}, "may hold"),
         ({"unknown": 1}, "unknown"),
     ],
