@@ -4,9 +4,12 @@ Results go to standard output, everything else (questions, progress, errors) to 
 piped. Exit status: 0 done, 1 stopped by the person, 2 an error that is named in one plain sentence.
 """
 
+import importlib
 import json
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,39 @@ class PlainGroup(click.Group):
             return super().invoke(ctx)
         except (Invalid, UserError) as error:
             raise PlainError(as_sentence(str(error))) from error
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """A command that is loaded when it is called."""
+
+    target: str
+    """As in "wallet.commands:wallet"."""
+    summary: str
+    """One line for the list of commands."""
+
+
+class LazyGroup(PlainGroup):
+    """A group whose commands cost nothing before they are called."""
+
+    def __init__(self, *arguments: Any, lazy_commands: Mapping[str, LazyCommand], **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._lazy_commands = lazy_commands
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self._lazy_commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        lazy = self._lazy_commands.get(cmd_name)
+        if lazy is None:
+            return None
+        module, attribute = lazy.target.split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._lazy_commands[name].summary) for name in self.list_commands(ctx)])
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
