@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -38,6 +39,11 @@ async def _process_of(miner: Miner) -> int:
     await _until(lambda: miner.process_id is not None)
     assert miner.process_id is not None
     return miner.process_id
+
+
+def _state_of(process: int) -> str:
+    """As Linux tells it: R runs or wants to, S sleeps."""
+    return Path(f"/proc/{process}/stat").read_text().split()[2]
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -75,12 +81,14 @@ async def test_a_cancelled_search_makes_room_for_the_next_at_once(miner: Miner) 
     check_seal(await miner.seal(_header(_EASY)))
 
 
-async def test_reports_a_hash_rate_while_it_searches(miner: Miner) -> None:
+async def test_reports_a_hash_rate_while_it_searches_and_sleeps_afterwards(miner: Miner) -> None:
     hopeless = asyncio.create_task(miner.seal(_header(_HOPELESS)))
     await _until(lambda: miner.hash_rate > 0)
     assert miner.hash_rate > 100
+    process = await _process_of(miner)
     await _cancelled(hopeless)
     assert miner.hash_rate == 0
+    await _until(lambda: _state_of(process) == "S")
 
 
 async def test_a_killed_process_is_replaced_loudly(
