@@ -89,12 +89,14 @@ class Block:
 class Program:
     """What is known of one piece of code."""
 
-    __slots__ = ("blocks", "code", "instruction_count", "jump_destinations")
+    __slots__ = ("blocks", "code", "instruction_count", "jump_destinations", "single_blocks")
 
     def __init__(self, code: bytes) -> None:
         self.code = code
         self.blocks: dict[int, Block] = {}
         """Those that were reached, by the place of their first instruction."""
+        self.single_blocks: dict[int, Block] = {}
+        """Blocks of one instruction each, for a tracer."""
         self.jump_destinations = find_jump_destinations(code)
         self.instruction_count = 0
 
@@ -114,6 +116,12 @@ class Program:
         block = Block(instructions)
         self.blocks[block.start] = block
         self.instruction_count += len(instructions)
+        return block
+
+    def read_single(self, pc: int) -> Block:
+        """The instruction at pc as a block of its own, read and kept."""
+        block = self.single_blocks[pc] = Block([read_instruction(self.code, pc)])
+        self.instruction_count += 1
         return block
 
 

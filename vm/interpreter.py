@@ -4,7 +4,7 @@ Specification: the Ethereum Virtual Machine under Cancun rules (Yellow Paper sec
 Intrinsic gas, the price of gas, the sender's nonce and refunds are the transaction's affair, not this file's.
 """
 
-from vm.code import PROGRAMS, Block, read_instruction
+from vm.code import PROGRAMS
 from vm.errors import AddressCollision, Halt, OutOfGas, Revert, StackOverflow, StackUnderflow
 from vm.frame import Environment, Frame
 from vm.host import BlockContext, Host, TransactionContext
@@ -160,11 +160,13 @@ def _run_blocks(frame: Frame) -> None:
 
 def _run_traced(frame: Frame, tracer: Tracer) -> None:
     """The same, one instruction at a time, with a word to the tracer before and after each."""
+    program = frame.program
     while True:
         pc, gas_before = frame.pc, frame.gas
-        instruction = read_instruction(frame.code, pc)
-        block = Block([instruction])
-        tracer.before_step(frame, pc, instruction.opcode)
+        block = program.single_blocks.get(pc)
+        if block is None:
+            block = program.read_single(pc)
+        tracer.before_step(frame, pc, block.instructions[0].opcode)
         try:
             if frame.gas < block.gas:
                 raise OutOfGas

@@ -142,16 +142,30 @@ class Program:
 
     # Statements
 
+    def operand(self) -> None:
+        """A constant, or a word that no translator can know beforehand."""
+        kind = self.choose.below(4)
+        if kind == 3:
+            self.push(self.choose.below(64))
+            self.op("CALLDATALOAD")
+            return
+        self.push(self.choose.word())
+        if kind == 2:
+            self.push(0x200)
+            self.op("MSTORE")
+            self.push(0x200)
+            self.op("MLOAD")
+
     def compute(self) -> None:
         name = self.choose.of(_BINARY)
-        self.push(self.choose.word())
+        self.operand()
         if self.choose.below(3):
-            self.push(self.choose.word())
+            self.operand()
         self.op(name)
 
     def compute_modular(self) -> None:
         for _ in range(3):
-            self.push(self.choose.word())
+            self.operand()
         self.op(self.choose.of(("ADDMOD", "MULMOD")))
 
     def read(self) -> None:

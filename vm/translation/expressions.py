@@ -139,7 +139,7 @@ def mulmod(writer: Writer, a: Value, b: Value, n: Value) -> Value:
 
 
 def signextend(writer: Writer, index: Value, word: Value) -> Value:
-    return writer.assign(f"sign_extended({index.text}, {word.text})")
+    return writer.assign(f"sign_extended({index.text}, {word.word})")
 
 
 def lt(writer: Writer, a: Value, b: Value) -> Value:
