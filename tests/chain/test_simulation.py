@@ -170,6 +170,17 @@ def test_an_estimate_is_enough_and_hardly_more_than_needed(code: str, other: str
     assert not transact(reader, estimate * 98 // 100 - 1)
 
 
+def test_an_estimate_is_never_sought_below_the_intrinsic_gas() -> None:
+    """With slots declared, clearing them gives back more than the code uses."""
+    declared = replace(CALL, access_list=((CONTRACT, (0, 1)),), data=b"\x01" * 1_000)
+    reader = state_with("5f5f555f60015500", s0=4, s1=4)
+    intrinsic = 21_000 + 2_400 + 2 * 1_900 + 16 * 1_000
+    assert simulate_call(reader, BLOCK, declared, GAS_CAP).gas_used < intrinsic - 3_000
+    estimate = estimate_gas(reader, BLOCK, declared, GAS_CAP)
+    assert transact(reader, estimate, declared)
+    assert not transact(reader, estimate * 98 // 100 - 1, declared)
+
+
 def test_a_plain_transfer_is_estimated_exactly() -> None:
     assert estimate_gas(state_with(), BLOCK, CallRequest(ALICE, bytes(19) + b"\xee", value=1), GAS_CAP) == 21_000
 

@@ -241,6 +241,7 @@ async def test_ranges_and_amounts_of_logs_are_bounded(
     logs = await rpc("eth_getLogs", everything)
     assert [log["logIndex"] for log in logs] == ["0x0", "0x1", "0x2"]
     assert await rpc("eth_getLogs", {"blockHash": to_data(block.hash)}) == logs
+    assert [log for receipt in await rpc("eth_getBlockReceipts", "0x2") for log in receipt["logs"]] == logs
     assert await rpc("eth_getLogs", {"fromBlock": "0x10", "toBlock": "0x20"}) == []
     topic = "0x" + f"{2:064x}"
     assert await rpc("eth_getLogs", everything | {"topics": [None, None, topic]}) == [logs[1]]
