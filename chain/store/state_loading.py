@@ -49,7 +49,7 @@ def load(
 
 
 def _load_accounts(connection: sqlite3.Connection) -> bytes:
-    cache: AccountNodeCache = GenerationCache(RUN_LENGTH)
+    cache = AccountNodeCache()
     rows = connection.execute("SELECT key, record FROM unsorted_accounts ORDER BY key")
     root = EMPTY_ROOT
     while run := list(islice(rows, RUN_LENGTH)):

@@ -4,7 +4,7 @@ Between the two stands the present state with its caches, so that what execution
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,12 +18,8 @@ from chain.trie.update import TrieUpdate, update
 from primitives import rlp
 from primitives.keccak import keccak256
 
-ACCOUNT_NODE_CACHE_LIMIT = 8_192
-"""Decoded nodes, 1.4 KB each where all sixteen children are there: at most 12 MB. The upper four levels, through
-which every change goes, are 4,369 nodes in a trie of a million accounts."""
-
 SLOT_NODE_CACHE_LIMIT = 4_096
-"""The same for all storage tries together: at most 6 MB."""
+"""Decoded nodes of all storage tries together, 1.4 KB each where all sixteen children are there: at most 6 MB."""
 
 ACCOUNT_CACHE_LIMIT = 16_384
 """Accounts, about 400 bytes each: at most 7 MB."""
@@ -77,7 +73,7 @@ class CachedState(SavedState):
         self._accounts: GenerationCache[bytes, StoredAccount | None] = GenerationCache(ACCOUNT_CACHE_LIMIT)
         self._slots: GenerationCache[tuple[bytes, bytes], bytes | None] = GenerationCache(SLOT_CACHE_LIMIT)
         self._codes: GenerationCache[bytes, bytes] = GenerationCache(CODE_CACHE_LIMIT)
-        self._account_nodes: AccountNodeCache = GenerationCache(ACCOUNT_NODE_CACHE_LIMIT)
+        self._account_nodes = AccountNodeCache()
         self._slot_nodes: SlotNodeCache = GenerationCache(SLOT_NODE_CACHE_LIMIT)
 
     def stored(self, address: bytes) -> StoredAccount | None:
@@ -109,8 +105,8 @@ class CachedState(SavedState):
             self._slots.put((address, key), value)
         return value
 
-    def account_trie(self, known: dict[bytes, StoredAccount] | None = None) -> AccountTrie:
-        return AccountTrie(self._connection, self._account_nodes, known)
+    def account_trie(self, replaced: Iterable[bytes] = ()) -> AccountTrie:
+        return AccountTrie(self._connection, self._account_nodes, replaced)
 
     def slot_trie(self, address: bytes) -> SlotTrie:
         return SlotTrie(self._connection, self._slot_nodes, address)
@@ -133,7 +129,8 @@ class CachedState(SavedState):
 
     def forget(self) -> None:
         """Hold nothing in memory: the database has gone back to where it was."""
-        for cache in (self._accounts, self._slots, self._codes, self._account_nodes, self._slot_nodes):
+        self._account_nodes.clear()
+        for cache in (self._accounts, self._slots, self._codes, self._slot_nodes):
             cache.clear()
 
 
@@ -167,10 +164,9 @@ def prepare(present: CachedState, parent_root: bytes, changes: StateChanges) -> 
 
 
 def update_account_trie(present: CachedState, rows: list[AccountRow]) -> TrieUpdate:
-    known = {row.key: row.old for row in rows if row.old is not None}
-    return update(
-        present.account_trie(known), {row.key: None if row.new is None else row.new.leaf_value for row in rows}
-    )
+    """`rows` are sorted by key."""
+    source = present.account_trie([row.key for row in rows if row.old is not None])
+    return update(source, {row.key: None if row.new is None else row.new.leaf_value for row in rows})
 
 
 def update_slot_tries(present: CachedState, rows: list[SlotRow]) -> dict[bytes, TrieUpdate]:

@@ -2,16 +2,47 @@
 
 import sqlite3
 from bisect import bisect_left
+from collections.abc import Iterable
 
-from chain.store.cache import GenerationCache, Missing
-from chain.store.records import StoredAccount, decode_record
+from chain.store.cache import MISSING, GenerationCache, Missing
+from chain.store.records import decode_record
 from chain.trie.nibbles import from_nibbles, to_nibbles
-from chain.trie.node import InnerNode, Leaf, decode
+from chain.trie.node import InnerNode, Leaf, Node, decode
 from primitives import rlp
 
-AccountNodeCache = GenerationCache[bytes, InnerNode | None]
+UPPER_LEVELS = 4
+"""Levels of the account trie that are held in memory: 1 + 16 + 256 + 4,096 nodes of 1.4 KB at most, 6 MB."""
+
+DEEP_NODE_CACHE_LIMIT = 4_096
+"""Nodes below those: another 6 MB at most."""
+
 SlotNodeCache = GenerationCache[tuple[bytes, bytes], InnerNode | None]
-"""By address and path. In both, None says that no inner node stands there."""
+"""By address and path; None says that no inner node stands there."""
+
+
+class AccountNodeCache:
+    """Inner nodes of the account trie by path; None says that none stands there.
+
+    The upper levels are held whole: every change passes them, and in a large trie the many nodes further down, each
+    used once in a long while, would drive them out.
+    """
+
+    def __init__(self, limit: int = DEEP_NODE_CACHE_LIMIT) -> None:
+        self._upper: dict[bytes, InnerNode | None] = {}
+        self._deep: GenerationCache[bytes, InnerNode | None] = GenerationCache(limit)
+
+    def get(self, path: bytes) -> InnerNode | Missing | None:
+        return self._upper.get(path, MISSING) if len(path) < UPPER_LEVELS else self._deep.get(path)
+
+    def put(self, path: bytes, node: InnerNode | None) -> None:
+        if len(path) < UPPER_LEVELS:
+            self._upper[path] = node
+        else:
+            self._deep.put(path, node)
+
+    def clear(self) -> None:
+        self._upper.clear()
+        self._deep.clear()
 
 
 class AccountTrie:
@@ -21,28 +52,27 @@ class AccountTrie:
         self,
         connection: sqlite3.Connection,
         cache: AccountNodeCache,
-        known: dict[bytes, StoredAccount] | None = None,
+        replaced: Iterable[bytes] = (),
     ) -> None:
-        """`known`: accounts by key that were read already, so that their leaves need not be looked for."""
+        """`replaced`: sorted keys of accounts that are there, and that the batch to come changes. Their leaves need not
+        be looked for, and their values do not matter."""
         self._connection = connection
         self._cache = cache
-        self._known = known or {}
-        self._known_paths = [(to_nibbles(key), key) for key in sorted(self._known)]
+        self._known = [to_nibbles(key) for key in replaced]
 
-    def inner(self, path: bytes) -> InnerNode | None:
+    def node(self, path: bytes) -> Node | None:
         node = self._cache.get(path)
-        if not isinstance(node, Missing):
-            return node
-        row = self._connection.execute("SELECT node FROM account_nodes WHERE path = ?", (path,)).fetchone()
-        node = None if row is None else _inner(row[0])
-        self._cache.put(path, node)
-        return node
+        if isinstance(node, Missing):
+            row = self._connection.execute("SELECT node FROM account_nodes WHERE path = ?", (path,)).fetchone()
+            node = None if row is None else _inner(row[0])
+            self._cache.put(path, node)
+        return self._leaf(path) if node is None else node
 
-    def leaf(self, path: bytes) -> Leaf | None:
-        index = bisect_left(self._known_paths, (path, b""))
-        if index < len(self._known_paths) and self._known_paths[index][0].startswith(path):
-            nibbles, key = self._known_paths[index]
-            return Leaf(nibbles[len(path) :], self._known[key].leaf_value)
+    def _leaf(self, path: bytes) -> Leaf | None:
+        known = self._known
+        index = bisect_left(known, path)
+        if index < len(known) and known[index].startswith(path):
+            return Leaf(known[index][len(path) :], b"")
         row = self._connection.execute(
             "SELECT key, record FROM accounts WHERE key >= ? ORDER BY key LIMIT 1", (_first_key(path),)
         ).fetchone()
@@ -59,18 +89,17 @@ class SlotTrie:
         self._cache = cache
         self._address = address
 
-    def inner(self, path: bytes) -> InnerNode | None:
+    def node(self, path: bytes) -> Node | None:
         node = self._cache.get((self._address, path))
-        if not isinstance(node, Missing):
-            return node
-        row = self._connection.execute(
-            "SELECT node FROM slot_nodes WHERE address = ? AND path = ?", (self._address, path)
-        ).fetchone()
-        node = None if row is None else _inner(row[0])
-        self._cache.put((self._address, path), node)
-        return node
+        if isinstance(node, Missing):
+            row = self._connection.execute(
+                "SELECT node FROM slot_nodes WHERE address = ? AND path = ?", (self._address, path)
+            ).fetchone()
+            node = None if row is None else _inner(row[0])
+            self._cache.put((self._address, path), node)
+        return self._leaf(path) if node is None else node
 
-    def leaf(self, path: bytes) -> Leaf | None:
+    def _leaf(self, path: bytes) -> Leaf | None:
         row = self._connection.execute(
             "SELECT key, value FROM slots WHERE address = ? AND key >= ? ORDER BY key LIMIT 1",
             (self._address, _first_key(path)),

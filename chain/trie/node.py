@@ -88,13 +88,16 @@ def decode(data: bytes) -> Node:
     begin, end = _list_bounds(data)
     items = []
     while begin < end:
-        if data[begin] == 0x80:
+        prefix = data[begin]
+        if prefix == 0x80:
             items.append(EMPTY)
             begin += 1
             continue
-        following = _item_end(data, begin, end)
+        following = begin + HASH_REFERENCE_LENGTH if prefix == 0xA0 else _item_end(data, begin)
         items.append(data[begin:following])
         begin = following
+    if begin != end:
+        raise InvalidTrieNode("an item reaches beyond the end of its node")
     if len(items) == BRANCH_ITEMS:
         return items
     if len(items) != 2:
@@ -122,19 +125,15 @@ def _list_bounds(data: bytes) -> tuple[int, int]:
     return begin, begin + length
 
 
-def _item_end(data: bytes, begin: int, end: int) -> int:
+def _item_end(data: bytes, begin: int) -> int:
     """Where the item that starts at `begin` ends."""
     prefix = data[begin]
     if prefix < 0x80:
-        following = begin + 1
-    elif prefix < 0xB8:
-        following = begin + prefix - 0x7F
-    elif prefix < 0xC0:
-        following = begin + prefix - 0xB6 + int.from_bytes(data[begin + 1 : begin + prefix - 0xB6], "big")
-    elif prefix < 0xF8:
-        following = begin + prefix - 0xBF
-    else:
-        following = begin + prefix - 0xF6 + int.from_bytes(data[begin + 1 : begin + prefix - 0xF6], "big")
-    if following > end:
-        raise InvalidTrieNode("an item reaches beyond the end of its node")
-    return following
+        return begin + 1
+    if prefix < 0xB8:
+        return begin + prefix - 0x7F
+    if prefix < 0xC0:
+        return begin + prefix - 0xB6 + int.from_bytes(data[begin + 1 : begin + prefix - 0xB6], "big")
+    if prefix < 0xF8:
+        return begin + prefix - 0xBF
+    return begin + prefix - 0xF6 + int.from_bytes(data[begin + 1 : begin + prefix - 0xF6], "big")

@@ -13,7 +13,7 @@ def prove(source: NodeSource, key: bytes) -> list[bytes]:
     nibbles = to_nibbles(key)
     path = b""
     proof: list[bytes] = []
-    node: Node | None = source.inner(path) or source.leaf(path)
+    node: Node | None = source.node(path)
     if node is None:
         return proof
     proof.append(encode(node))
@@ -33,7 +33,7 @@ def prove(source: NodeSource, key: bytes) -> list[bytes]:
         if len(reference) < HASH_REFERENCE_LENGTH:
             node = decode(reference)
             continue
-        node = source.inner(path) or source.leaf(path)
+        node = source.node(path)
         if node is None:
             raise DamagedTrie(f"there is no node at {path.hex()}, though its parent names one")
         proof.append(encode(node))

@@ -39,11 +39,12 @@ _Change = tuple[bytes, bytes | None]
 class NodeSource(Protocol):
     """A trie as it lies in the store, before the batch."""
 
-    def inner(self, path: bytes) -> InnerNode | None:
-        """The branch or extension stored at the nibbles of path."""
+    def node(self, path: bytes) -> Node | None:
+        """What stands at the nibbles of path: the branch or extension stored there, else the leaf made of the one entry
+        whose key begins with path, else nothing. Never asked for below a leaf, nor beside an extension's way.
 
-    def leaf(self, path: bytes) -> Leaf | None:
-        """The one entry whose key begins with the nibbles of path; asked only where no inner node stands."""
+        Of an entry that the batch itself changes the value is not looked at.
+        """
 
 
 @dataclass(slots=True)
@@ -72,10 +73,7 @@ def build(entries: Mapping[bytes, bytes]) -> TrieUpdate:
 
 
 class _EmptySource:
-    def inner(self, path: bytes) -> InnerNode | None:
-        return None
-
-    def leaf(self, path: bytes) -> Leaf | None:
+    def node(self, path: bytes) -> Node | None:
         return None
 
 
@@ -91,7 +89,9 @@ class _Batch:
         self._decoded: dict[bytes, InnerNode] = {}
 
     def run(self, changes: list[_Change]) -> TrieUpdate:
-        old = self._stored(b"")
+        old = self._source.node(b"")
+        if old is not None and not isinstance(old, Leaf):
+            self._nodes[b""] = None
         new = self._apply(b"", old, changes, 0, len(changes))
         if new is None:
             return TrieUpdate(EMPTY_ROOT, self._nodes, self._decoded)
@@ -238,20 +238,14 @@ class _Batch:
         """The child that a reference in an old node, or in one made in this batch, stands for."""
         if len(reference) < HASH_REFERENCE_LENGTH:
             return decode(reference)
-        made = self._decoded.pop(path, None)
-        if made is not None:  # it was placed in this batch, on the way to something else
+        if path in self._decoded:  # it was placed in this batch, on the way to something else
             self._nodes[path] = None
-            return made
-        node = self._stored(path)
+            return self._decoded.pop(path)
+        node = self._source.node(path)
         if node is None:
             raise DamagedTrie(f"there is no node at {path.hex()}, though its parent names one")
-        return node
-
-    def _stored(self, path: bytes) -> Node | None:
-        node = self._source.inner(path)
-        if node is None:
-            return self._source.leaf(path)
-        self._nodes[path] = None
+        if not isinstance(node, Leaf):
+            self._nodes[path] = None
         return node
 
     def _place(self, path: bytes, node: Node) -> bytes:

@@ -1,7 +1,7 @@
 """A store of one trie in memory: values by key, inner nodes by path. It counts what is loaded."""
 
 from chain.trie.nibbles import to_nibbles
-from chain.trie.node import EMPTY_ROOT, InnerNode, Leaf, decode
+from chain.trie.node import EMPTY_ROOT, Leaf, Node, decode
 from chain.trie.update import TrieUpdate, update
 
 
@@ -12,11 +12,10 @@ class MemoryTrie:
         self.root = EMPTY_ROOT
         self.loads = []
 
-    def inner(self, path: bytes) -> InnerNode | None:
+    def node(self, path: bytes) -> Node | None:
         self.loads.append(path)
-        return decode(self.nodes[path]) if path in self.nodes else None
-
-    def leaf(self, path: bytes) -> Leaf | None:
+        if path in self.nodes:
+            return decode(self.nodes[path])
         below = [key for key in self.values if to_nibbles(key).startswith(path)]
         assert len(below) <= 1, "a leaf was asked for where several keys lie below"
         return Leaf(to_nibbles(below[0])[len(path) :], self.values[below[0]]) if below else None

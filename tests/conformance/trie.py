@@ -42,7 +42,7 @@ def check(case: Case) -> None:
 def _check_order(vector) -> None:
     trie = MemoryTrie()
     trie.apply({key.encode(): key.encode() for key in vector["in"]})
-    keys = [key.decode() for key in _keys(trie, b"", trie.inner(b"") or trie.leaf(b""))]
+    keys = [key.decode() for key in _keys(trie, b"", trie.node(b""))]
     for key, previous, following in vector["tests"]:
         before, after = bisect_left(keys, key), bisect_right(keys, key)
         expect_equal(f"the key before {key!r}", keys[before - 1] if before else "", previous)
@@ -68,7 +68,7 @@ def _keys(trie: MemoryTrie, path: bytes, node: Node) -> Iterator[bytes]:
 def _child(trie: MemoryTrie, path: bytes, reference: bytes) -> Node:
     if len(reference) < HASH_REFERENCE_LENGTH:
         return decode(reference)
-    node = trie.inner(path) or trie.leaf(path)
+    node = trie.node(path)
     assert node is not None, f"no node at {to_nibbles(path).hex()}"
     return node
 
