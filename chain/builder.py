@@ -14,6 +14,7 @@ from chain.account import StateChanges, StateReader
 from chain.block import Block
 from chain.block_execution import BlockExecution, block_context
 from chain.config import ChainConfig
+from chain.consensus.difficulty import anchor_number
 from chain.consensus.engine import Engine
 from chain.fees import expected_base_fee, next_gas_limit
 from chain.header import EMPTY_OMMERS_HASH, MAX_EXTRA_DATA_BYTES, Header
@@ -134,7 +135,8 @@ class BlockBuilder:
         """The header with all that is known before anything is executed."""
         settings = self._settings
         timestamp_s = max(parent.timestamp_s + 1, self._clock.time_s())
-        anchor = self._chain.canonical_header(1) if parent.number else None
+        number = anchor_number(parent.number)
+        anchor = None if number is None else self._chain.canonical_header(number)
         target = parent.gas_limit if settings.gas_limit_target is None else settings.gas_limit_target
         return Header(
             parent.hash,

@@ -21,7 +21,7 @@ class BlockFromFuture(InvalidBlock):
 def check_header(
     header: Header, parent: Header, anchor: Header | None, config: ChainConfig, engine: Engine, now_s: int
 ) -> None:
-    """Raises InvalidBlock, with the rule and the values. `anchor` is block 1 of the branch, None on top of genesis."""
+    """Raises InvalidBlock, with the rule and the values. `anchor`: see chain/consensus/engine.py."""
     if header.parent_hash != parent.hash:
         raise InvalidBlock("the header names another parent")
     if header.number != parent.number + 1:

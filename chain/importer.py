@@ -13,6 +13,7 @@ from enum import Enum
 from chain.block import Block
 from chain.block_execution import BlockExecution, ExecutedBlock, block_context
 from chain.config import ChainConfig
+from chain.consensus.difficulty import anchor_number
 from chain.consensus.engine import Engine
 from chain.header import Header
 from chain.header_rules import check_header
@@ -196,16 +197,17 @@ class Importer:
         return branch
 
     def _anchor(self, parent: Header) -> Header | None:
-        """Block 1 of the branch that `parent` belongs to; None where parent is genesis."""
-        if parent.number == 0:
+        """The block that difficulty on top of `parent` is measured from, on parent's own branch."""
+        number = anchor_number(parent.number)
+        if number is None:
             return None
         header = parent
-        while header.number > 1 and self._blocks.canonical_hash(header.number) != header.hash:
+        while header.number > number and self._blocks.canonical_hash(header.number) != header.hash:
             ancestor = self._blocks.header(header.parent_hash)
             if ancestor is None:
                 raise UnknownParent(f"block {header.number - 1} of the branch is not known")
             header = ancestor
-        return header if header.number == 1 else self._blocks.canonical_header(1)
+        return header if header.number == number else self._blocks.canonical_header(number)
 
     def _head(self) -> Header:
         return self._blocks.head()

@@ -8,7 +8,9 @@ gives the same d for every d below 2**128.
 the anchor itself as its reference: the block after the anchor has the anchor's difficulty, and each block after it
     target = anchor's target * 2 ** ((parent time - anchor time - block time * (parent number - anchor number))
                                      / half-life)
-with the published cubic approximation of 2 ** x.
+with the published cubic approximation of 2 ** x. The anchor moves on every ANCHOR_INTERVAL_BLOCKS: with block 1 as the
+anchor for ever, a network that was off for a week owes its schedule 40,000 blocks, and makes them up one a second with
+hardly any work.
 """
 
 from chain.config import FIXED, ChainConfig
@@ -21,13 +23,24 @@ MIN_DIFFICULTY = 1
 HALF_LIFE_BLOCKS = 20
 """The house plan's choice: with 15 s blocks the difficulty follows eightfold hash power within about 1,400 s."""
 
+ANCHOR_INTERVAL_BLOCKS = 256
+"""About an hour of 15 s blocks: after any time off, work is cheap for at most this many blocks and as many more as the
+difficulty needs to double its way up again (21 each)."""
+
 _RADIX_BITS = 16
 _RADIX = 1 << _RADIX_BITS
 _TARGET_BITS = 256
 
 
+def anchor_number(parent_number: int) -> int | None:
+    """The number of the block that difficulty is measured from, on a parent of this number; None on top of genesis."""
+    if parent_number == 0:
+        return None
+    return 1 + (parent_number - 1) // ANCHOR_INTERVAL_BLOCKS * ANCHOR_INTERVAL_BLOCKS
+
+
 def next_difficulty(config: ChainConfig, parent: Header, anchor: Header | None) -> int:
-    """The difficulty of a block on this parent. `anchor` is block 1 of the branch, None while parent is genesis."""
+    """The difficulty of a block on this parent. `anchor` is the branch's block anchor_number(parent.number)."""
     if config.difficulty_rule == FIXED or anchor is None:
         return parent.difficulty
     half_life_s = HALF_LIFE_BLOCKS * config.block_time_s

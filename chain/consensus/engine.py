@@ -1,7 +1,7 @@
 """What every kind of consensus answers about a block's difficulty and seal; importer and builder know no more of it.
 
-`anchor` is block 1 of the branch that the parent ends, or None while the parent is the genesis block: a genesis time
-may lie years back, so nothing is measured from it.
+`anchor` is the block of the branch that difficulty is measured from (difficulty.anchor_number), or None while the
+parent is the genesis block: a genesis time may lie years back, so nothing is measured from it.
 """
 
 from typing import Protocol

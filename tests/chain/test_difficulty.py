@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from chain.config import ASERT, FIXED, ChainConfig
 from chain.consensus.difficulty import (
+    ANCHOR_INTERVAL_BLOCKS,
     MAX_TARGET,
+    anchor_number,
     asert_target,
     difficulty_to_target,
     next_difficulty,
@@ -165,23 +167,57 @@ def test_asert_follows_eightfold_hash_power_and_back_within_1400_s() -> None:
 _ASERT = ChainConfig(1, difficulty_rule=ASERT, block_time_s=15)
 
 
-def _simulate(seed: int, hash_rate: int = 10_000) -> tuple[float, float]:
+class _Mining:
+    """A chain of headers whose blocks are found by so many peers, each with the same hash rate."""
+
+    def __init__(self, seed: int, hash_rate: int = 10_000) -> None:
+        self.right = hash_rate * 15
+        self.time_s = 1_000.0
+        self._hash_rate = hash_rate
+        self._generator = random.Random(seed)
+        self._headers = [_header(0, 0, self.right), _header(1, 1_000, self.right)]
+
+    def block(self, peers: int) -> float:
+        """Mine one; its difficulty in units of the right one for one peer."""
+        parent = self._headers[-1]
+        number = anchor_number(parent.number)
+        assert number is not None
+        difficulty = next_difficulty(_ASERT, parent, self._headers[number])
+        found_s = self.time_s + self._generator.expovariate(peers * self._hash_rate / difficulty)
+        # Times strictly rise, and no block runs ahead of the clock.
+        self.time_s = max(found_s, parent.timestamp_s + 1)
+        self._headers.append(_header(parent.number + 1, int(self.time_s), difficulty))
+        return difficulty / self.right
+
+
+def _simulate(seed: int) -> tuple[float, float]:
     """The mean difficulty, in units of the right one for one peer, from 1,400 s after each of the two steps."""
-    generator = random.Random(seed)
-    right = hash_rate * 15
-    anchor = parent = _header(1, 1_000, right)
-    time_s = 1_000.0
+    mining = _Mining(seed)
     means = []
     for peers, blocks in ((1, 200), (8, 400), (1, 400)):
-        began_s, seen = time_s, []
+        began_s, seen = mining.time_s, []
         for _ in range(blocks):
-            difficulty = next_difficulty(_ASERT, parent, anchor)
-            time_s += generator.expovariate(peers * hash_rate / difficulty)
-            parent = _header(parent.number + 1, max(parent.timestamp_s + 1, int(time_s)), difficulty)
-            if time_s - began_s > 1_400:
-                seen.append(difficulty / right)
+            difficulty = mining.block(peers)
+            if mining.time_s - began_s > 1_400:
+                seen.append(difficulty)
         means.append(sum(seen[:40]) / 40)
     return means[1], means[2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_work_is_cheap_for_a_bounded_number_of_blocks_after_a_week_off(seed: int) -> None:
+    mining = _Mining(seed)
+    for _ in range(300 + 50 * seed):
+        mining.block(1)
+    mining.time_s += 7 * 86_400
+    began_s, cheap = mining.time_s, 0
+    recent = [0.0] * 20
+    while sum(recent) / 20 < 0.75:
+        recent = [*recent[1:], mining.block(1)]
+        cheap += 1
+    doublings = mining.right.bit_length()
+    assert cheap <= ANCHOR_INTERVAL_BLOCKS + 22 * doublings + 40
+    assert mining.time_s - began_s <= 3_600
 
 
 def _header(number: int, timestamp_s: int, difficulty: int) -> Header:

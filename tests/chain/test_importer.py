@@ -35,8 +35,8 @@ def rival(tmp_path: Path) -> Iterator[World]:
 def fingerprint(world: World) -> tuple[object, ...]:
     """Everything that a refused block could have changed."""
     connection = world.ledger.database.connection
-    tables = ("headers", "bodies", "canonical", "receipts", "accounts", "slots", "account_nodes", "undo_accounts")
-    rows = tuple(tuple(connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()) for table in tables)
+    names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
+    rows = tuple(tuple(sorted(connection.execute(f"SELECT * FROM {name}").fetchall(), key=repr)) for (name,) in names)
     return (world.ledger.head().hash, world.ledger.state.state_root, rows)
 
 
@@ -261,7 +261,11 @@ def test_history_deeper_than_the_cap_is_settled(tmp_path: Path, rival: World) ->
         world.clock.now_s += 1_000
 
 
-def test_difficulty_by_asert_on_a_side_branch_is_anchored_at_its_own_first_block(tmp_path: Path) -> None:
+@pytest.mark.parametrize("interval", [256, 2])
+def test_difficulty_by_asert_on_a_side_branch_is_anchored_at_its_own_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: int
+) -> None:
+    monkeypatch.setattr("chain.consensus.difficulty.ANCHOR_INTERVAL_BLOCKS", interval)
     genesis = replace(world_genesis(difficulty="asert", blockTimeSeconds=20), difficulty=1_000)
     first, second = World.open(tmp_path / "x", genesis), World.open(tmp_path / "y", genesis)
     with first.ledger, second.ledger:
