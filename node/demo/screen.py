@@ -40,7 +40,7 @@ class Screen:
         """Something happened that the onlooker should know."""
         self._events.append(text)
         if self._live is None:
-            self._console.print(Text(text))
+            self._console.print(Text(text), soft_wrap=True)
         else:
             self._draw()
 
