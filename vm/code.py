@@ -18,9 +18,9 @@ from vm.opcodes import JUMPDEST, OPCODES, PC, PUSH1, PUSH32, STOP, Ending, Opcod
 # A block ends after so many instructions at the latest: reading it must not cost much more than running what was paid.
 MAX_BLOCK_INSTRUCTIONS = 128
 
-# Programs kept, and instructions read in all of them: about 100 bytes each, so some 30 MB at the most.
+# Programs kept, and instructions in all of them: about 240 bytes each, so some 30 MB at the most.
 MAX_PROGRAMS = 512
-MAX_CACHED_INSTRUCTIONS = 300_000
+MAX_CACHED_INSTRUCTIONS = 120_000
 
 # After so many runs a block is worth a thought of translating it, and again after as many more.
 HOT_RUNS = 48

@@ -26,7 +26,7 @@ WENT_ON, LEFT, DECLINED = 0, 1, 2
 """frame.pc is set for the next block; the frame may have ended or have a child; nothing was done."""
 
 MAX_TRACE_INSTRUCTIONS = 300
-"""Python takes some 30 us to compile each: a trace costs 10 ms at the most."""
+"""Each takes some 40 us to write and compile: a trace costs 12 ms at the most."""
 MAX_NESTING = 16
 """Branches inside branches; Python itself refuses 100 levels of indentation."""
 
