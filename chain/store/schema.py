@@ -26,13 +26,15 @@ CREATE TABLE transaction_index (
     epoch INTEGER, prefix INTEGER, position INTEGER, PRIMARY KEY (epoch, prefix, position)) WITHOUT ROWID;
 
 -- The present state. Keys are keccak-256 of the address and of the slot, as in the tries, whose leaves these rows are.
+-- Among the accounts, in the same order, lie the deep nodes of their trie: see trie_source.py.
 CREATE TABLE accounts (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE slots (
     address BLOB, key BLOB, value BLOB NOT NULL, PRIMARY KEY (address, key)) WITHOUT ROWID;
 CREATE TABLE codes (hash BLOB PRIMARY KEY, code BLOB NOT NULL);
 
--- Branches and extensions of the tries by path, one byte a nibble.
-CREATE TABLE account_nodes (path BLOB PRIMARY KEY, node BLOB NOT NULL) WITHOUT ROWID;
+-- Branches and extensions of the tries. Those of the upper levels of the account trie go level by level; their id is
+-- the path read as a hexadecimal number with a 1 before it. Those of storage tries: by path, one byte a nibble.
+CREATE TABLE upper_nodes (id INTEGER PRIMARY KEY, node BLOB NOT NULL);
 CREATE TABLE slot_nodes (
     address BLOB, path BLOB, node BLOB NOT NULL, PRIMARY KEY (address, path)) WITHOUT ROWID;
 

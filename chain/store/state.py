@@ -105,14 +105,13 @@ class StateStore(StateView):
     def _write(self, prepared: PreparedChanges) -> None:
         """The rows of the new state; nothing of the way back."""
         execute_many = self._connection.executemany
-        accounts, nodes = prepared.accounts, sorted(prepared.account_trie.nodes.items())
+        accounts = prepared.accounts
         execute_many(
             "REPLACE INTO accounts VALUES (?, ?)",
             [(key, encode_record(new)) for key, _, new in accounts if new is not None],
         )
         execute_many("DELETE FROM accounts WHERE key = ?", [(key,) for key, _, new in accounts if new is None])
-        execute_many("REPLACE INTO account_nodes VALUES (?, ?)", [node for node in nodes if node[1] is not None])
-        execute_many("DELETE FROM account_nodes WHERE path = ?", [(path,) for path, node in nodes if node is None])
+        self._present.account_nodes.write(prepared.account_trie)
         if prepared.slots:
             self._write_slots(prepared)
         if prepared.codes:

@@ -10,7 +10,7 @@ from itertools import islice
 from chain.account import Account
 from chain.store.cache import GenerationCache
 from chain.store.records import StoredAccount, decode_record, encode_record
-from chain.store.trie_source import AccountNodeCache, AccountTrie, SlotTrie
+from chain.store.trie_source import AccountNodes, AccountTrie, SlotTrie
 from chain.trie.node import EMPTY_ROOT
 from chain.trie.root import slot_key, storage_value
 from chain.trie.update import update
@@ -49,17 +49,15 @@ def load(
 
 
 def _load_accounts(connection: sqlite3.Connection) -> bytes:
-    cache = AccountNodeCache()
+    nodes = AccountNodes(connection)
     rows = connection.execute("SELECT key, record FROM unsorted_accounts ORDER BY key")
     root = EMPTY_ROOT
     while run := list(islice(rows, RUN_LENGTH)):
-        result = update(AccountTrie(connection, cache), {key: decode_record(record).leaf_value for key, record in run})
+        result = update(AccountTrie(connection, nodes), {key: decode_record(record).leaf_value for key, record in run})
         root = result.root
         connection.executemany("INSERT INTO accounts VALUES (?, ?)", run)
-        # The edge shared with the run before is written again; a node that was there stays a node in a growing trie.
-        connection.executemany("REPLACE INTO account_nodes VALUES (?, ?)", sorted(result.nodes.items()))
-        for path in result.nodes:
-            cache.put(path, result.decoded.get(path))
+        nodes.write(result)
+    nodes.lay_out()
     return root
 
 

@@ -12,7 +12,7 @@ from chain.account import EMPTY_CODE_HASH, EMPTY_TRIE_ROOT, Account, StateChange
 from chain.store.cache import GenerationCache, Missing
 from chain.store.records import StoredAccount
 from chain.store.state_reader import SavedState, read_account, read_code, read_slot
-from chain.store.trie_source import AccountNodeCache, AccountTrie, SlotNodeCache, SlotTrie
+from chain.store.trie_source import AccountNodes, AccountTrie, SlotNodeCache, SlotTrie
 from chain.trie.root import slot_key
 from chain.trie.update import TrieUpdate, update
 from primitives import rlp
@@ -73,7 +73,7 @@ class CachedState(SavedState):
         self._accounts: GenerationCache[bytes, StoredAccount | None] = GenerationCache(ACCOUNT_CACHE_LIMIT)
         self._slots: GenerationCache[tuple[bytes, bytes], bytes | None] = GenerationCache(SLOT_CACHE_LIMIT)
         self._codes: GenerationCache[bytes, bytes] = GenerationCache(CODE_CACHE_LIMIT)
-        self._account_nodes = AccountNodeCache()
+        self.account_nodes = AccountNodes(connection)
         self._slot_nodes: SlotNodeCache = GenerationCache(SLOT_NODE_CACHE_LIMIT)
 
     def stored(self, address: bytes) -> StoredAccount | None:
@@ -106,7 +106,7 @@ class CachedState(SavedState):
         return value
 
     def account_trie(self, replaced: Iterable[bytes] = ()) -> AccountTrie:
-        return AccountTrie(self._connection, self._account_nodes, replaced)
+        return AccountTrie(self._connection, self.account_nodes, replaced)
 
     def slot_trie(self, address: bytes) -> SlotTrie:
         return SlotTrie(self._connection, self._slot_nodes, address)
@@ -116,20 +116,18 @@ class CachedState(SavedState):
         return [row[0] for row in self._connection.execute("SELECT key FROM slots WHERE address = ?", (address,))]
 
     def absorb(self, prepared: PreparedChanges) -> None:
-        """These changes are the present state now."""
+        """These changes are the present state now; the nodes of the account trie are written and kept elsewhere."""
         for key, _, new in prepared.accounts:
             self._accounts.put(key, new)
         for address, key, _, value in prepared.slots:
             self._slots.put((address, key), value)
-        for path in prepared.account_trie.nodes:
-            self._account_nodes.put(path, prepared.account_trie.decoded.get(path))
         for address, slot_trie in prepared.slot_tries.items():
             for path in slot_trie.nodes:
                 self._slot_nodes.put((address, path), slot_trie.decoded.get(path))
 
     def forget(self) -> None:
         """Hold nothing in memory: the database has gone back to where it was."""
-        self._account_nodes.clear()
+        self.account_nodes.clear()
         for cache in (self._accounts, self._slots, self._codes, self._slot_nodes):
             cache.clear()
 

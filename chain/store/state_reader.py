@@ -9,7 +9,7 @@ from chain.account import EMPTY_CODE_HASH, EMPTY_TRIE_ROOT, Account, StateReader
 from chain.store.cache import GenerationCache
 from chain.store.database import read_meta
 from chain.store.records import StatePosition, StoredAccount, decode_position, decode_record
-from chain.store.trie_source import AccountNodeCache, AccountTrie, SlotTrie
+from chain.store.trie_source import AccountNodes, AccountTrie, SlotTrie
 from chain.trie.proof import prove
 from chain.trie.root import slot_key
 from primitives.errors import Invalid
@@ -59,7 +59,7 @@ class StateView:
 
     def prove_account(self, address: bytes) -> list[bytes]:
         """RLP of the nodes from the state root towards an account (EIP-1186)."""
-        return prove(AccountTrie(self._connection, AccountNodeCache()), keccak256(address))
+        return prove(AccountTrie(self._connection, AccountNodes(self._connection)), keccak256(address))
 
     def prove_slot(self, address: bytes, slot: int) -> list[bytes]:
         """RLP of the nodes from the account's storage root towards a slot (EIP-1186)."""

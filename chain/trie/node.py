@@ -93,7 +93,7 @@ def decode(data: bytes) -> Node:
             items.append(EMPTY)
             begin += 1
             continue
-        following = begin + HASH_REFERENCE_LENGTH if prefix == 0xA0 else _item_end(data, begin)
+        following = begin + HASH_REFERENCE_LENGTH if prefix == 0xA0 else encoded_end(data, begin)
         items.append(data[begin:following])
         begin = following
     if begin != end:
@@ -125,8 +125,8 @@ def _list_bounds(data: bytes) -> tuple[int, int]:
     return begin, begin + length
 
 
-def _item_end(data: bytes, begin: int) -> int:
-    """Where the item that starts at `begin` ends."""
+def encoded_end(data: bytes, begin: int) -> int:
+    """Where the RLP item that starts at `begin` ends; not checked against the end of data."""
     prefix = data[begin]
     if prefix < 0x80:
         return begin + 1

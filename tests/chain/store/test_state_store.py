@@ -18,7 +18,7 @@ from chain.trie.update import DamagedTrie
 from primitives.keccak import keccak256
 from primitives.rlp import decode
 
-STATE_TABLES = ("accounts", "slots", "account_nodes", "slot_nodes")
+STATE_TABLES = ("accounts", "slots", "upper_nodes", "slot_nodes")
 UNDO_TABLES = ("undo_roots", "undo_accounts", "undo_slots")
 CODE = b"\x60\x00"
 
