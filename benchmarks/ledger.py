@@ -145,16 +145,17 @@ def measure_speed(accounts: int, blocks: int, transfers: int, progress: Progress
             bytes_on_disk = sum(file.stat().st_size for file in Path(folder).iterdir())
     count = blocks * transfers
     us = {stage: value * 1e6 / count for stage, value in stages.seconds.items()}
-    named = ("decode", "recover", "execute", "trie", "rows")
+    named = {f"{stage}_us": round(us[stage], 1) for stage in ("decode", "recover", "execute", "trie", "rows")}
+    rest_us = seconds * 1e6 / count - sum(us.values())
     return ImportSpeed(
-        accounts,
-        blocks,
-        transfers,
-        round(count / seconds, 1),
-        *(round(us[stage], 1) for stage in named),
-        round(seconds * 1e6 / count - sum(us[stage] for stage in named), 1),
-        bytes_on_disk,
-        written // blocks,
+        accounts=accounts,
+        blocks=blocks,
+        transfers_per_block=transfers,
+        transactions_per_s=round(count / seconds, 1),
+        rest_us=round(rest_us, 1),
+        bytes_on_disk=bytes_on_disk,
+        bytes_written_per_block=written // blocks,
+        **named,
     )
 
 

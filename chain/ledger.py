@@ -114,9 +114,7 @@ class Ledger:
             reader = self._new_reader()
         try:
             with reader.snapshot() as connection:
-                yield ChainQueries(
-                    self.config, BlockView(connection), StateView(connection), self._reorganisation_cap
-                )
+                yield ChainQueries(self.config, BlockView(connection), StateView(connection), self._reorganisation_cap)
         finally:
             self._idle_readers.put(reader)
 
