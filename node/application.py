@@ -61,13 +61,13 @@ def read_genesis(settings: NodeSettings) -> Genesis:
         return load_genesis(settings.genesis_path)
     except FileNotFoundError as error:
         raise UserError(
-            f"{settings.data_directory} is not the folder of a node yet: {settings.genesis_path} is missing. "
+            f"The folder {settings.data_directory} is not that of a node yet: {settings.genesis_path} is missing. "
             f"Make it with: wattchain init --data-dir {settings.data_directory}"
         ) from error
     except OSError as error:
-        raise UserError(f"{settings.genesis_path} cannot be read: {error.strerror}.") from error
+        raise UserError(f"The genesis file {settings.genesis_path} cannot be read: {error.strerror}.") from error
     except InvalidGenesis as error:
-        raise UserError(f"{settings.genesis_path} cannot be used: {error}.") from error
+        raise UserError(f"The genesis file {settings.genesis_path} cannot be used: {error}.") from error
 
 
 def make_clock(settings: ClockSettings, network: str) -> Clock:

@@ -12,9 +12,7 @@ from wallet.command_line import LazyCommand, LazyGroup
 COMMANDS = {
     "demo": LazyCommand("node.commands:demo", "Watch everything at work, in a minute."),
     "init": LazyCommand("node.commands:init", "Make the folder of a node, of a new network or a given one."),
-    "meter": LazyCommand(
-        "meter.commands:meter", "Your electricity meter: sign readings, carry them to the ledger."
-    ),
+    "meter": LazyCommand("meter.commands:meter", "Your electricity meter: sign readings, carry them to the ledger."),
     "node": LazyCommand("node.commands:node", "Run a node until it is stopped."),
     "wallet": LazyCommand("wallet.commands:wallet", "Your keys and your WATT."),
 }

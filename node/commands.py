@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from chain.config import ASERT as ASERT_RULE
 from chain.config import DEVELOPMENT, EIP1559, FIXED, PRODUCTION, ZERO
 from node.application import NodeFacts, open_ledger, read_genesis, run_node
-from node.demo.play import folder_is_usable, play
+from node.demo.play import play, prepare_folder
 from node.demo.stage import DemoPlan
 from node.log import configure_log
 from node.new_network import (
@@ -22,6 +23,7 @@ from node.new_network import (
     copy_genesis,
     describe,
     genesis_document,
+    has_genesis,
     random_chain_id,
     write_genesis,
     write_settings,
@@ -64,7 +66,13 @@ data_directory_option = click.option(
     help="New network: WATT that an address has from the start, such as 0x...=100. May be repeated.",
 )
 @click.option("--chain-id", type=click.IntRange(1, 2**53 - 1), help="New network: its number; random if not given.")
-@click.option("--block-time", type=click.IntRange(1, 86_400), default=15, show_default=True, help="Seconds.")
+@click.option(
+    "--block-time",
+    type=click.IntRange(1, 86_400),
+    default=15,
+    show_default=True,
+    help="New network: seconds from block to block that the difficulty aims at.",
+)
 @click.option(
     "--difficulty-rule",
     type=click.Choice([ASERT_RULE, FIXED]),
@@ -109,14 +117,18 @@ def init(
     Every node of a network needs the same genesis file. The first one makes it (--operator ...), the others are given
     a copy of it (--genesis FILE).
     """
+    if operator is None and (suppliers or funds):
+        raise UserError("--supplier and --fund say what a new network begins with: name its --operator as well")
+    if genesis is not None and operator is not None:
+        raise UserError("--genesis FILE joins a network, --operator ADDRESS makes a new one: give one of them")
     if genesis is not None:
         copy_genesis(data_directory, genesis)
     elif operator is not None:
         plan = NetworkPlan(
             operator=_address(operator, "--operator"),
             chain_id=chain_id or random_chain_id(),
-            suppliers=dict(_pair(text, "--supplier", _whole_number) for text in suppliers),
-            funds=dict(_pair(text, "--fund", parse_amount) for text in funds),
+            suppliers=_pairs(suppliers, "--supplier", _whole_number),
+            funds=_pairs(funds, "--fund", parse_amount),
             difficulty=difficulty,
             difficulty_rule=difficulty_rule,
             block_time_s=block_time,
@@ -125,7 +137,7 @@ def init(
             timestamp_s=SystemClock().time_s(),
         )
         write_genesis(data_directory, genesis_document(plan))
-    elif not (data_directory / "genesis.json").exists():
+    elif not has_genesis(data_directory):
         raise UserError(
             "Name the network: --genesis FILE joins an existing one, --operator ADDRESS makes a new one "
             "(`wattchain wallet new` makes an address)"
@@ -154,7 +166,13 @@ def init(
 @click.option("--coinbase", metavar="ADDRESS", help="Who receives fees and rewards of blocks made here.")
 @click.option("--rpc-port", type=click.IntRange(0, 65_535), help="Port of the JSON-RPC gateway; 0 takes a free one.")
 @click.option("--archive", is_flag=True, help="Keep every past state, not only the last 1,024.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="How much to tell on standard error.",
+)
 @json_option
 def node(
     data_directory: Path,
@@ -199,8 +217,8 @@ def demo(profile: Path | None, days: int, rate: float, folder: Path | None) -> N
     with contextlib.ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wattchain-demo-")))
-        elif not folder_is_usable(folder):
-            raise UserError(f"{folder} is not empty; name a new folder for the demo's files.")
+        else:
+            prepare_folder(folder)
         balanced = asyncio.run(play(DemoPlan(folder.absolute(), profile, days, rate), Console()))
     if not balanced:
         raise UserError("The books do not balance. This should never happen; please report it with the files.")
@@ -235,11 +253,19 @@ def _address(text: str, option: str) -> bytes:
         raise UserError(f"{option}: {error}") from error
 
 
-def _pair(text: str, option: str, parse_number: object) -> tuple[bytes, int]:
-    address, separator, number = text.partition("=")
-    if not separator:
-        raise UserError(f"{option} takes an address and a number with = between them, such as 0x...=100; got {text}")
-    return _address(address, option), parse_number(number)  # type: ignore[operator]
+def _pairs(texts: tuple[str, ...], option: str, parse_number: Callable[[str], int]) -> dict[bytes, int]:
+    pairs: dict[bytes, int] = {}
+    for text in texts:
+        name, separator, number = text.partition("=")
+        if not separator:
+            raise UserError(
+                f"{option} takes an address and a number with = between them, such as 0x...=100; got {text}"
+            )
+        address = _address(name, option)
+        if address in pairs:
+            raise UserError(f"{option} names the address {name} twice")
+        pairs[address] = parse_number(number)
+    return pairs
 
 
 def _whole_number(text: str) -> int:

@@ -84,10 +84,10 @@ def write_genesis(data_directory: Path, document: Mapping[str, Any]) -> Genesis:
     _prepare_directory(data_directory)
     path = data_directory / GENESIS_FILE
     text = json.dumps(document, indent=2, sort_keys=True) + "\n"
-    if path.exists() and path.read_text("utf-8") != text:
+    if _is_there(path) and not _holds(path, text):
         raise UserError(
-            f"{data_directory} already belongs to another network ({path} is there). "
-            "Choose another directory with --data-dir, or remove it if you no longer need its ledger."
+            f"The folder {data_directory} already belongs to another network ({path} is there). "
+            "Choose another folder with --data-dir, or remove it if you no longer need its ledger."
         )
     _write(path, text)
     return genesis
@@ -104,6 +104,11 @@ def copy_genesis(data_directory: Path, source: Path) -> Genesis:
         raise UserError(f"The genesis file {source} cannot be used: {error}.") from error
     write_genesis(data_directory, document)
     return genesis
+
+
+def has_genesis(data_directory: Path) -> bool:
+    """Whether the folder has a genesis file already. Raises UserError where it cannot be looked at."""
+    return _is_there(data_directory / GENESIS_FILE)
 
 
 def write_settings(settings: NodeSettings) -> Path:
@@ -166,7 +171,24 @@ def _prepare_directory(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise UserError(f"The directory {path} cannot be made: {error.strerror}.") from error
+        raise UserError(f"The folder {path} cannot be made: {error.strerror}.") from error
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise UserError(f"The file {path} cannot be read: {error.strerror}.") from error
+    return True
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError as error:
+        raise UserError(f"The file {path} cannot be read: {error.strerror}.") from error
 
 
 def _write(path: Path, text: str) -> None:
@@ -179,4 +201,4 @@ def _write(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+        raise UserError(f"The file {path} cannot be written: {error.strerror}.") from error

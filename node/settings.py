@@ -18,6 +18,9 @@ DEFAULT_DATA_DIRECTORY = Path("~/.wattchain")
 MAX_SETTINGS_BYTES = 1024 * 1024
 """A settings file is a page of text; anything larger is a mistake."""
 
+MAX_TIME_S = 10**11
+"""A Unix time some thousand years ahead: later is a mistake, such as milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChainSettings:
@@ -89,12 +92,12 @@ def load_settings(data_directory: Path) -> NodeSettings:
     """The settings in a data directory; the defaults where it has no file. Raises UserError."""
     path = data_directory / SETTINGS_FILE
     settings = NodeSettings(data_directory)
-    if not path.exists():
-        return settings
     try:
         if path.stat().st_size > MAX_SETTINGS_BYTES:
             raise UserError(f"The settings file {path} is too large; it should be a page of text.")
         document = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return settings
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(
             f"The settings file {path} is not valid TOML: {error}. Correct that line and start again."
@@ -103,7 +106,8 @@ def load_settings(data_directory: Path) -> NodeSettings:
         raise UserError(f"The settings file {path} cannot be read: {error.strerror}.") from error
     for name, section in document.items():
         if name not in _SECTIONS:
-            raise UserError(f"{path} has an unknown section [{name}]. Known are: {', '.join(_SECTIONS)}.")
+            what = f"section [{name}]" if isinstance(section, Mapping) else f"setting {name} outside of all sections"
+            raise UserError(f"The settings file {path} has an unknown {what}. Known sections: {', '.join(_SECTIONS)}.")
         settings = replace(settings, **{name: _parse_section(path, name, section)})
     return check_settings(settings)
 
@@ -118,8 +122,9 @@ def check_settings(settings: NodeSettings) -> NodeSettings:
     _in_range("mining.empty_block_period_s", mining.empty_block_period_s, 0, 86_400)
     _in_range("mining.gas_limit_target", mining.gas_limit_target, 5_000, 10**12)
     _in_range("chain.reorganisation_cap", chain.reorganisation_cap, 1, 1_024)
-    if not 0.01 <= settings.clock.rate <= 100_000:
-        raise UserError(f"The setting clock.rate must be from 0.01 to 100000, not {settings.clock.rate}.")
+    _in_range("clock.rate", settings.clock.rate, 0.01, 100_000)
+    _in_range("clock.origin_s", settings.clock.origin_s, 0, MAX_TIME_S)
+    _in_range("clock.wall_origin_s", settings.clock.wall_origin_s, 0, MAX_TIME_S)
     try:
         parse_address(mining.coinbase)
     except InvalidHex as error:
@@ -136,7 +141,9 @@ def _parse_section(path: Path, name: str, section: object) -> Any:
     values = {}
     for key, value in section.items():
         if key not in known:
-            raise UserError(f"{path} has an unknown setting {name}.{key}. Known are: {', '.join(sorted(known))}.")
+            raise UserError(
+                f"The settings file {path} has an unknown setting {name}.{key}. Known are: {', '.join(sorted(known))}."
+            )
         values[key] = _convert(path, f"{name}.{key}", value, types[key])
     return kind(**values)
 
@@ -154,6 +161,7 @@ def _convert(path: Path, name: str, value: object, kind: object) -> object:
     return value
 
 
-def _in_range(name: str, value: int, lowest: int, highest: int) -> None:
+def _in_range(name: str, value: float, lowest: float, highest: float) -> None:
+    # "Not in", so that nan is refused as well.
     if not lowest <= value <= highest:
         raise UserError(f"The setting {name} must be from {lowest} to {highest}, not {value}.")

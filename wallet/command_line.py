@@ -80,7 +80,8 @@ password_file_option = click.option(
 
 
 def as_sentence(message: str) -> str:
-    message = message[:1].upper() + message[1:]
+    if message.partition(" ")[0].isalpha():  # a file's name at the beginning stays as it is
+        message = message[:1].upper() + message[1:]
     return message if message.endswith((".", "!", "?")) else message + "."
 
 

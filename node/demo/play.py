@@ -21,6 +21,7 @@ from node.demo.screen import Screen, show_books
 from node.demo.stage import RATE_WEI_PER_WH, DemoPlan, Household, Stage, build_stage, write_meter_settings
 from node.new_network import random_chain_id
 from primitives.clock import SystemClock
+from primitives.errors import UserError
 from wallet.amounts import format_amount
 from wallet.client import RpcClient
 
@@ -163,6 +164,12 @@ def _cost(household: Household, share: Fraction) -> int:
     return int(sum(household.profile_wh) * share) * RATE_WEI_PER_WH
 
 
-def folder_is_usable(folder: Path) -> bool:
-    """Whether the demo may put its files there: a new or an empty folder."""
-    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+def prepare_folder(folder: Path) -> None:
+    """Make the folder for the demo's files. Raises UserError where it cannot be made, or holds something."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"The folder {folder} cannot be used: {error.strerror}.") from error
+    if not is_empty:
+        raise UserError(f"The folder {folder} is not empty; name a new one for the demo's files.")

@@ -3,14 +3,15 @@
 Files only; nothing runs yet. Keys are made anew every time and are worth nothing.
 """
 
-import csv
 import secrets
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 from chain.config import DEVELOPMENT, FIXED
 from contracts.genesis import GenesisMeter
+from meter.drivers.measured_csv import Column, CsvFormat, read_rows
 from meter.profile import write_profile
 from node.new_network import NetworkPlan, genesis_document, write_genesis, write_settings
 from node.settings import ChainSettings, ClockSettings, MiningSettings, NodeSettings, RpcSettings
@@ -27,6 +28,8 @@ WALLET_WEI = 1_000_000 * WATT
 """What each household's wallet has from the start; enough to play a year."""
 DIFFICULTY = 2_000
 """Some milliseconds of one core: the demo's blocks come when there is something to put in them."""
+PROFILE_FORMAT = CsvFormat(Column("non_shiftable_load", "kWh"))
+"""The form of the CityLearn data set, which is also what a meter's settings say where they say nothing."""
 MAX_DAILY_PERIOD_S = 86_400
 """The longest time between blocks that settings allow, in seconds of the demo's clock."""
 
@@ -157,28 +160,19 @@ def _household(plan: DemoPlan, name: str, seed: int) -> Household:
 
 
 def _cut(source: Path, target: Path, hours: int) -> tuple[Fraction, ...]:
-    """Copy the first hours of a profile; what is used in each, in Wh. Raises UserError."""
-    used = []
-    try:
-        with source.open(encoding="utf-8", newline="") as file, target.open("w", encoding="utf-8", newline="") as copy:
-            reader = csv.DictReader(file)
-            if "non_shiftable_load" not in (reader.fieldnames or ()):
-                raise UserError(
-                    f"{source} has no column `non_shiftable_load` (kWh in an hour); "
-                    "the demo plays files in the form of the CityLearn data set"
-                )
-            writer = csv.DictWriter(copy, reader.fieldnames or ())
-            writer.writeheader()
-            for _, row in zip(range(hours), reader, strict=False):
-                writer.writerow(row)
-                used.append(Fraction(row["non_shiftable_load"]) * 1000)
-    except OSError as error:
-        raise UserError(f"The profile {source} cannot be read: {error.strerror}.") from error
-    except (ValueError, csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"The profile {source} is not a table of numbers: {error}.") from error
+    """Copy the first hours of a profile; what is used in each, in Wh. Raises UserError naming a line that is wrong."""
+    used = tuple(row.net_wh or Fraction(0) for row in islice(read_rows(source, PROFILE_FORMAT), hours))
     if not used:
-        raise UserError(f"The profile {source} has no rows.")
-    return tuple(used)
+        raise UserError(f"The profile {source} has no rows below its header line.")
+    if not any(used):
+        raise UserError(f"The profile {source} uses no energy in its first {len(used)} hours; the demo would be idle.")
+    try:
+        with source.open(encoding="utf-8-sig") as file, target.open("w", encoding="utf-8") as copy:
+            # The header and a line an hour, as the meter counts them.
+            copy.writelines(islice((line for line in file if line.strip() and not line.startswith("#")), len(used) + 1))
+    except OSError as error:
+        raise UserError(f"The profile {source} cannot be copied to {target}: {error.strerror}.") from error
+    return used
 
 
 def _node_settings(stage: Stage) -> NodeSettings:
