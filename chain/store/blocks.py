@@ -5,8 +5,9 @@ Nothing is judged here: the importer says what is canonical.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from chain.block import Block, decode_body, encode_body
 from chain.header import Header, decode_header
@@ -15,8 +16,11 @@ from chain.store import transaction_index
 from chain.store.cache import GenerationCache, Missing
 from chain.store.database import Database
 from primitives import rlp
-from primitives.errors import InvalidBlock, UserError
+from primitives.errors import Invalid, InvalidBlock, UserError
 from primitives.keccak import keccak256
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 SIDE_BRANCH_WINDOW = 1_024
 """Blocks off the canonical chain are forgotten this far below its head, where no reorganisation reaches them."""
@@ -73,7 +77,7 @@ class BlockView:
 
     def block(self, block_hash: bytes) -> Block | None:
         stored = self._stored(block_hash)
-        return None if stored is None else Block(stored.header, decode_body(self._body(stored.id)))
+        return None if stored is None else Block(stored.header, _decoded(decode_body, self._body(stored.id)))
 
     def canonical_hash(self, number: int) -> bytes | None:
         row = self._connection.execute("SELECT hash FROM canonical WHERE number = ?", (_bounded(number),)).fetchone()
@@ -92,7 +96,7 @@ class BlockView:
         row = self._connection.execute(
             "SELECT receipts FROM receipts JOIN headers USING (id) WHERE hash = ?", (block_hash,)
         ).fetchone()
-        return None if row is None else decode_receipts(row[0])
+        return None if row is None else _decoded(decode_receipts, row[0])
 
     def transaction_location(self, transaction_hash: bytes) -> TransactionLocation | None:
         """Where the canonical chain holds a transaction."""
@@ -123,7 +127,7 @@ class BlockView:
         ).fetchone()
         if row is None:
             return None
-        return _StoredHeader(row[0], int.from_bytes(row[1], "big"), decode_header(row[2]))
+        return _decoded(_decode_stored_header, row)
 
     def _body(self, block_id: int) -> bytes:
         row = self._connection.execute("SELECT body FROM bodies WHERE id = ?", (block_id,)).fetchone()
@@ -206,6 +210,21 @@ class BlockStore(BlockView):
             self._connection.execute("DELETE FROM receipts WHERE id = ?", (block_id,))
         if rows:
             self._headers.clear()
+
+
+def _decode_stored_header(row: tuple[int, bytes, bytes]) -> _StoredHeader:
+    return _StoredHeader(row[0], int.from_bytes(row[1], "big"), decode_header(row[2]))
+
+
+def _decoded(decode: Callable[[S], T], stored: S) -> T:
+    """What was stored. It was valid when it came in: if it is not now, the disk is at fault, not the sender."""
+    try:
+        return decode(stored)
+    except (Invalid, TypeError) as error:  # TypeError: NULL where a value must be
+        raise UserError(
+            f"the ledger's database is damaged ({error}): check the disk, then let the node sync again into a new data "
+            "directory, or put back a backup"
+        ) from error
 
 
 def _bounded(number: int) -> int:

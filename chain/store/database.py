@@ -121,6 +121,12 @@ class Database:
                     forget()
                 raise
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Reading by the writing connection, outside of transactions: a damaged file becomes a UserError."""
+        with _plain_errors(self.directory / DATABASE_FILE):
+            yield
+
     def on_rollback(self, forget: Callable[[], None]) -> None:
         """Call `forget` after a transaction was taken back, so that nothing in memory remembers it."""
         self._on_rollback.append(forget)

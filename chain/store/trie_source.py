@@ -35,12 +35,10 @@ class AccountNodes:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._upper: dict[bytes, InnerNode | None] = {}
-        self._regions: GenerationCache[bytes, _Region] = GenerationCache(REGION_CACHE_LIMIT)
+        self._regions: GenerationCache[bytes, Region] = GenerationCache(REGION_CACHE_LIMIT)
 
-    def get(self, path: bytes) -> InnerNode | None:
-        """What is stored at path."""
-        if len(path) >= UPPER_LEVELS:
-            return self._region(path[:UPPER_LEVELS]).get(path)
+    def upper(self, path: bytes) -> InnerNode | None:
+        """What is stored at a path of less than UPPER_LEVELS nibbles."""
         node = self._upper.get(path, MISSING)
         if isinstance(node, Missing):
             row = self._connection.execute("SELECT node FROM upper_nodes WHERE id = ?", (_upper_id(path),)).fetchone()
@@ -50,7 +48,7 @@ class AccountNodes:
     def write(self, update: TrieUpdate) -> None:
         """Store what a batch made of the trie."""
         upper: list[tuple[int, bytes | None]] = []
-        regions: dict[bytes, _Region] = {}
+        regions: dict[bytes, Region] = {}
         for path in sorted(update.nodes):
             encoded = update.nodes[path]
             if len(path) < UPPER_LEVELS:
@@ -58,7 +56,7 @@ class AccountNodes:
                 self._upper[path] = update.decoded.get(path)
                 continue
             prefix = path[:UPPER_LEVELS]
-            region = regions[prefix] = self._region(prefix)
+            region = regions[prefix] = self.region(prefix)
             region.put(path, encoded, update.decoded.get(path))
         rows = [(from_nibbles(prefix), region.encode()) for prefix, region in regions.items()]
         execute_many = self._connection.executemany
@@ -77,18 +75,19 @@ class AccountNodes:
         self._upper.clear()
         self._regions.clear()
 
-    def _region(self, prefix: bytes) -> "_Region":
+    def region(self, prefix: bytes) -> "Region":
+        """The nodes below a path of UPPER_LEVELS nibbles."""
         region = self._regions.get(prefix)
         if isinstance(region, Missing):
             row = self._connection.execute(
                 "SELECT record FROM accounts WHERE key = ?", (from_nibbles(prefix),)
             ).fetchone()
-            region = _Region(b"" if row is None else row[0])
+            region = Region(b"" if row is None else row[0])
             self._regions.put(prefix, region)
         return region
 
 
-class _Region:
+class Region:
     """The inner nodes below one path of UPPER_LEVELS nibbles. As a row: for each node, in the order of paths, how many
     nibbles of its path are left, those nibbles, and the node's RLP."""
 
@@ -135,9 +134,17 @@ class AccountTrie:
         self._connection = connection
         self._nodes = nodes
         self._replaced = [to_nibbles(key) for key in replaced]
+        self._prefix = b""
+        self._region = Region(b"")
 
     def node(self, path: bytes) -> Node | None:
-        node = self._nodes.get(path)
+        if len(path) < UPPER_LEVELS:
+            node = self._nodes.upper(path)
+        else:
+            prefix = path[:UPPER_LEVELS]
+            if prefix != self._prefix:  # a batch is sorted, and asks for several nodes of a region in a row
+                self._prefix, self._region = prefix, self._nodes.region(prefix)
+            node = self._region.get(path)
         return self._leaf(path) if node is None else node
 
     def _leaf(self, path: bytes) -> Leaf | None:

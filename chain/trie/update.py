@@ -106,6 +106,11 @@ class _Batch:
     def _apply(self, path: bytes, node: Node | None, changes: list[_Change], low: int, high: int) -> Node | None:
         """What stands at path after changes[low:high], all of whose keys begin with path."""
         if isinstance(node, list):
+            if high - low == 1:
+                key, value = changes[low]
+                replaced = None if value is None else self._replace(len(path), node, key, value)
+                if replaced is not None:
+                    return replaced
             return self._apply_to_branch(path, node, changes, low, high)
         if isinstance(node, Extension):
             return self._apply_to_extension(path, node, changes[low:high])
@@ -119,6 +124,40 @@ class _Batch:
             entries = dict(changes[low:high])
         kept = sorted((key, value) for key, value in entries.items() if value is not None)
         return self._build(path, kept, 0, len(kept)) if kept else None
+
+    def _replace(self, depth: int, branch: Branch, key: bytes, value: bytes) -> Branch | None:
+        """The branch at the first `depth` nibbles of key, with another value for key and nothing moved.
+
+        None, and nothing done, where branches alone do not lead to the key. Most changes are of this kind, and most
+        nodes lie on the way of one change only: this is the general way below, without its questions.
+        """
+        load = self._source.node
+        way = []
+        top = depth
+        node: Node | None = branch
+        while isinstance(node, list):
+            if len(key) == depth or len(node[key[depth]]) < HASH_REFERENCE_LENGTH:
+                return None
+            way.append(node)
+            depth += 1
+            node = load(key[:depth])
+        if not isinstance(node, Leaf) or node.path != key[depth:]:
+            return None
+        encoded = encode_leaf(Leaf(node.path, value))
+        if len(encoded) < 32:
+            return None
+        if way[-1][key[depth - 1]] == b"\xa0" + keccak256(encoded):
+            return branch
+        while True:
+            depth -= 1
+            items = way[depth - top].copy()
+            items[key[depth]] = b"\xa0" + keccak256(encoded)
+            if depth == top:
+                return items
+            encoded = encode_branch(items)
+            path = key[:depth]
+            self._nodes[path] = encoded
+            self._decoded[path] = items
 
     def _apply_to_branch(self, path: bytes, branch: Branch, changes: list[_Change], low: int, high: int) -> Node | None:
         depth = len(path)
