@@ -82,13 +82,13 @@ class Ledger:
 
         Raises UserError where it belongs to another chain, is damaged, or is in use by another node.
         """
-        database = Database.open(directory)
-        try:
-            ledger = cls(genesis.config, database, clock, archive, reorganisation_cap)
-            ledger._begin_or_check(genesis)
-        except BaseException:
-            database.close()
-            raise
+        with ExitStack() as stack:
+            database = stack.enter_context(Database.open(directory))
+            with database.reading():
+                ledger = cls(genesis.config, database, clock, archive, reorganisation_cap)
+                stack.push(ledger)
+                ledger._begin_or_check(genesis)
+            stack.pop_all()
         return ledger
 
     @property
@@ -99,11 +99,13 @@ class Ledger:
         return genesis_hash
 
     def head(self) -> Header:
-        return self.blocks.head()
+        with self.database.reading():
+            return self.blocks.head()
 
     def import_block(self, block: Block) -> ImportResult:
         """Take a block in. Raises InvalidBlock, and changes nothing, where it breaks a rule."""
-        return self._importer.import_block(block)
+        with self.database.reading():
+            return self._importer.import_block(block)
 
     @contextmanager
     def view(self) -> Iterator[ChainQueries]:
