@@ -7,8 +7,6 @@ bug of ours gets "internal error" and a loud line in the log, never a traceback 
 import asyncio
 import json
 import logging
-import math
-import re
 from collections.abc import Mapping
 
 from gateway.context import Context
@@ -25,7 +23,8 @@ from gateway.errors import (
 )
 from gateway.methods.all import METHODS
 from gateway.methods.table import Json, Method, Place, Table
-from primitives.errors import Invalid
+from primitives.errors import Invalid, UserError
+from primitives.json_text import InvalidJson, parse_json
 
 MAX_BATCH_LENGTH = 1_000
 """Requests in one batch, as in geth."""
@@ -33,11 +32,6 @@ MAX_RESPONSE_BYTES = 10 * 1024 * 1024
 """One answer, of a batch in all: fits what the wallet's client takes, and three fit a Pi's memory beside the node."""
 BATCH_TIME_LIMIT_S = 25.0
 """After that the rest of a batch is not begun: clients give up after 30 s."""
-MAX_JSON_DEPTH = 32
-"""Of a request's arrays and objects; a batch of calls with access lists has eight."""
-
-# Strings are passed over whole; possessive, so that nothing is tried twice.
-_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 _log = logging.getLogger(__name__)
 
@@ -54,8 +48,8 @@ class Dispatcher:
     async def answer(self, body: bytes) -> bytes | None:
         """The answer to one request or batch; None where none is due, since all of it are notifications."""
         try:
-            request = _parse(body)
-        except ValueError:
+            request = parse_json(body)
+        except InvalidJson:
             return encode_error(None, RpcError(PARSE_ERROR, "parse error: the body is not JSON"))
         if not isinstance(request, list):
             return await self._answer_one(request, MAX_RESPONSE_BYTES)
@@ -98,6 +92,10 @@ class Dispatcher:
             return _refuse(request, error)
         except Invalid as error:
             return _refuse(request, refused(error))
+        except UserError as error:
+            # What only the node's owner can put right, such as a full disk: a sentence in the log, not a bug.
+            _log.error("%.80s could not be answered: %s", name, error)
+            return _refuse(request, RpcError(INTERNAL_ERROR, "the node is in trouble; its log says why"))
         except Exception:  # noqa: BLE001 - the one place where bugs in answering end
             # Whatever else is raised is a bug: loud here, without details there, and the gateway goes on.
             _log.exception("a bug in answering %.2000r", request)
@@ -123,40 +121,6 @@ def encode_error(request_id: RequestId, error: RpcError) -> bytes:
     if error.data is not None:
         content["data"] = error.data
     return _encode({"jsonrpc": "2.0", "id": request_id, "error": content})
-
-
-def _parse(body: bytes) -> object:
-    """Strict JSON: no NaN, no infinity, whole numbers of at most 4,300 digits (bound of Python). Raises ValueError."""
-    _check_depth(body)
-    return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
-
-
-def _check_depth(body: bytes) -> None:
-    """Raises ValueError where arrays and objects are nested too deeply.
-
-    Python's parser recurses in C: once a library has raised the recursion limit (py_ecc does), deep nesting would
-    overflow the stack and end the process.
-    """
-    depth = 0
-    for bracket in _STRING_OR_BRACKET.finditer(body):
-        first = body[bracket.start()]
-        if first in b"[{":
-            depth += 1
-            if depth > MAX_JSON_DEPTH:
-                raise ValueError(f"nested more than {MAX_JSON_DEPTH} deep")
-        elif first in b"]}":
-            depth -= 1
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError("a number beyond all bounds")
-    return value
 
 
 def _encode(value: Json) -> bytes:

@@ -16,7 +16,7 @@ from meter.reading import Reading
 from meter.relay import Relay
 from meter.submitter import Submitter, backoff_s
 from primitives.clock import Clock
-from primitives.errors import InvalidReading, UserError
+from primitives.errors import InvalidReading, plain_cause
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +65,8 @@ class MeterDaemon:
                     for task in carrying:
                         task.cancel()
         except BaseExceptionGroup as failures:
-            for failure in failures.exceptions:
-                if isinstance(failure, UserError):
-                    raise failure from failures
+            if (cause := plain_cause(failures)) is not None:
+                raise cause from failures
             raise
         finally:
             self._driver.close()

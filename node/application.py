@@ -23,7 +23,7 @@ from node.mining import MiningLoop
 from node.service import LedgerService
 from node.settings import ClockSettings, NodeSettings
 from primitives.clock import AcceleratedClock, Clock, SystemClock
-from primitives.errors import InvalidGenesis, UserError
+from primitives.errors import InvalidGenesis, UserError, plain_cause
 from primitives.hexadecimal import parse_address
 
 POOL_JOURNAL_FILE = "pool.sqlite"
@@ -94,11 +94,13 @@ def open_ledger(settings: NodeSettings, genesis: Genesis, clock: Clock) -> Ledge
 
 
 async def run_node(settings: NodeSettings, on_ready: Callable[[NodeFacts], None]) -> None:
-    """Run a node until SIGTERM or SIGINT. Raises UserError where it cannot start."""
+    """Run a node until SIGTERM or SIGINT. Raises UserError where it cannot start or go on."""
     genesis = read_genesis(settings)
     clock = make_clock(settings.clock, genesis.config.network)
     stop = _stop_event()
-    with open_ledger(settings, genesis, clock) as ledger, _journal(settings) as journal:
+    if settings.mining.enabled and not any(parse_address(settings.mining.coinbase)):
+        _log.warning("no coinbase is set: fees and rewards of blocks made here belong to nobody")
+    with open_ledger(settings, genesis, clock) as ledger, _open_journal(settings) as journal:
         pool = TransactionPool(genesis.config, ledger.latest_accounts, ledger.head(), clock, journal)
         builder = BlockBuilder(
             genesis.config, ledger.engine, clock, ledger.blocks, ledger.state, _builder_settings(settings)
@@ -110,18 +112,25 @@ async def run_node(settings: NodeSettings, on_ready: Callable[[NodeFacts], None]
                 facts = NodeFacts(gateway.url, genesis.config.chain_id, service.head.number, os.getpid())
                 _log.info("chain %d, head %d 0x%s", facts.chain_id, facts.block_number, service.head.hash.hex())
                 on_ready(facts)
-                await _run_until(stop, MiningLoop(service, miner, settings.mining, clock) if _mines(settings) else None)
+                mining = MiningLoop(service, miner, settings.mining, clock) if settings.mining.enabled else None
+                await _run_until(stop, mining)
         _log.info("stopped at block %d", service.head.number)
 
 
 async def _run_until(stop: asyncio.Event, mining: MiningLoop | None) -> None:
     """The node's background work, until it is told to stop. A task that dies takes the node down, loudly."""
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(mining.run())] if mining is not None else []
-        await stop.wait()
-        _log.info("stopping")
-        for task in running:
-            task.cancel()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(mining.run())] if mining is not None else []
+            await stop.wait()
+            _log.info("stopping")
+            for task in running:
+                task.cancel()
+    except BaseExceptionGroup as failures:
+        # A full disk is told like any other trouble of the machine; a bug keeps its traceback.
+        if (cause := plain_cause(failures)) is not None:
+            raise cause from failures
+        raise
 
 
 def _stop_event() -> asyncio.Event:
@@ -132,17 +141,8 @@ def _stop_event() -> asyncio.Event:
     return stop
 
 
-def _mines(settings: NodeSettings) -> bool:
-    return settings.mining.enabled
-
-
-@contextlib.contextmanager
-def _journal(settings: NodeSettings):  # type: ignore[no-untyped-def]
-    journal = PoolJournal(settings.data_directory / POOL_JOURNAL_FILE)
-    try:
-        yield journal
-    finally:
-        journal.close()
+def _open_journal(settings: NodeSettings) -> "contextlib.closing[PoolJournal]":
+    return contextlib.closing(PoolJournal(settings.data_directory / POOL_JOURNAL_FILE))
 
 
 def _builder_settings(settings: NodeSettings) -> BuilderSettings:

@@ -59,3 +59,15 @@ class InvalidReading(Invalid):
 
 class UserError(Exception):
     """A plain sentence for the person at the terminal, with what to do next."""
+
+
+def plain_cause(failures: BaseExceptionGroup) -> UserError | None:
+    """The first UserError of a group of tasks that failed; None where a bug is among them, which has to be loud."""
+    mine, others = failures.split(UserError)
+    if mine is None or others is not None:
+        return None
+    first: BaseException = mine
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, UserError)  # by the split above
+    return first

@@ -23,6 +23,7 @@ class PoolJournal:
 
     def __init__(self, path: Path) -> None:
         """Open or create the file. Raises UserError where it is damaged or something else."""
+        self._path = path
         self._connection = _open(path)
         self._batch: dict[bytes, bytes | None] = {}
         self._recorded = 0
@@ -46,7 +47,7 @@ class PoolJournal:
     async def flush(self) -> None:
         """Return when everything recorded before the call is on disk; concurrent calls share a commit.
 
-        Raises sqlite3.Error (a full or broken disk), and keeps the records for the next attempt.
+        Raises UserError (a full or broken disk), and keeps the records for the next attempt.
         """
         wanted = self._recorded
         while self._durable < wanted:
@@ -64,25 +65,35 @@ class PoolJournal:
                 self._durable = recorded
 
     def close(self) -> None:
-        """Write what is left and close the file."""
+        """Write what is left and close the file. Raises UserError where it cannot be written."""
         self._thread.shutdown()
-        self._write(self._batch)
-        self._batch = {}
-        self._connection.close()
+        try:
+            self._write(self._batch)
+            self._batch = {}
+        finally:
+            self._connection.close()
 
     def _write(self, batch: Mapping[bytes, bytes | None]) -> None:
         kept = [(transaction_hash, encoded) for transaction_hash, encoded in batch.items() if encoded is not None]
         dropped = [(transaction_hash,) for transaction_hash, encoded in batch.items() if encoded is None]
         if not batch:
             return
-        with self._connection:
-            self._connection.executemany("INSERT OR REPLACE INTO submitted VALUES (?, ?)", kept)
-            self._connection.executemany("DELETE FROM submitted WHERE hash = ?", dropped)
+        try:
+            with self._connection:
+                self._connection.executemany("INSERT OR REPLACE INTO submitted VALUES (?, ?)", kept)
+                self._connection.executemany("DELETE FROM submitted WHERE hash = ?", dropped)
+        except sqlite3.OperationalError as error:
+            raise UserError(
+                f"{self._path}, the journal of submitted transactions, cannot be written: {error}"
+            ) from error
 
 
 def _open(path: Path) -> sqlite3.Connection:
     # Opened here, written to by the one thread of the executor, closed after that has ended: never by two at a time.
-    connection = sqlite3.connect(path, check_same_thread=False)
+    try:
+        connection = sqlite3.connect(path, check_same_thread=False)
+    except sqlite3.OperationalError as error:
+        raise UserError(f"{path}, the journal of submitted transactions, cannot be opened: {error}") from error
     try:
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

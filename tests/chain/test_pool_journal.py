@@ -177,6 +177,22 @@ async def test_a_failed_write_is_not_acknowledged_and_tried_again(
     journal.close()
 
 
+async def test_a_disk_that_takes_nothing_is_told_to_a_person(tmp_path: Path) -> None:
+    journal = PoolJournal(tmp_path / "pool.sqlite")
+    journal._connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(UserError, match=r"pool\.sqlite.*cannot be written"):
+        await pool(journal=journal).submit(transaction(0))
+    with pytest.raises(UserError, match="cannot be written"):
+        journal.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        journal.load()
+
+
+async def test_a_journal_that_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be opened"):
+        PoolJournal(tmp_path)
+
+
 async def test_a_submitter_that_gives_up_takes_nothing_with_it(tmp_path: Path) -> None:
     path = tmp_path / "pool.sqlite"
     journal = PoolJournal(path)

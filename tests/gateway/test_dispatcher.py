@@ -14,6 +14,7 @@ from gateway.dispatcher import MAX_BATCH_LENGTH, Dispatcher
 from gateway.methods.all import METHODS
 from gateway.methods.table import Parameter, Table
 from gateway.parameters import quantity
+from primitives.errors import UserError
 from tests.gateway.conftest import ALICE, Rpc, address_of
 from tests.gateway.memory_ledger import CHAIN_ID, MemoryLedger
 
@@ -90,6 +91,24 @@ async def test_a_slow_batch_is_not_begun_to_the_end(rpc: Rpc, monkeypatch: pytes
     monkeypatch.setattr(dispatcher_module, "BATCH_TIME_LIMIT_S", -1)
     answers = await rpc.raw(json.dumps([request()] * 2).encode())
     assert [answer["error"]["code"] for answer in answers] == [-32002, -32002]
+
+
+async def test_trouble_of_the_machine_is_a_sentence_in_the_log_and_no_bug(
+    ledger: MemoryLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = Table()
+
+    @table.answer("test_trouble")
+    async def trouble(context: Context) -> int:
+        raise UserError("the disk that holds /home/me/ledger is full")
+
+    with caplog.at_level(logging.ERROR):
+        error = await Rpc(Dispatcher(Context(ledger), table)).error("test_trouble")
+    assert error == {"code": -32603, "message": "the node is in trouble; its log says why"}
+    assert [record.getMessage() for record in caplog.records] == [
+        "test_trouble could not be answered: the disk that holds /home/me/ledger is full"
+    ]
+    assert caplog.records[0].exc_info is None
 
 
 async def test_a_bug_is_loud_in_the_log_and_silent_on_the_wire(
