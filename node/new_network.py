@@ -151,7 +151,7 @@ def settings_text(settings: NodeSettings) -> str:
         "# Settings of a Wattchain node. Every line may be left out; what stands here is in force at its next start."
     ]
     for name, value, comment in rows:
-        lines.append(f"\n{name}" if value is None else f"{name} = {json.dumps(value)}  # {comment}")
+        lines.append(f"\n{name}" if value is None else f"{name} = {json.dumps(value, ensure_ascii=False)}  # {comment}")
     return "\n".join(lines) + "\n"
 
 
