@@ -1,0 +1,131 @@
+"""Every limit of the peer-to-peer part with its reason. Modelled on Bitcoin Core and geth, sized for a Raspberry Pi.
+
+Times are seconds of the machine's own clock for sockets, and of the node's Clock for bans, points and backoff. Sizes of
+blocks and transactions are the chain's own.
+"""
+
+from chain.block import MAX_BLOCK_BYTES
+from chain.pool.admission import MAX_TRANSACTION_BYTES
+
+# ---- the encrypted transport ---------------------------------------------------------------------------------------
+
+CONNECT_TIME_S = 15.0
+"""To reach a peer by TCP, as in geth: the system's own limit of two minutes would block a dialing slot."""
+HANDSHAKE_TIME_S = 10.0
+"""For the three messages of the handshake: a Pi computes them in milliseconds, and Wi-Fi may lose a packet or two.
+geth grants 5 s. A stranger can hold a socket without having said anything no longer than this."""
+IDLE_TIME_S = 90.0
+"""Silence after which a peer counts as gone: three pings unanswered. Bitcoin Core waits for 20 minutes; a Pi without
+power should be noticed sooner."""
+PING_INTERVAL_S = 30.0
+"""Keeps the connection tracking of home routers awake; between Bitcoin Core's two minutes and geth's 15 s."""
+MESSAGE_TIME_S = 60.0
+"""From the first frame of a message to its last: the largest block over some 140 kB/s of poor Wi-Fi."""
+SEND_TIME_S = 60.0
+"""A peer that takes nothing from a full write buffer for so long is not reading."""
+CLOSE_TIME_S = 2.0
+"""To say goodbye; then the socket is closed without."""
+WRITE_BUFFER_BYTES = 256 * 1024
+"""Encrypted bytes that wait for one peer's socket before senders have to wait as well: four frames."""
+MAX_UNSENT_BYTES = 16 * 1024 * 1024
+"""Messages that wait for one peer: one of the largest answers and a block. With 50 slow peers, a Pi with 1 GB lives."""
+REKEY_INTERVAL_FRAMES = 1_000
+"""Frames of one direction under one key, the number of Lightning's BOLT 8: whoever finds a key in a node's memory
+cannot read what was sent long before."""
+
+# ---- messages ------------------------------------------------------------------------------------------------------
+
+MAX_UNKNOWN_MESSAGE_BYTES = 64 * 1024
+"""A message of a type that only newer versions know is read up to this size, so that it can be skipped."""
+MAX_CLIENT_VERSION_CHARACTERS = 128
+"""Name, version and platform, as geth writes them; it goes into logs and tables."""
+MAX_TOTAL_DIFFICULTY_BYTES = 32
+"""As the difficulty of a header."""
+MAX_ANNOUNCED_TRANSACTIONS = 1_024
+"""Hashes in one announcement: five full blocks of transfers. geth allows 4,096."""
+MAX_REQUESTED_TRANSACTIONS = 256
+"""Transactions asked for at once, as in geth."""
+SOFT_RESPONSE_BYTES = 2 * 1024 * 1024
+"""An answer gets no further item when it has reached this size, as in geth; the last item may go beyond it."""
+MAX_PUSHED_BLOCK_BYTES = 1024 * 1024
+"""Thousands of transfers. A larger block is announced and fetched, because what peers send unasked has to fit into a
+Pi's memory for all of them at once."""
+MAX_ANNOUNCED_BLOCKS = 64
+"""More blocks than this are found by synchronising, not by announcements."""
+MAX_REQUESTED_HEADERS = 192
+"""As in geth: some 100 kB."""
+MAX_HEADER_SKIP = 2**20
+"""Blocks left out between two headers asked for: a skeleton of any chain that these nodes keep."""
+MAX_HEADER_BYTES = 1_024
+"""Sixteen fields take at most some 700 bytes."""
+MAX_CERTIFICATE_BYTES = 16 * 1024
+"""The seals of a block: 200 validators with 65 bytes each and the framing around them."""
+MAX_REQUESTED_BODIES = 128
+"""As in geth; the size of the answer limits it further."""
+MAX_EXCHANGED_PEERS = 64
+"""Addresses in one answer: enough to find one's way. Bitcoin Core sends up to 1,000, of a far larger network."""
+ENVELOPE_BYTES = 1_024
+"""Room for what stands around the payload of a message: type bytes, lengths, numbers."""
+
+MAX_TRANSACTIONS_MESSAGE_BYTES = SOFT_RESPONSE_BYTES + MAX_TRANSACTION_BYTES + 5 * MAX_REQUESTED_TRANSACTIONS
+MAX_NEW_BLOCK_BYTES = MAX_PUSHED_BLOCK_BYTES + MAX_CERTIFICATE_BYTES
+MAX_HEADERS_MESSAGE_BYTES = MAX_REQUESTED_HEADERS * (MAX_HEADER_BYTES + MAX_CERTIFICATE_BYTES + 16)
+MAX_BODIES_MESSAGE_BYTES = SOFT_RESPONSE_BYTES + MAX_BLOCK_BYTES + 5 * MAX_REQUESTED_BODIES
+
+# ---- connections ---------------------------------------------------------------------------------------------------
+
+MAX_INBOUND_STRANGERS = 32
+"""Connections that others opened. A community has a few dozen nodes, a Pi the memory and Wi-Fi for about that many;
+Bitcoin Core takes 115."""
+MAX_OUTBOUND_STRANGERS = 10
+"""Connections that we opened: our own choice, which nobody from outside can fill, as in Bitcoin Core."""
+MAX_RESERVED_PEERS = 64
+"""Validators and static peers together, beside the strangers: their slots are kept."""
+MAX_PENDING_HANDSHAKES = 16
+"""Sockets whose owner has not said who it is, ten seconds each; geth takes 50."""
+MAX_PENDING_FROM_ADDRESS = 4
+"""Of these, from one address: the others can still come in. Loopback is exempt, many nodes may share a machine."""
+MAX_INBOUND_FROM_ADDRESS = 4
+"""Nodes of strangers behind one address: one household's. Loopback is exempt."""
+MAX_INBOUND_FROM_SUBNET = 8
+"""Of a /24 or /48 of the public Internet: whoever rents one subnet gets a quarter of the slots. Private networks are
+exempt: all Pis of a building are in one subnet."""
+MAX_OUTBOUND_TO_SUBNET = 2
+"""Public subnets we dial: a peer list filled by one subnet must not choose all our peers. Bitcoin Core allows one."""
+SUBNET_PREFIX_IPV4 = 24
+SUBNET_PREFIX_IPV6 = 48
+"""What a provider commonly gives to one customer."""
+
+# ---- reputation ----------------------------------------------------------------------------------------------------
+
+BAN_POINTS = 100
+"""As Bitcoin Core had it: a hundred points, and the peer is banned."""
+POINT_DECAY_S = 30
+"""One point is forgiven in this time: a hundred in 50 minutes, so that rare mistakes never add up."""
+BAN_TIME_S = 3_600
+"""Makes attacks slow, yet a neighbour whose node was repaired is soon back. Bitcoin Core bans for a day."""
+MAX_REMEMBERED_OFFENDERS = 4_096
+"""Nodes and addresses with points or bans: under 1 MB. Those nearest to being forgiven are forgotten first."""
+
+# ---- the address book ----------------------------------------------------------------------------------------------
+
+MAX_KNOWN_PEERS = 1_024
+"""Far more than such networks have; a file of some 150 kB."""
+MAX_KNOWN_PEERS_IN_SUBNET = 32
+"""Of one public subnet, so that one lying peer's list cannot push everybody else out."""
+MAX_ADDRESS_BOOK_BYTES = 1024 * 1024
+"""What the file may hold when it is read again: all known peers several times over."""
+MAX_STATIC_PEERS_BYTES = 256 * 1024
+"""A static-nodes.json: a thousand URLs."""
+MAX_STATIC_PEERS = 256
+"""Peers named by the operator; they are dialed without end, so that more would be a mistake in the file."""
+DIAL_BACKOFF_S = 5
+"""After the first failure, doubled with each further one."""
+MAX_STATIC_BACKOFF_S = 60
+"""A static peer or validator is back within a minute of its return: blocks may wait for it."""
+MAX_DIAL_BACKOFF_S = 3_600
+"""For all others: a node that left for good costs one attempt an hour."""
+MAX_DIAL_FAILURES = 12
+"""In a row, about five hours of trying: then a peer that is not static is forgotten."""
+MAX_HOST_CHARACTERS = 253
+"""A name in the Domain Name System (RFC 1035)."""
