@@ -20,6 +20,11 @@ AccessList = tuple[tuple[bytes, tuple[int, ...]], ...]
 MAX_UINT64 = 2**64 - 1
 _FIELD_COUNT = {LEGACY: 9, ACCESS_LIST: 11, DYNAMIC_FEE: 12, BLOB: 14}
 
+# A transaction has some fields and, for the rest, entries of its access list, of which the smallest is three items in
+# 23 bytes; slots and blob hashes take 33 each. More items than this are no transaction, and would cost memory.
+_ITEMS_OF_FIELDS = 16
+_BYTES_A_LISTED_ITEM = 7
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transaction:
@@ -140,18 +145,27 @@ def decode_transaction(encoded: bytes, *, allow_blob: bool = False) -> Transacti
     transaction_type = encoded[0]
     try:
         if transaction_type >= 0xC0:
-            return _decode_items(LEGACY, rlp.decode(encoded), encoded)
+            return _decode_items(LEGACY, rlp.decode(encoded, _ITEMS_OF_FIELDS), encoded)
         if transaction_type in (ACCESS_LIST, DYNAMIC_FEE) or (transaction_type == BLOB and allow_blob):
-            return _decode_items(transaction_type, rlp.decode(encoded[1:]), encoded)
+            max_items = _ITEMS_OF_FIELDS + len(encoded) // _BYTES_A_LISTED_ITEM
+            return _decode_items(transaction_type, rlp.decode(encoded[1:], max_items), encoded)
     except InvalidRlp as error:
         raise InvalidTransaction(f"malformed transaction: {error}") from error
     raise InvalidTransaction(f"transaction type {transaction_type} is not accepted on this ledger")
 
 
 def decode_transaction_item(item: rlp.Item) -> Transaction:
-    """A transaction as it stands in a block's list: a list for type 0, a string for the others."""
+    """A transaction as it stands in a block's list: a list for type 0, a string for the others.
+
+    Raises InvalidTransaction.
+    """
     if isinstance(item, list):
-        return _decode_items(LEGACY, item, rlp.encode(item))
+        try:
+            return _decode_items(LEGACY, item, rlp.encode(item))
+        except InvalidRlp as error:
+            raise InvalidTransaction(f"malformed transaction: {error}") from error
+    if item and item[0] >= 0xC0:
+        raise InvalidTransaction("a legacy transaction stands in a block as a list, not as a string (EIP-2718)")
     return decode_transaction(item)
 
 

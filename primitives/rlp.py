@@ -14,6 +14,9 @@ Item = bytes | list["Item"]
 # deeper than Python's stack allows.
 MAX_DEPTH = 64
 
+MAX_ITEMS = 1 << 20
+"""An empty list takes one byte encoded and 64 decoded: without a bound 8 MB of them would fill half a Pi's memory."""
+
 
 def encode(item: "bytes | Sequence[object]") -> bytes:
     """One item (bytes, or a list or tuple of items) as RLP."""
@@ -56,15 +59,18 @@ def decode_int(item: Item, max_bytes: int = 32) -> int:
     return int.from_bytes(item, "big")
 
 
-def decode(data: bytes) -> Item:
-    """The item that data encodes, canonically and without a byte left over. Raises InvalidRlp."""
-    item, end = _decode_at(data, 0, len(data), 0)
+def decode(data: bytes, max_items: int = MAX_ITEMS) -> Item:
+    """The item that data encodes, canonically and without a byte left over. Raises InvalidRlp.
+
+    `max_items` bounds the items in all lists together, lists included.
+    """
+    item, end = _decode_at(data, 0, len(data), 0, [max_items])
     if end != len(data):
         raise InvalidRlp(f"{len(data) - end} bytes left over after the item")
     return item
 
 
-def _decode_at(data: bytes, start: int, limit: int, depth: int) -> tuple[Item, int]:
+def _decode_at(data: bytes, start: int, limit: int, depth: int, items_left: list[int]) -> tuple[Item, int]:
     if start >= limit:
         raise InvalidRlp("input ends where an item should begin")
     prefix = data[start]
@@ -90,7 +96,10 @@ def _decode_at(data: bytes, start: int, limit: int, depth: int) -> tuple[Item, i
         raise InvalidRlp(f"lists nested more than {MAX_DEPTH} deep")
     items: list[Item] = []
     while begin < end:
-        item, begin = _decode_at(data, begin, end, depth + 1)
+        if not items_left[0]:
+            raise InvalidRlp("more items than there may be in these bytes")
+        items_left[0] -= 1
+        item, begin = _decode_at(data, begin, end, depth + 1, items_left)
         items.append(item)
     return items, end
 

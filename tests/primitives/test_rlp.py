@@ -81,3 +81,18 @@ def test_the_size_of_a_number_is_bounded_as_asked() -> None:
     assert rlp.decode_int(b"\xff" * 8, 8) == 2**64 - 1
     with pytest.raises(InvalidRlp, match="at most 8"):
         rlp.decode_int(b"\x01" + b"\xff" * 8, 8)
+
+
+@pytest.mark.parametrize("bomb", [b"\xc0" * 9, b"\xc2\xc0\xc0" * 3, b"\x80" * 9, b"\xc8" + b"\x01" * 8])
+def test_the_number_of_items_is_bounded(bomb: bytes) -> None:
+    data = rlp.list_prefix(len(bomb)) + bomb
+    rlp.decode(data, max_items=9)
+    with pytest.raises(InvalidRlp, match="more items"):
+        rlp.decode(data, max_items=8)
+
+
+def test_megabytes_of_empty_lists_are_refused() -> None:
+    """Each takes one byte encoded and 64 decoded."""
+    length = 2 * rlp.MAX_ITEMS
+    with pytest.raises(InvalidRlp, match="more items"):
+        rlp.decode(rlp.list_prefix(length) + b"\xc0" * length)
