@@ -12,7 +12,14 @@ from primitives import rlp
 from primitives.errors import InvalidBlock, InvalidRlp
 
 MAX_BLOCK_BYTES = 8 * 1024 * 1024
-"""What a peer or a file may hand in as one block: 30 million gas of calldata is under 2 MB, so this leaves room."""
+"""A rule of the ledger: no block is larger, so that any node can take it in. 30 million gas buy 7.5 MB of zeros as
+calldata, and under 2 MB of anything else."""
+
+MAX_BLOCK_TRANSACTIONS = 1 << 16
+"""A rule of the ledger as well: the index of transactions has room for so many; 30 million gas allow 1,428."""
+
+# The list itself and, in it, header, transactions and ommers; typed transactions count as one string each.
+_MAX_BLOCK_ITEMS = 3 + 16 + 10 * MAX_BLOCK_TRANSACTIONS
 
 _NO_OMMERS = rlp.encode([])
 
@@ -37,10 +44,9 @@ class Block:
 
 def decode_block(encoded: bytes) -> Block:
     """Raises InvalidBlock or InvalidTransaction for anything but one canonical block."""
-    if len(encoded) > MAX_BLOCK_BYTES:
-        raise InvalidBlock(f"a block of {len(encoded)} bytes; at most {MAX_BLOCK_BYTES} are accepted")
+    check_size(len(encoded))
     try:
-        item = rlp.decode(encoded)
+        item = rlp.decode(encoded, _MAX_BLOCK_ITEMS)
         if not isinstance(item, list) or len(item) != 3:
             raise InvalidBlock("a block is a list of header, transactions and ommers")
         if item[2] != []:
@@ -48,6 +54,18 @@ def decode_block(encoded: bytes) -> Block:
         return Block(decode_header_item(item[0]), _decode_transactions(item[1]))
     except InvalidRlp as error:
         raise InvalidBlock(f"malformed block: {error}") from error
+
+
+def check_size(block_bytes: int) -> None:
+    """Raises InvalidBlock for a block of more bytes than there may be."""
+    if block_bytes > MAX_BLOCK_BYTES:
+        raise InvalidBlock(f"a block of {block_bytes} bytes; at most {MAX_BLOCK_BYTES} are accepted")
+
+
+def check_transaction_count(count: int) -> None:
+    """Raises InvalidBlock for more transactions than a block may have."""
+    if count > MAX_BLOCK_TRANSACTIONS:
+        raise InvalidBlock(f"a block of {count} transactions; at most {MAX_BLOCK_TRANSACTIONS} are accepted")
 
 
 def encode_body(transactions: Sequence[Transaction]) -> bytes:
@@ -66,4 +84,5 @@ def decode_body(encoded: bytes) -> tuple[Transaction, ...]:
 def _decode_transactions(item: rlp.Item) -> tuple[Transaction, ...]:
     if not isinstance(item, list):
         raise InvalidBlock("the transactions of a block must be a list")
+    check_transaction_count(len(item))
     return tuple([decode_transaction_item(entry) for entry in item])

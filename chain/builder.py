@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from chain.account import StateChanges, StateReader
-from chain.block import Block
+from chain.block import MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, Block
 from chain.block_execution import BlockExecution, block_context
 from chain.config import ChainConfig
 from chain.consensus.difficulty import anchor_number
@@ -27,8 +27,8 @@ from primitives.clock import Clock
 from primitives.errors import InvalidTransaction
 
 DEFAULT_MAX_BLOCK_BYTES = 2 * 1024 * 1024
-"""Of transactions: a full block of transfers is far below it, a block of nothing but calldata near it, and every peer
-takes four times as much."""
+"""Of transactions: a full block of transfers is far below it, only one of nothing but calldata would be above. The
+rule (chain/block.py) allows four times as much."""
 DEFAULT_BUILD_TIME_LIMIT_S = 2.0
 """A block that takes longer to execute here would hold up every Pi that imports it."""
 
@@ -89,6 +89,8 @@ class BuilderSettings:
             raise ValueError("the coinbase must be an address of 20 bytes")
         if len(self.extra_data) > MAX_EXTRA_DATA_BYTES:
             raise ValueError(f"the extra data of a block is at most {MAX_EXTRA_DATA_BYTES} bytes")
+        if self.max_block_bytes > MAX_BLOCK_BYTES // 2:  # Header and prefixes come on top.
+            raise ValueError(f"the transactions of a block take at most {MAX_BLOCK_BYTES // 2} bytes")
 
 
 class BlockBuilder:
@@ -164,6 +166,8 @@ class BlockBuilder:
         deadline_s = self._stopwatch_s() + self._settings.build_time_limit_s
         while (transaction := pending.peek()) is not None:
             if execution.gas_left < TRANSACTION_GAS or self._stopwatch_s() > deadline_s:
+                break
+            if len(transactions) == MAX_BLOCK_TRANSACTIONS:
                 break
             size = len(transaction.encoded)
             if size > bytes_left or transaction.gas_limit > execution.gas_left:

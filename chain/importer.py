@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from chain.block import Block
+from chain.block import Block, check_size, check_transaction_count
 from chain.block_execution import BlockExecution, ExecutedBlock, block_context
 from chain.config import ChainConfig
 from chain.consensus.difficulty import anchor_number
@@ -94,15 +94,16 @@ class Importer:
         if parent is None:
             raise UnknownParent(f"the parent 0x{header.parent_hash.hex()} of block {header.number} is not known")
         check_header(header, parent, self._anchor(parent), self._config, self._engine, self._clock.time_s())
-        check_body(block)
         head = self._head()
-        if header.parent_hash == head.hash:
-            return self._extend(block)
+        # Before the body is looked at: work at the difficulty of long ago may be cheap.
         if header.number <= head.number - self._reorganisation_cap:
             raise ReorganisationTooDeep(
                 f"block {header.number} is not on our chain and lies more than {self._reorganisation_cap} blocks "
                 f"below its head, {head.number}"
             )
+        check_body(block)
+        if header.parent_hash == head.hash:
+            return self._extend(block)
         total_difficulty = self._total_difficulty(parent) + header.difficulty
         if total_difficulty <= self._total_difficulty(head):
             with self._database.transaction():
@@ -229,7 +230,9 @@ class Importer:
 
 
 def check_body(block: Block) -> None:
-    """Refuse a body that is not the one its header commits to. Raises InvalidBlock."""
+    """Refuse a body that is too large, or not the one its header commits to. Raises InvalidBlock."""
+    check_transaction_count(len(block.transactions))
+    check_size(len(block.encode()))
     if transactions_root(block) != block.header.transactions_root:
         raise InvalidBlock("the block's transactions are not those that its header commits to")
 

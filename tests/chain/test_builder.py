@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.block import Block
+from chain.block import MAX_BLOCK_BYTES, Block
 from chain.builder import BlockBuilder, BuilderSettings
 from chain.consensus.proof_of_work import seal_here
 from chain.fees import check_gas_limit
@@ -102,6 +102,13 @@ def test_bytes_are_limited(world: World) -> None:
     assert list(block.transactions) == short
 
 
+def test_the_number_of_transactions_is_limited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chain.builder.MAX_BLOCK_TRANSACTIONS", 3)
+    pool = _pool(world)
+    pool.add([_transfer(0, nonce) for nonce in range(5)])
+    assert len(_build(world, pool).transactions) == 3
+
+
 def test_time_is_limited(world: World) -> None:
     pool = _pool(world)
     pool.add([_transfer(0, nonce) for nonce in range(10)])
@@ -153,7 +160,14 @@ def test_a_network_without_fees_and_asert(tmp_path: Path) -> None:
     world.ledger.close()
 
 
-@pytest.mark.parametrize("settings", [{"coinbase": bytes(19)}, {"coinbase": COINBASE, "extra_data": bytes(33)}])
-def test_impossible_settings_are_refused(settings: dict[str, bytes]) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"coinbase": bytes(19)},
+        {"coinbase": COINBASE, "extra_data": bytes(33)},
+        {"coinbase": COINBASE, "max_block_bytes": MAX_BLOCK_BYTES // 2 + 1},
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="bytes"):
         BuilderSettings(**settings)  # type: ignore[arg-type]

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from chain.account import EMPTY_TRIE_ROOT
-from chain.block import Block
+from chain.block import MAX_BLOCK_TRANSACTIONS, Block
 from chain.fees import expected_base_fee
 from chain.header_rules import MAX_CLOCK_DRIFT_S, BlockFromFuture
 from chain.importer import ImportStatus, ReorganisationTooDeep, UnknownParent, transactions_root
 from chain.receipt import EMPTY_BLOOM
+from chain.store import transaction_index
 from primitives.errors import InvalidBlock
 from tests.chain.ledger_world import ADDRESSES, COINBASE, KEYS, World, reseal, signed, world_genesis
 
@@ -158,6 +159,54 @@ def test_an_invalid_block_is_remembered_and_its_children_are_refused(world: Worl
     child = reseal(good, replace(good.header, parent_hash=bad.hash, number=2, _hash=None))
     with pytest.raises(InvalidBlock, match="found invalid"):
         world.ledger.import_block(child)
+
+
+@pytest.mark.parametrize(("name", "limit"), [("MAX_BLOCK_TRANSACTIONS", 2), ("MAX_BLOCK_BYTES", 850)])
+def test_a_block_that_is_too_large_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, limit: int
+) -> None:
+    """However it comes here: what this node took, others that read it from bytes must take too."""
+    world.grow()
+    transfers = [world.transfer() for _ in range(3)]
+    fits, too_large = world.build(transfers[:2]), world.build(transfers)
+    assert len(fits.encode()) <= 850 < len(too_large.encode())
+    monkeypatch.setattr(f"chain.block.{name}", limit)
+    before = fingerprint(world)
+    with pytest.raises(InvalidBlock, match=f"at most {limit} are accepted"):
+        world.ledger.import_block(too_large)
+    assert fingerprint(world) == before
+    world.ledger.import_block(fits)
+
+
+def test_the_index_has_room_for_every_transaction_of_a_block() -> None:
+    assert MAX_BLOCK_TRANSACTIONS <= transaction_index.MAX_TRANSACTIONS
+
+
+def test_settled_history_is_refused_before_its_body_is_looked_at(tmp_path: Path, rival: World) -> None:
+    """At the difficulty of long ago a header costs its sender nothing; hashing megabytes of body costs us."""
+    world = World.open(tmp_path / "capped", reorganisation_cap=2)
+    with world.ledger:
+        world.grow(3)
+        (theirs,) = rival.grow(1)
+        with pytest.raises(ReorganisationTooDeep):
+            world.ledger.import_block(replace(theirs, transactions=()))
+
+
+def test_a_heavier_branch_that_leaves_ours_below_the_cap_is_refused(tmp_path: Path, rival: World) -> None:
+    """Its blocks came while they were no deeper than the cap; ours grew on."""
+    world = World.open(tmp_path / "capped", reorganisation_cap=2)
+    with world.ledger:
+        world.grow(1)
+        theirs = rival.grow(5)
+        for block in theirs[:1]:
+            assert world.ledger.import_block(block).status is ImportStatus.SIDE_BRANCH
+        world.grow(2)
+        for block in theirs[1:3]:
+            assert world.ledger.import_block(block).status is ImportStatus.SIDE_BRANCH
+        before = fingerprint(world)
+        with pytest.raises(ReorganisationTooDeep, match="3 blocks back"):
+            world.ledger.import_block(theirs[3])
+        assert fingerprint(world) == before
 
 
 def test_a_wrong_body_does_not_condemn_the_header(world: World) -> None:
