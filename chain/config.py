@@ -22,8 +22,15 @@ DEFAULT_BLOCK_REWARD = 2 * 10**18
 MAX_CHAIN_ID = 2**53 - 1
 """Above this JavaScript wallets lose digits (EIP-2294 sets the bound nearby)."""
 
-# geth's names of forks: each must hold from block 0, since there is only one set of rules here.
-_FORK_SUFFIXES = ("Block", "Time")
+_BLOCK_REWARD_BITS = 128
+"""So that no balance ever leaves 256 bits: genesis gives at most 2**255 wei, rewards would take 2**127 blocks."""
+
+# geth's and Besu's names of the forks up to Cancun: each must hold from block 0, since there is only one set of rules
+# here. Later ones (Prague ...) are other rules, and refused.
+_FORKS = {"homesteadBlock", "daoForkBlock", "eip150Block", "eip155Block", "eip158Block", "byzantiumBlock",
+          "constantinopleBlock", "constantinopleFixBlock", "petersburgBlock", "istanbulBlock", "muirGlacierBlock",
+          "berlinBlock", "londonBlock", "arrowGlacierBlock", "grayGlacierBlock", "mergeNetsplitBlock", "shanghaiTime",
+          "cancunTime"}  # fmt: skip
 _IGNORED = {"ethash", "terminalTotalDifficulty", "terminalTotalDifficultyPassed", "eip150Hash", "daoForkSupport"}
 _OWN_FIELDS = {"consensus", "difficulty", "blockTimeSeconds", "blockRewardWei", "fees", "network"}
 
@@ -63,7 +70,9 @@ def parse_config(section: object) -> ChainConfig:
         _choice(own, "consensus", (POW,), POW),
         _choice(own, "difficulty", (FIXED, ASERT), FIXED),
         parse_integer(own.get("blockTimeSeconds", DEFAULT_BLOCK_TIME_S), "config.wattchain.blockTimeSeconds"),
-        parse_integer(own.get("blockRewardWei", DEFAULT_BLOCK_REWARD), "config.wattchain.blockRewardWei"),
+        parse_integer(
+            own.get("blockRewardWei", DEFAULT_BLOCK_REWARD), "config.wattchain.blockRewardWei", _BLOCK_REWARD_BITS
+        ),
         _choice(own, "fees", (EIP1559, ZERO), EIP1559),
         _choice(own, "network", (PRODUCTION, DEVELOPMENT), PRODUCTION),
     )
@@ -98,12 +107,14 @@ def _choice(section: Mapping[str, object], name: str, allowed: tuple[str, ...], 
 
 def _check_forks(section: Mapping[str, object]) -> None:
     for name, value in section.items():
-        if name in _IGNORED or name in ("chainId", "wattchain") or value is None or value is True:
+        if name in _IGNORED or name in ("chainId", "wattchain") or value is None:
             continue
         if name in ("clique", "qbft", "ibft2", "aura"):
             raise InvalidGenesis(f"config.{name}: this consensus is not one that Wattchain runs")
-        if not name.endswith(_FORK_SUFFIXES):
-            raise InvalidGenesis(f"config.{name} is not a setting of a genesis file that is known here")
+        if name not in _FORKS:
+            raise InvalidGenesis(
+                f"config.{name} is neither a setting of a genesis file that is known here nor a fork up to Cancun"
+            )
         if parse_integer(value, f"config.{name}") != 0:
             raise InvalidGenesis(
                 f"config.{name} is {value}: on this ledger every rule up to Cancun holds from block 0 on, "

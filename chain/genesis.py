@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chain.account import EMPTY_CODE_HASH, EMPTY_TRIE_ROOT, Account, StateChanges
 from chain.config import ZERO, ChainConfig, parse_config, parse_integer
+from chain.fees import MAX_GAS_LIMIT, MIN_GAS_LIMIT
 from chain.header import EMPTY_OMMERS_HASH, MAX_EXTRA_DATA_BYTES, Header
 from chain.receipt import EMPTY_BLOOM
 from primitives import rlp
@@ -19,8 +20,8 @@ from primitives.keccak import keccak256
 
 MAX_GENESIS_BYTES = 256 * 1024 * 1024
 """A file is parsed in memory; this holds more than a million accounts."""
-MIN_GAS_LIMIT = 5_000  # Yellow Paper, equation 54
-MAX_GAS_LIMIT = 2**63 - 1  # Yellow Paper, equation 54; geth's bound
+MAX_SUPPLY = 2**255
+"""Wei that all accounts of a genesis may hold together: balances are 256-bit numbers, and rewards come on top."""
 INITIAL_BASE_FEE = 10**9  # EIP-1559
 DEFAULT_DIFFICULTY = 131_072  # geth, where a file names none
 DEFAULT_GAS_LIMIT = 4_712_388  # geth, where a file names none
@@ -138,6 +139,8 @@ def _parse_alloc(alloc: object) -> StateChanges:
         if not isinstance(entry, Mapping) or set(entry) - {"balance", "nonce", "code", "storage"}:
             raise InvalidGenesis(f"alloc of 0x{address.hex()} may hold balance, nonce, code and storage only")
         _parse_account(address, entry, changes)
+    if sum([account.balance for account in changes.accounts.values() if account is not None]) > MAX_SUPPLY:
+        raise InvalidGenesis("the accounts in alloc hold more than 2**255 wei together")
     return changes
 
 
