@@ -12,11 +12,11 @@ from meter.ledger import MeterLedger, Node
 from meter.outbox import Outbox
 from meter.reading import ReadingDomain
 from meter.relay import FAIL_SAFE_STATES, Relay, RelaySettings, SimulatedSwitch
-from meter.settings import ClockSettings, MeterSettings, SwitchSettings
+from meter.settings import MeterSettings, SwitchSettings
 from meter.submitter import Submitter
 from meter.switch_journal import SwitchJournal
 from primitives import secp256k1
-from primitives.clock import AcceleratedClock, Clock, SystemClock
+from primitives.clock import Clock
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.client import RpcClient
@@ -25,12 +25,6 @@ from wallet.key_directory import read_key_file
 from wallet.keystore import decrypt_key, keystore_address
 
 logger = logging.getLogger(__name__)
-
-
-def make_clock(settings: ClockSettings) -> Clock:
-    if settings.rate == 1 and settings.origin_s == 0 and settings.wall_origin_s == 0:
-        return SystemClock()
-    return AcceleratedClock(float(settings.rate), float(settings.origin_s), float(settings.wall_origin_s))
 
 
 def load_key(path: Path, password_file: Path | None, what: str) -> bytes:
@@ -79,7 +73,7 @@ def build_daemon(
 @asynccontextmanager
 async def open_daemon(settings: MeterSettings) -> AsyncIterator[MeterDaemon]:
     """A daemon with keys, clock and node as its settings say. Raises UserError, InvalidKeystore."""
-    clock = make_clock(settings.clock)
+    clock = settings.clock.make()
     meter_key = load_key(settings.meter.key, settings.meter.password_file, "meter's")
     account = settings.account
     sender_key = meter_key if account is None else load_key(account.key, account.password_file, "paying account's")

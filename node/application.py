@@ -22,7 +22,7 @@ from node.backend import NodeBackend
 from node.mining import MiningLoop
 from node.service import LedgerService
 from node.settings import ClockSettings, NodeSettings
-from primitives.clock import AcceleratedClock, Clock, SystemClock
+from primitives.clock import Clock
 from primitives.errors import InvalidGenesis, UserError, plain_cause
 from primitives.hexadecimal import parse_address
 
@@ -72,14 +72,12 @@ def read_genesis(settings: NodeSettings) -> Genesis:
 
 def make_clock(settings: ClockSettings, network: str) -> Clock:
     """The node's clock. Raises UserError where a production network's would not be the wall's."""
-    if settings.rate == 1.0:
-        return SystemClock()
-    if network != DEVELOPMENT:
+    if settings.rate != 1 and network != DEVELOPMENT:
         raise UserError(
             f"The clock may run faster on {DEVELOPMENT} networks only; this is a {PRODUCTION} network. "
             "Remove the section [clock] from the settings."
         )
-    return AcceleratedClock(settings.rate, settings.origin_s, settings.wall_origin_s)
+    return settings.make()
 
 
 def open_ledger(settings: NodeSettings, genesis: Genesis, clock: Clock) -> Ledger:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
-from meter.assembly import make_clock, relay_settings
+from meter.assembly import relay_settings
 from meter.drivers.measured_csv import Column, CsvFormat
 from meter.relay import RelaySettings
-from meter.settings import MAX_SETTINGS_BYTES, load_settings
+from meter.settings import load_settings
 from meter.submitter import SubmitterSettings
 from primitives.clock import AcceleratedClock, SystemClock
 from primitives.errors import UserError
+from wallet.settings_file import MAX_SETTINGS_BYTES
 
 LEAST = """
 [meter]
@@ -39,7 +40,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert (settings.ledger.meter_contract, settings.ledger.exhaustion_contract) == (METER_ADDRESS, EXHAUSTION_ADDRESS)
     assert settings.submitter() == SubmitterSettings()
     assert relay_settings(settings.relay) == RelaySettings()
-    assert isinstance(make_clock(settings.clock), SystemClock)
+    assert isinstance(settings.clock.make(), SystemClock)
     assert settings.account is None
 
 
@@ -77,7 +78,7 @@ wall_origin_s = 1800000000.25
     assert settings.account.password_file == Path("~/payer.password").expanduser()
     assert relay_settings(settings.relay) == RelaySettings("off", 90, 0.5)
     assert settings.clock.wall_origin_s == Decimal("1800000000.25")
-    clock = make_clock(settings.clock)
+    clock = settings.clock.make()
     assert isinstance(clock, AcceleratedClock)
     assert (clock.rate, clock.origin_s, clock.wall_origin_s) == (600, 1_700_000_000, 1_800_000_000.25)
 
@@ -93,7 +94,7 @@ def test_the_command_line_overrides_the_driver(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (("[ledger]", "[ledgr]"), r"unknown section \[ledgr\]"),
-        (("chain_id", "chainid"), "unknown setting ledger.chainid; known are chain_id"),
+        (("chain_id", "chainid"), "unknown setting ledger.chainid. Known are: chain_id"),
         (("chain_id = 1947", ""), "lacks the setting ledger.chain_id"),
         (("[driver]\nfile", "relay = 5\n#"), "."),
         (("[meter]", "[meter"), "not valid TOML"),
@@ -125,8 +126,10 @@ def test_missing_section_and_file(tmp_path: Path) -> None:
         load_settings(write(tmp_path, ""))
     with pytest.raises(UserError, match="must be a section"):
         load_settings(write(tmp_path, "meter = 5"))
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"no settings file .*absent\.toml: write one .*--settings"):
         load_settings(tmp_path / "absent.toml")
+    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+        load_settings(tmp_path)
     with pytest.raises(UserError, match="too large"):
         load_settings(write(tmp_path, "#" * (MAX_SETTINGS_BYTES + 1)))
     (tmp_path / "meter.toml").write_bytes(b"\xff")
