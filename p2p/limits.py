@@ -31,7 +31,7 @@ MAX_UNSENT_BYTES = 16 * 1024 * 1024
 """Messages that wait for one peer: one of the largest answers and a block. With 50 slow peers, a Pi with 1 GB lives."""
 REKEY_INTERVAL_FRAMES = 1_000
 """Frames of one direction under one key, the number of Lightning's BOLT 8: whoever finds a key in a node's memory
-cannot read what was sent long before."""
+cannot read what was sent long before. Part of the protocol: both sides have to count alike."""
 
 # ---- messages ------------------------------------------------------------------------------------------------------
 

@@ -42,7 +42,6 @@ class TransportLimits:
     close_time_s: float = limits.CLOSE_TIME_S
     write_buffer_bytes: int = limits.WRITE_BUFFER_BYTES
     max_unsent_bytes: int = limits.MAX_UNSENT_BYTES
-    rekey_interval_frames: int = limits.REKEY_INTERVAL_FRAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +104,8 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._limits = transport_limits
-        self._frame_writer = FrameWriter(session.sending, transport_limits.rekey_interval_frames)
-        self._frame_reader = FrameReader(session.receiving, max_bytes, transport_limits.rekey_interval_frames)
+        self._frame_writer = FrameWriter(session.sending)
+        self._frame_reader = FrameReader(session.receiving, max_bytes)
         self._frame_bytes: int | None = None
         """Of the frame whose length has been read, so that a cancelled `receive` can be taken up again."""
         self._message_deadline_s: float | None = None
