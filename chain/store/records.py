@@ -27,6 +27,14 @@ class StoredAccount(NamedTuple):
         return account_value(self.account, self.storage_root)
 
 
+class AccountRow(NamedTuple):
+    """An account by its key, before and after; None where there is none."""
+
+    key: bytes
+    old: StoredAccount | None
+    new: StoredAccount | None
+
+
 def encode_record(stored: StoredAccount) -> bytes:
     (nonce, balance, code_hash), storage_root = stored
     nonce_length = (nonce.bit_length() + 7) >> 3

@@ -25,18 +25,18 @@ CREATE TABLE canonical (number INTEGER PRIMARY KEY, id INTEGER NOT NULL, hash BL
 CREATE TABLE transaction_index (
     epoch INTEGER, prefix INTEGER, position INTEGER, PRIMARY KEY (epoch, prefix, position)) WITHOUT ROWID;
 
--- The present state. Keys are keccak-256 of the address and of the slot, as in the tries, whose leaves these rows are.
--- Among the accounts, in the same order, lie the deep nodes of their trie: see trie_source.py.
-CREATE TABLE accounts (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+-- The present state. Accounts, and the branches and extensions of their trie: see account_table.py. A bucket's id is
+-- the first 16 bits of its accounts' keys; an upper node's is its path read as a hexadecimal number, a 1 before it.
+CREATE TABLE buckets (id INTEGER PRIMARY KEY, row BLOB NOT NULL);
+CREATE TABLE upper_nodes (id INTEGER PRIMARY KEY, node BLOB NOT NULL);
+
+-- Slots by the keccak-256 of their number, as in the storage tries, whose leaves these rows are; the other nodes of
+-- those tries by their path, one byte a nibble.
 CREATE TABLE slots (
     address BLOB, key BLOB, value BLOB NOT NULL, PRIMARY KEY (address, key)) WITHOUT ROWID;
-CREATE TABLE codes (hash BLOB PRIMARY KEY, code BLOB NOT NULL);
-
--- Branches and extensions of the tries. Those of the upper levels of the account trie go level by level; their id is
--- the path read as a hexadecimal number with a 1 before it. Those of storage tries: by path, one byte a nibble.
-CREATE TABLE upper_nodes (id INTEGER PRIMARY KEY, node BLOB NOT NULL);
 CREATE TABLE slot_nodes (
     address BLOB, path BLOB, node BLOB NOT NULL, PRIMARY KEY (address, path)) WITHOUT ROWID;
+CREATE TABLE codes (hash BLOB PRIMARY KEY, code BLOB NOT NULL);
 
 -- What each block replaced; NULL where there was nothing.
 CREATE TABLE undo_roots (number INTEGER PRIMARY KEY, root BLOB NOT NULL);

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 from chain.account import Account, StateChanges
 from chain.store import state_loading, state_preparing
 from chain.store.database import Database, write_meta
-from chain.store.records import StatePosition, decode_record, encode_record
+from chain.store.records import AccountRow, StatePosition, decode_record, encode_record
 from chain.store.schema import ARCHIVE_TABLES
 from chain.store.state_preparing import (
-    AccountRow,
     CachedState,
     PreparedChanges,
     SlotRow,
@@ -104,18 +103,11 @@ class StateStore(StateView):
 
     def _write(self, prepared: PreparedChanges) -> None:
         """The rows of the new state; nothing of the way back."""
-        execute_many = self._connection.executemany
-        accounts = prepared.accounts
-        execute_many(
-            "REPLACE INTO accounts VALUES (?, ?)",
-            [(key, encode_record(new)) for key, _, new in accounts if new is not None],
-        )
-        execute_many("DELETE FROM accounts WHERE key = ?", [(key,) for key, _, new in accounts if new is None])
-        self._present.account_nodes.write(prepared.account_trie)
+        self._present.account_table.write(prepared.accounts, prepared.account_trie)
         if prepared.slots:
             self._write_slots(prepared)
         if prepared.codes:
-            execute_many("INSERT OR IGNORE INTO codes VALUES (?, ?)", prepared.codes.items())
+            self._connection.executemany("INSERT OR IGNORE INTO codes VALUES (?, ?)", prepared.codes.items())
         self._present.absorb(prepared)
 
     def _write_slots(self, prepared: PreparedChanges) -> None:

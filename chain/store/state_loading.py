@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from chain.account import Account
+from chain.store.account_table import AccountTable
 from chain.store.cache import GenerationCache
-from chain.store.records import StoredAccount, decode_record, encode_record
-from chain.store.trie_source import AccountNodes, AccountTrie, SlotTrie
+from chain.store.records import AccountRow, StoredAccount, decode_record, encode_record
+from chain.store.trie_source import AccountTrie, SlotTrie
 from chain.trie.node import EMPTY_ROOT
 from chain.trie.root import slot_key, storage_value
 from chain.trie.update import update
@@ -28,7 +29,7 @@ def load(
     codes: Mapping[bytes, bytes],
 ) -> bytes:
     """Write a whole state into empty tables; its root. Inside a database transaction."""
-    if connection.execute("SELECT 1 FROM accounts LIMIT 1").fetchone() is not None:
+    if connection.execute("SELECT 1 FROM buckets LIMIT 1").fetchone() is not None:
         raise RuntimeError("a genesis state is loaded into an empty database only")
     connection.executemany("INSERT INTO codes VALUES (?, ?)", codes.items())
     connection.execute("CREATE TEMP TABLE unsorted_accounts (key BLOB, record BLOB)")
@@ -49,15 +50,15 @@ def load(
 
 
 def _load_accounts(connection: sqlite3.Connection) -> bytes:
-    nodes = AccountNodes(connection)
+    table = AccountTable(connection)
     rows = connection.execute("SELECT key, record FROM unsorted_accounts ORDER BY key")
     root = EMPTY_ROOT
     while run := list(islice(rows, RUN_LENGTH)):
-        result = update(AccountTrie(connection, nodes), {key: decode_record(record).leaf_value for key, record in run})
+        accounts = [AccountRow(key, None, decode_record(record)) for key, record in run]
+        result = update(AccountTrie(table), {row.key: row.new.leaf_value for row in accounts if row.new is not None})
         root = result.root
-        connection.executemany("INSERT INTO accounts VALUES (?, ?)", run)
-        nodes.write(result)
-    nodes.lay_out()
+        table.write(accounts, result)
+    table.lay_out()
     return root
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chain.account import EMPTY_CODE_HASH, EMPTY_TRIE_ROOT, Account, StateChanges
+from chain.store.account_table import AccountTable
 from chain.store.cache import GenerationCache, Missing
-from chain.store.records import StoredAccount
-from chain.store.state_reader import SavedState, read_account, read_code, read_slot
-from chain.store.trie_source import AccountNodes, AccountTrie, SlotNodeCache, SlotTrie
+from chain.store.records import AccountRow, StoredAccount
+from chain.store.state_reader import SavedState, read_code, read_slot
+from chain.store.trie_source import AccountTrie, SlotNodeCache, SlotTrie
 from chain.trie.root import slot_key
 from chain.trie.update import TrieUpdate, update
 from primitives import rlp
@@ -29,14 +30,6 @@ SLOT_CACHE_LIMIT = 16_384
 
 CODE_CACHE_LIMIT = 64
 """Codes of at most 24 KB: 1.5 MB."""
-
-
-class AccountRow(NamedTuple):
-    """The row of an account, before and after; None where there is none."""
-
-    key: bytes
-    old: StoredAccount | None
-    new: StoredAccount | None
 
 
 class SlotRow(NamedTuple):
@@ -73,7 +66,7 @@ class CachedState(SavedState):
         self._accounts: GenerationCache[bytes, StoredAccount | None] = GenerationCache(ACCOUNT_CACHE_LIMIT)
         self._slots: GenerationCache[tuple[bytes, bytes], bytes | None] = GenerationCache(SLOT_CACHE_LIMIT)
         self._codes: GenerationCache[bytes, bytes] = GenerationCache(CODE_CACHE_LIMIT)
-        self.account_nodes = AccountNodes(connection)
+        self.account_table = AccountTable(connection)
         self._slot_nodes: SlotNodeCache = GenerationCache(SLOT_NODE_CACHE_LIMIT)
 
     def stored(self, address: bytes) -> StoredAccount | None:
@@ -94,7 +87,7 @@ class CachedState(SavedState):
     def stored_by_key(self, key: bytes) -> StoredAccount | None:
         stored = self._accounts.get(key)
         if isinstance(stored, Missing):
-            stored = read_account(self._connection, key)
+            stored = self.account_table.account(key)
             self._accounts.put(key, stored)
         return stored
 
@@ -106,7 +99,7 @@ class CachedState(SavedState):
         return value
 
     def account_trie(self, replaced: Iterable[bytes] = ()) -> AccountTrie:
-        return AccountTrie(self._connection, self.account_nodes, replaced)
+        return AccountTrie(self.account_table, replaced)
 
     def slot_trie(self, address: bytes) -> SlotTrie:
         return SlotTrie(self._connection, self._slot_nodes, address)
@@ -116,7 +109,7 @@ class CachedState(SavedState):
         return [row[0] for row in self._connection.execute("SELECT key FROM slots WHERE address = ?", (address,))]
 
     def absorb(self, prepared: PreparedChanges) -> None:
-        """These changes are the present state now; the nodes of the account trie are written and kept elsewhere."""
+        """These changes are the present state now; the account table sees to its own rows."""
         for key, _, new in prepared.accounts:
             self._accounts.put(key, new)
         for address, key, _, value in prepared.slots:
@@ -127,7 +120,7 @@ class CachedState(SavedState):
 
     def forget(self) -> None:
         """Hold nothing in memory: the database has gone back to where it was."""
-        self.account_nodes.clear()
+        self.account_table.clear()
         for cache in (self._accounts, self._slots, self._codes, self._slot_nodes):
             cache.clear()
 

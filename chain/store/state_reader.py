@@ -6,10 +6,11 @@ Works on the writing connection and on any snapshot of a reader alike; nothing h
 import sqlite3
 
 from chain.account import EMPTY_CODE_HASH, EMPTY_TRIE_ROOT, Account, StateReader
+from chain.store.account_table import AccountTable, read_account
 from chain.store.cache import GenerationCache
 from chain.store.database import read_meta
 from chain.store.records import StatePosition, StoredAccount, decode_position, decode_record
-from chain.store.trie_source import AccountNodes, AccountTrie, SlotTrie
+from chain.store.trie_source import AccountTrie, SlotTrie
 from chain.trie.proof import prove
 from chain.trie.root import slot_key
 from primitives.errors import Invalid
@@ -59,7 +60,7 @@ class StateView:
 
     def prove_account(self, address: bytes) -> list[bytes]:
         """RLP of the nodes from the state root towards an account (EIP-1186)."""
-        return prove(AccountTrie(self._connection, AccountNodes(self._connection)), keccak256(address))
+        return prove(AccountTrie(AccountTable(self._connection)), keccak256(address))
 
     def prove_slot(self, address: bytes, slot: int) -> list[bytes]:
         """RLP of the nodes from the account's storage root towards a slot (EIP-1186)."""
@@ -153,11 +154,6 @@ _SLOT_IN_ARCHIVE = (
     "WHERE history.address = :address AND history.key = :key AND history.number BETWEEN :first AND :last "
     "ORDER BY history.number LIMIT 1"
 )
-
-
-def read_account(connection: sqlite3.Connection, key: bytes) -> StoredAccount | None:
-    row = connection.execute("SELECT record FROM accounts WHERE key = ?", (key,)).fetchone()
-    return None if row is None else decode_record(row[0])
 
 
 def read_slot(connection: sqlite3.Connection, address: bytes, key: bytes) -> bytes | None:

@@ -18,7 +18,7 @@ from chain.trie.update import DamagedTrie
 from primitives.keccak import keccak256
 from primitives.rlp import decode
 
-STATE_TABLES = ("accounts", "slots", "upper_nodes", "slot_nodes")
+STATE_TABLES = ("buckets", "upper_nodes", "slots", "slot_nodes")
 UNDO_TABLES = ("undo_roots", "undo_accounts", "undo_slots")
 CODE = b"\x60\x00"
 
@@ -79,7 +79,20 @@ def commit(database, store, number, changes):
         store.commit(number, prepared)
 
 
-addresses = st.integers(0, 11).map(lambda i: bytes([i]) * 20)
+def neighbours(count):
+    """Addresses whose keys begin with the same four nibbles, so that nodes and accounts share a bucket."""
+    by_bucket = {}
+    for number in range(300_000):
+        address = number.to_bytes(20, "little")
+        found = by_bucket.setdefault(keccak256(address)[:2], [])
+        found.append(address)
+        if len(found) == count:
+            return found
+    raise AssertionError("not enough addresses to find neighbours")
+
+
+ADDRESSES = [*neighbours(8), *(bytes([i]) * 20 for i in range(6))]
+addresses = st.sampled_from(ADDRESSES)
 accounts = st.builds(
     Account,
     st.sampled_from([0, 1, 255, 256, 2**64 - 1]),
@@ -89,7 +102,7 @@ accounts = st.builds(
 slot_changes = st.dictionaries(st.integers(0, 12), st.one_of(st.just(0), st.integers(0, 2**256 - 1)), max_size=6)
 block_changes = st.builds(
     StateChanges,
-    st.dictionaries(addresses, st.one_of(st.none(), accounts, accounts), max_size=5),
+    st.dictionaries(addresses, st.one_of(st.none(), accounts, accounts), max_size=7),
     st.dictionaries(addresses, slot_changes, max_size=3),
 )
 
@@ -155,7 +168,7 @@ def check_history(database, past):
 
 
 def check_reader(reader, model):
-    for address in (bytes([i]) * 20 for i in range(12)):
+    for address in ADDRESSES:
         slots = model.storage.get(address, {})
         assert reader.account(address) == model.accounts.get(address)
         assert reader.has_storage(address) == bool(slots)
