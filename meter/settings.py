@@ -16,6 +16,7 @@ from meter.relay import FAIL_SAFE_STATES
 from meter.submitter import MAX_IN_FLIGHT, SubmitterSettings
 from primitives.errors import UserError
 from wallet.settings_file import DAY_S, ClockSettings, Range, check_ranges, parse_sections, read_document
+from wallet.transfer import DEFAULT_MAX_FEE_WEI
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class LedgerSettings:
     poll_interval_s: Decimal = Decimal(5)
     resend_after_s: Decimal = Decimal(60)
     max_in_flight: int = 4
+    max_fee_wei: int = DEFAULT_MAX_FEE_WEI
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,11 @@ class MeterSettings:
     def submitter(self) -> SubmitterSettings:
         ledger = self.ledger
         return SubmitterSettings(
-            ledger.confirmations, float(ledger.poll_interval_s), float(ledger.resend_after_s), ledger.max_in_flight
+            ledger.confirmations,
+            float(ledger.poll_interval_s),
+            float(ledger.resend_after_s),
+            ledger.max_in_flight,
+            ledger.max_fee_wei,
         )
 
 
@@ -158,6 +164,7 @@ def _check(settings: MeterSettings, path: Path) -> None:
         ("ledger.poll_interval_s", settings.ledger.poll_interval_s, Decimal("0.01"), DAY_S),
         ("ledger.resend_after_s", settings.ledger.resend_after_s, Decimal("0.1"), DAY_S),
         ("ledger.max_in_flight", settings.ledger.max_in_flight, 1, MAX_IN_FLIGHT),
+        ("ledger.max_fee_wei", settings.ledger.max_fee_wei, 0, 2**63 - 1),
         ("driver.row_interval_s", settings.driver.row_interval_s, 1, DAY_S),
         ("driver.load_scale", settings.driver.load_scale, -(10**9), 10**9),
         ("driver.generation_scale", settings.driver.generation_scale, -(10**9), 10**9),

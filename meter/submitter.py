@@ -20,8 +20,9 @@ from meter.reading import SignedReading
 from primitives import secp256k1
 from primitives.clock import Clock
 from primitives.errors import UserError
+from wallet.amounts import format_amount
 from wallet.client import InvalidAnswer, NodeUnreachable, RpcError
-from wallet.transfer import Fees, suggest_fees
+from wallet.transfer import DEFAULT_MAX_FEE_WEI, Fees, highest_fee, suggest_fees
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class SubmitterSettings:
     resend_after_s: float = 60.0
     """A transaction that is in no block is sent again after this long, in case the node forgot it."""
     max_in_flight: int = 4
+    max_fee_wei: int = DEFAULT_MAX_FEE_WEI
+    """What one transaction may cost in fees; where the node asks for more, readings wait."""
 
 
 class Submitter:
@@ -242,7 +245,7 @@ class Submitter:
             return True
         fees = await suggest_fees(self._node)
         if fees.max_fee_per_gas > transaction.max_fee_per_gas:
-            return await self._send(self._raise_fee(transaction, fees))
+            transaction = self._raise_fee(transaction, fees)
         return await self._send(transaction)
 
     async def _submit(self, waiting: Sequence[SignedReading]) -> list[SignedReading]:
@@ -283,13 +286,19 @@ class Submitter:
         return True
 
     def _raise_fee(self, transaction: OutgoingTransaction, fees: Fees) -> OutgoingTransaction:
-        """The same transaction with the fee of today, by an eighth more at least: nodes ask for a tenth to replace."""
+        """The same transaction with the fee of today, by an eighth more at least: nodes ask for a tenth to replace.
+
+        As it is where that would be more than the owner allows.
+        """
         old = decode_transaction(transaction.raw)
         raised = replace(
             old,
             max_fee_per_gas=max(fees.max_fee_per_gas, old.max_fee_per_gas * 9 // 8 + 1),
             max_priority_fee_per_gas=max(fees.max_priority_fee_per_gas, old.max_priority_fee_per_gas * 9 // 8 + 1),
         )
+        if highest_fee(raised) > self._settings.max_fee_wei:
+            logger.warning("the fee of nonce %d is not raised above what the settings allow", transaction.nonce)
+            return transaction
         signed = sign_transaction(raised, self._sender_key)
         renewed = replace(transaction, hash=signed.hash, raw=signed.encoded, max_fee_per_gas=signed.max_fee_per_gas)
         self._outbox.store_transaction(renewed)
@@ -338,6 +347,7 @@ class Submitter:
     def _sign(
         self, nonce: int, gas_limit: int, data: bytes, fees: Fees, readings: Sequence[SignedReading]
     ) -> OutgoingTransaction:
+        """Raises InvalidAnswer where the node's price is more than the owner allows."""
         unsigned = Transaction(
             fees.transaction_type,
             self._outbox.domain.chain_id,
@@ -349,6 +359,12 @@ class Submitter:
             0,
             data,
         )
+        fee = highest_fee(unsigned)
+        if fee > self._settings.max_fee_wei:
+            raise InvalidAnswer(
+                f"by the node's word {len(readings)} readings could cost {format_amount(fee)}, more than the setting "
+                f"ledger.max_fee_wei allows ({format_amount(self._settings.max_fee_wei)})"
+            )
         signed = sign_transaction(unsigned, self._sender_key)
         first, last = readings[0].reading.sequence, readings[-1].reading.sequence
         return OutgoingTransaction(nonce, self.sender, signed.hash, signed.encoded, first, last, fees.max_fee_per_gas)

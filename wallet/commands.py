@@ -40,7 +40,7 @@ from wallet.keystore import (
     keystore_address,
     with_address,
 )
-from wallet.transfer import build_transfer, highest_cost, sign_and_send
+from wallet.transfer import DEFAULT_MAX_FEE_WEI, build_transfer, highest_fee, sign_and_send
 
 DEFAULT_KEYSTORE = "~/.wattchain/keystore"
 DEFAULT_NODE = "http://127.0.0.1:8545"
@@ -185,6 +185,13 @@ def balance(accounts: Sequence[str], keys: KeyDirectory, node: str, as_json: boo
     show_default=True,
     help="Seconds to wait until the transfer is in a block; 0 does not wait.",
 )
+@click.option(
+    "--max-fee",
+    metavar="AMOUNT",
+    default=format_amount(DEFAULT_MAX_FEE_WEI),
+    show_default=True,
+    help="Refuse to send where the fee could be more.",
+)
 @yes_option
 @keystore_option
 @node_option
@@ -195,6 +202,7 @@ def send(
     amount: str,
     sender: str | None,
     wait_s: float,
+    max_fee: str,
     yes: bool,
     keys: KeyDirectory,
     node: str,
@@ -208,8 +216,8 @@ def send(
     """
     payer = keys.find(sender) if sender else _only_key(keys)
     recipient, wei = _address_of(to, keys), parse_amount(amount)
-    transaction = asyncio.run(_plan(node, payer.address, recipient, wei))
-    fee = highest_cost(transaction) - wei
+    transaction = asyncio.run(_plan(node, payer.address, recipient, wei, parse_amount(max_fee)))
+    fee = highest_fee(transaction)
     say(f"From    {to_checksum_address(payer.address)}  {payer.name}")
     say(f"To      {to_checksum_address(recipient)}")
     say(f"Amount  {format_amount(wei)}")
@@ -284,9 +292,9 @@ async def _balances(node: str, addresses: Sequence[bytes]) -> list[int]:
         return [await client.balance(address) for address in addresses]
 
 
-async def _plan(node: str, sender: bytes, to: bytes, wei: int) -> Transaction:
+async def _plan(node: str, sender: bytes, to: bytes, wei: int, max_fee_wei: int) -> Transaction:
     async with RpcClient(node) as client:
-        return await build_transfer(client, sender, to, wei)
+        return await build_transfer(client, sender, to, wei, max_fee_wei)
 
 
 async def _submit(

@@ -9,9 +9,13 @@ from typing import Protocol
 from chain.transaction import DYNAMIC_FEE, LEGACY, Transaction, sign_transaction
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
-from wallet.amounts import format_amount
+from wallet.amounts import WEI_PER_WATT, format_amount
 from wallet.answers import BlockSummary
 from wallet.client import BlockTag, RpcClient
+
+DEFAULT_MAX_FEE_WEI = WEI_PER_WATT
+"""What one transaction may cost in fees unless its sender says otherwise: a node that names a price by mistake, or by
+malice, must not take the whole account. As much as geth allows, and far above what a batch of readings costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,14 @@ class FeeSource(Protocol):
     async def max_priority_fee(self) -> int: ...
 
 
+def highest_fee(transaction: Transaction) -> int:
+    """Wei that the transaction can cost its sender at most, beside what it pays to somebody."""
+    return transaction.gas_limit * transaction.max_fee_per_gas
+
+
 def highest_cost(transaction: Transaction) -> int:
     """Wei that the transaction can take from its sender at most."""
-    return transaction.value + transaction.gas_limit * transaction.max_fee_per_gas
+    return transaction.value + highest_fee(transaction)
 
 
 async def suggest_fees(client: FeeSource) -> Fees:
@@ -84,13 +93,20 @@ async def check_funds(client: RpcClient, sender: bytes, value: int) -> None:
         )
 
 
-async def build_transfer(client: RpcClient, sender: bytes, to: bytes, value: int) -> Transaction:
-    """An unsigned transfer of `value` wei that the sender can pay. Raises UserError where it cannot."""
+async def build_transfer(
+    client: RpcClient, sender: bytes, to: bytes, value: int, max_fee_wei: int = DEFAULT_MAX_FEE_WEI
+) -> Transaction:
+    """An unsigned transfer of `value` wei that the sender can pay. Raises UserError where it cannot, or costs more."""
     await check_funds(client, sender, value)
     transaction = await build_transaction(client, sender, to, value)
+    fee = highest_fee(transaction)
+    if fee > max_fee_wei:
+        raise UserError(
+            f"By the node's word the fee could be {format_amount(fee)}, more than {format_amount(max_fee_wei)}: "
+            "nothing was sent. If you mean to pay that, allow it with --max-fee."
+        )
     balance = await client.balance(sender)
     if highest_cost(transaction) > balance:
-        fee = highest_cost(transaction) - value
         raise UserError(
             f"The account {to_checksum_address(sender)} has {format_amount(balance)}; with the fee of up to "
             f"{format_amount(fee)} the transfer could cost {format_amount(highest_cost(transaction))}."

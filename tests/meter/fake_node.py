@@ -87,8 +87,9 @@ class Failure:
 
 
 class FakeNode:
-    def __init__(self, *, meter: bytes | None = METER, credit_wei: int = 0) -> None:
-        meters = [] if meter is None else [GenesisMeter(meter, OWNER, SUPPLIER, credit_wei=credit_wei)]
+    def __init__(self, *, meter: bytes | None = METER, credit_wei: int = 0, neighbours: Sequence[bytes] = ()) -> None:
+        registered = [*([] if meter is None else [meter]), *neighbours]
+        meters = [GenesisMeter(one, OWNER, SUPPLIER, credit_wei=credit_wei) for one in registered]
         alloc = genesis_alloc(OPERATOR, [SUPPLIER], {SUPPLIER: RATE_WEI_PER_WH}, meters)
         for key in (SENDER_KEY, OTHER_KEY, METER_KEY):
             alloc["0x" + address_of(key).hex()] = {"balance": hex(RICH_WEI)}

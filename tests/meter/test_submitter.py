@@ -29,7 +29,7 @@ from tests.meter.fake_node import (
     Failure,
     FakeNode,
 )
-from wallet.client import NodeUnreachable, RpcError
+from wallet.client import BlockTag, InvalidAnswer, NodeUnreachable, RpcError
 
 DOMAIN = ReadingDomain(CHAIN_ID, METER_ADDRESS)
 SETTINGS = SubmitterSettings(confirmations=2, poll_interval_s=5, resend_after_s=60)
@@ -39,13 +39,20 @@ STEP_WH = 1000
 class Scene:
     """A node, an outbox and a submitter that can be thrown away and made anew, as a crash does."""
 
-    def __init__(self, folder: Path, node: FakeNode | None = None, settings: SubmitterSettings = SETTINGS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        node: FakeNode | None = None,
+        settings: SubmitterSettings = SETTINGS,
+        meter_key: bytes = METER_KEY,
+    ) -> None:
         self.path = folder / "outbox.sqlite"
+        self.meter_key, self.meter = meter_key, address_of(meter_key)
         self.node = node or FakeNode()
         self.settings = settings
         self.clock = ManualClock(GENESIS_TIME_S)
         self.node.clock = self.clock
-        self.outbox = Outbox.open(self.path, DOMAIN, METER)
+        self.outbox = Outbox.open(self.path, DOMAIN, self.meter)
         self.submitter = self._new_submitter()
 
     def _new_submitter(self) -> Submitter:
@@ -54,7 +61,7 @@ class Scene:
 
     def crash(self) -> None:
         self.outbox.close()
-        self.outbox = Outbox.open(self.path, DOMAIN, METER)
+        self.outbox = Outbox.open(self.path, DOMAIN, self.meter)
         self.submitter = self._new_submitter()
 
     def measure(self, count: int = 1, *, time_s: int | None = None) -> None:
@@ -68,7 +75,8 @@ class Scene:
         last = head.registers
         sequence = head.sequence + 1
         time_s = max(last.time_s, GENESIS_TIME_S) if time_s is None else time_s
-        return DOMAIN.sign(Reading(METER, sequence, time_s, last.import_wh + STEP_WH, 0, 5, 0, head.hash), METER_KEY)
+        reading = Reading(self.meter, sequence, time_s, last.import_wh + STEP_WH, 0, 5, 0, head.hash)
+        return DOMAIN.sign(reading, self.meter_key)
 
     async def settle(self, rounds: int = 40) -> None:
         """Rounds of the submitter with a block after each, as they come, until nothing waits."""
@@ -268,6 +276,44 @@ async def test_another_program_takes_the_nonce(scene: Scene) -> None:
     scene.check_charged_once(2)
 
 
+@pytest.mark.parametrize("chain_forgets", [False, True])
+async def test_two_meters_with_one_account_take_nonces_from_each_other(tmp_path: Path, chain_forgets: bool) -> None:
+    node = FakeNode(neighbours=[address_of(OTHER_KEY)])
+    scenes = [Scene(tmp_path / "one", node), Scene(tmp_path / "two", node, meter_key=OTHER_KEY)]
+    node.clock = scenes[0].clock
+    answer = node.nonce
+
+    async def late_answer(address: bytes, block: BlockTag = "pending") -> int:
+        nonce = await answer(address, block)
+        await asyncio.sleep(0)  # so that both act on the same answer
+        return nonce
+
+    node.nonce = late_answer  # type: ignore[method-assign]
+    chance = random.Random(3)
+    for scene in scenes:
+        await scene.submitter.adopt()
+    for round_number in range(30):
+        if round_number < 20:
+            for scene in scenes:
+                scene.measure(chance.randrange(3))
+        await asyncio.gather(*[scene.submitter.step() for scene in scenes], return_exceptions=True)
+        if chain_forgets and chance.random() < 0.2:
+            node.reorganise(min(chance.randrange(1, 3), len(node.blocks) - 1), forget_pool=chance.random() < 0.5)
+        node.mine()
+        for scene in scenes:
+            scene.clock.advance_s(BLOCK_TIME_S)
+    for scene in scenes:
+        with closing(scene.outbox):
+            await scene.settle()
+            head = scene.outbox.head()
+            assert head is not None
+            assert head.sequence > 10
+            assert node.charged_wh(scene.meter) == head.registers.import_wh
+            # Where transactions vanish from chain and pool a later reading may overtake; it carries the energy.
+            assert scene.outbox.count() == scene.outbox.count_quarantined()
+            assert chain_forgets or scene.outbox.count() == 0
+
+
 async def test_batches_are_bounded_and_fill_the_pipeline(scene: Scene) -> None:
     count = MAX_BATCH * 2 + 7
     scene.measure(count)
@@ -405,6 +451,29 @@ async def test_underpriced_transaction_is_offered_again_for_more(scene: Scene) -
     assert second.max_fee_per_gas > 100_000
     await scene.settle()
     scene.check_charged_once(1)
+
+
+async def test_a_node_that_asks_an_absurd_fee_gets_no_transaction(scene: Scene) -> None:
+    scene.node.base_fee = 10**13  # 2 WATT and more for a reading
+    scene.measure(1)
+    with pytest.raises(InvalidAnswer, match=r"could cost .* WATT, more than the setting ledger\.max_fee_wei allows"):
+        await scene.submitter.step()
+    assert scene.outbox.transactions() == []
+    assert scene.node.accepted_raw == []
+    scene.node.base_fee = 1000
+    await scene.settle()
+    scene.check_charged_once(1)
+
+
+async def test_a_fee_is_not_raised_above_what_is_allowed(scene: Scene) -> None:
+    scene.node.base_fee = 1000
+    scene.measure(1)
+    await scene.submitter.step()
+    before = scene.outbox.transactions()
+    scene.node.base_fee = 10**13
+    scene.clock.advance_s(SETTINGS.resend_after_s)
+    await scene.submitter.step()
+    assert scene.outbox.transactions() == before
 
 
 async def test_node_without_money_for_the_sender_keeps_everything(scene: Scene) -> None:

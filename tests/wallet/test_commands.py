@@ -157,6 +157,18 @@ def test_a_transfer_is_shown_sent_and_reported(mine: Wallet, node: ToyNode) -> N
     assert result.stdout == f"Sent 1.5 WATT in block 7, transaction 0x{transaction.hash.hex()}.\n"
 
 
+def test_an_absurd_fee_is_not_paid_unless_it_is_allowed(mine: Wallet, node: ToyNode) -> None:
+    mine.add_home()
+    node.gas_price = 10**14  # 2.1 WATT for a transfer
+    send = ["send", OTHER, "1", "--yes", *mine.password]
+    assert "could be 2.1 WATT, more than 1 WATT: nothing was sent" in mine.error(*send)
+    assert "more than 2 WATT" in mine.error(*send, "--max-fee", "2")
+    assert "is no amount" in mine.error(*send, "--max-fee=-1")
+    assert node.transactions == []
+    mine.ok(*send, "--max-fee", "2.1")
+    assert len(node.transactions) == 1
+
+
 def test_a_transfer_is_reported_as_json(mine: Wallet, node: ToyNode) -> None:
     mine.add_home()
     sent = mine.json("send", OTHER, "20mWATT", "--from", "home", "--yes", *mine.password)
