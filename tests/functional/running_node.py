@@ -133,10 +133,13 @@ class RunningCommand:
             raise ProcessFailed(f"ended with status {status}.{self.log_tail()}")
         return printed.decode()
 
+    def send_signal(self, number: int) -> None:
+        os.kill(self.process_id, number)
+
     async def stop(self) -> int:
         """Ask it to end (SIGTERM), and wait; its exit status. Raises ProcessFailed."""
         if self.exit_status is None:
-            os.kill(self.process_id, signal.SIGTERM)
+            self.send_signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 status = await self._started.wait()

@@ -89,4 +89,10 @@ def test_watt_is_sent_and_adds_up(tmp_path: Path, fees: str) -> None:
         refused = person.run("wallet", "send", OTHER, "99", "--yes", "--password-file", str(person.password_file))
         assert (refused.exit_code, refused.stdout) == (2, "")
         assert "less than 99 WATT" in refused.stderr
+        wrong = tmp_path / "wrong"
+        wrong.write_text("guess\n")
+        wrong.chmod(0o600)
+        refused = person.run("wallet", "send", OTHER, "1", "--yes", "--password-file", str(wrong))
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert refused.stderr.splitlines()[-1].startswith("Error: The password does not open")
         assert person.balance_wei(OTHER) == 15 * 10**17 + 1
