@@ -64,8 +64,15 @@ class Memory:
             if end - first <= _SHORT_BYTES:
                 return b"".join([self._word_bytes(at) for at in range(first, end, 32)])[offset - first : end - first]
             self._carry_over(first, end)
-        found = bytes(self.data[offset:end])
-        return found if len(found) == length else found + bytes(length - len(found))
+        data = self.data
+        if length > _SHORT_BYTES:
+            # A view, so that what may be megabytes for the gas of a plain call is copied once only.
+            if offset >= len(data):
+                return bytes(length)
+            found = memoryview(data)[offset:end]
+            return bytes(found) if len(found) == length else b"".join((found, bytes(length - len(found))))
+        short = bytes(data[offset:end])
+        return short if len(short) == length else short + bytes(length - len(short))
 
     def write(self, offset: int, value: bytes) -> None:
         """Put bytes at any offset."""

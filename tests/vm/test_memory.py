@@ -1,5 +1,8 @@
 """Memory in two layers behaves as one row of bytes, whatever the order of words, bytes and ranges."""
 
+import tracemalloc
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,3 +54,19 @@ def test_a_long_range_is_made_of_bytes_once() -> None:
         memory.store_word(offset, offset)
     memory.read(32_000, 32_000)
     assert not memory.words
+
+
+@pytest.mark.parametrize("written", [0, 500_000, 1_000_000])
+def test_a_long_range_is_copied_once(written: int) -> None:
+    # A call that costs 100 gas may hand over megabytes.
+    memory = Memory()
+    memory.size = length = 1_000_000
+    memory.write(0, b"\x01" * written)
+    tracemalloc.start()
+    try:
+        data = memory.read(0, length)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert data == b"\x01" * written + bytes(length - written)
+    assert peak < 1.6 * length
