@@ -13,7 +13,8 @@ VECTORS ?= $(if $(WATTCHAIN_VECTORS),$(WATTCHAIN_VECTORS),../shared/conformance)
 .PHONY: help demo test lint format conformance fuzz soak bench contracts wheels clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+	  printf '  make %-12s %s\n' "$$target" "$$text"; done
 
 demo: $(RUNTIME) ## A node, a supplier and two households in accelerated time (PROFILE=file.csv replays a measured home)
 	@$(BIN)/wattchain demo $(if $(PROFILE),--profile "$(PROFILE)")

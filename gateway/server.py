@@ -6,6 +6,7 @@ DNS rebinding, is refused), and lets browsers in only from origins that the owne
 """
 
 import asyncio
+import errno
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
@@ -102,12 +103,20 @@ class Gateway:
 
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         host, port = self.settings.host, self.settings.port
+        if not host:
+            # The system would take it for all addresses, which nobody means who leaves a setting empty.
+            raise UserError("The setting rpc.host is empty. 127.0.0.1 is this computer alone, 0.0.0.0 the network.")
         try:
             return await asyncio.get_running_loop().create_server(lambda: _connection(runner), host, port)
         except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise UserError(
+                    f"The gateway cannot listen on {host} port {port}: it is taken, perhaps by another node. "
+                    "Choose another port with --rpc-port, or as rpc.port in the settings."
+                ) from error
             raise UserError(
-                f"The gateway cannot listen on {host} port {port}: {error.strerror}. Is another node running? "
-                "Set rpc.port to another number."
+                f"The gateway cannot listen on {host} port {port}: {error.strerror}. "
+                "Correct rpc.host or rpc.port in the settings."
             ) from error
 
     async def _handle(self, dispatcher: Dispatcher, request: web.Request) -> web.Response:

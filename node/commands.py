@@ -15,6 +15,7 @@ from chain.config import ASERT as ASERT_RULE
 from chain.config import DEVELOPMENT, EIP1559, FIXED, PRODUCTION, ZERO
 from node.application import NodeFacts, open_ledger, read_genesis, run_node
 from node.demo.play import play, prepare_folder
+from node.demo.screen import show_books
 from node.demo.stage import DemoPlan
 from node.log import configure_log
 from node.new_network import (
@@ -34,6 +35,9 @@ from primitives.errors import Invalid, UserError
 from primitives.hexadecimal import parse_address
 from wallet.amounts import parse_amount
 from wallet.command_line import json_option, print_result, say
+
+MAX_PRICE_DIGITS = 78
+"""Those of 2^256; what is in range is decided by the contract's genesis."""
 
 data_directory_option = click.option(
     "--data-dir",
@@ -208,7 +212,8 @@ def node(
     help="How many times as fast as real time.",
 )
 @click.option("--data-dir", "folder", type=click.Path(path_type=Path), help="Keep the demo's files in this new folder.")
-def demo(profile: Path | None, days: int, rate: float, folder: Path | None) -> None:
+@json_option
+def demo(profile: Path | None, days: int, rate: float, folder: Path | None, as_json: bool) -> None:
     """Watch everything at work: a node, a supplier and two households, in accelerated time.
 
     One household runs out of credit, its supply goes off, it pays, its supply returns. At the end the books are
@@ -219,8 +224,12 @@ def demo(profile: Path | None, days: int, rate: float, folder: Path | None) -> N
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wattchain-demo-")))
         else:
             prepare_folder(folder)
-        balanced = asyncio.run(play(DemoPlan(folder.absolute(), profile, days, rate), Console()))
-    if not balanced:
+        books = asyncio.run(play(DemoPlan(folder.absolute(), profile, days, rate), Console(stderr=as_json)))
+    if as_json:
+        click.echo(json.dumps([entry.as_json() for entry in books], indent=2))
+    else:
+        show_books(Console(), books)
+    if not all(entry.agrees for entry in books):
         raise UserError("The books do not balance. This should never happen; please report it with the files.")
 
 
@@ -269,6 +278,6 @@ def _pairs(texts: tuple[str, ...], option: str, parse_number: Callable[[str], in
 
 
 def _whole_number(text: str) -> int:
-    if not text.isascii() or not text.isdecimal():
-        raise UserError(f"A price is a whole number of wei per Wh, not {text}")
+    if not text.isascii() or not text.isdecimal() or len(text) > MAX_PRICE_DIGITS:
+        raise UserError(f"A price is a whole number of wei per Wh, not {text[:MAX_PRICE_DIGITS]}")
     return int(text)

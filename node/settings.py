@@ -10,8 +10,7 @@ from typing import Any
 from primitives.errors import InvalidHex, UserError
 from primitives.hexadecimal import parse_address
 from wallet.settings_file import DAY_S, check_ranges, parse_sections, read_document
-from wallet.settings_file import MAX_SETTINGS_BYTES as MAX_SETTINGS_BYTES
-from wallet.settings_file import ClockSettings as ClockSettings
+from wallet.settings_file import ClockSettings as ClockSettings  # for whoever makes settings
 
 SETTINGS_FILE = "wattchain.toml"
 GENESIS_FILE = "genesis.json"

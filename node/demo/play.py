@@ -17,7 +17,7 @@ from rich.console import Console
 
 from node.demo.observation import Observer, View
 from node.demo.processes import CommandProcess
-from node.demo.screen import Screen, show_books
+from node.demo.screen import BooksEntry, Screen
 from node.demo.stage import RATE_WEI_PER_WH, DemoPlan, Household, Stage, build_stage, write_meter_settings
 from node.new_network import random_chain_id
 from primitives.clock import SystemClock
@@ -33,8 +33,8 @@ FIRST_CREDIT_SHARE = Fraction(2, 5)
 SPARE_SHARE = Fraction(11, 10)
 
 
-async def play(plan: DemoPlan, console: Console) -> bool:
-    """Play the whole demo; whether the books balanced. Raises UserError."""
+async def play(plan: DemoPlan, console: Console) -> list[BooksEntry]:
+    """Play the whole demo; what the books say at its end. Raises UserError."""
     clock = SystemClock()
     stage = build_stage(plan, random_chain_id(), clock.time_s(), clock.precise_time_s())
     with Screen(console) as screen:
@@ -42,11 +42,12 @@ async def play(plan: DemoPlan, console: Console) -> bool:
             observer = Observer(stage, client)
             await _first_payments(stage, observer, screen)
             await _run_meters(stage, url, observer, screen)
-            rows = await _settle(stage, observer, screen)
+            books = await _settle(stage, observer, screen)
             status = await node.stop()
             screen.event(f"The node was stopped and ended with status {status}.")
-    show_books(console, rows)
-    return status == 0 and all(agrees for *_, agrees in rows)
+    if status != 0:
+        raise UserError("The node did not stop in order. This should never happen; please report it with its log.")
+    return books
 
 
 @contextlib.asynccontextmanager
@@ -128,7 +129,7 @@ def _switched(name: str, is_on: bool, is_change: bool, view: View) -> str:
     return f"{name}: the relay switches the supply {'back ' if is_change else ''}on {seen}."
 
 
-async def _settle(stage: Stage, observer: Observer, screen: Screen) -> list[tuple[str, str, str, bool]]:
+async def _settle(stage: Stage, observer: Observer, screen: Screen) -> list[BooksEntry]:
     """Have the supplier take its money, and compare both sides of everything."""
     view = await observer.look()
     before_wei = await observer.balance(stage.supplier)
@@ -136,11 +137,10 @@ async def _settle(stage: Stage, observer: Observer, screen: Screen) -> list[tupl
     received_wei = await observer.balance(stage.supplier) - before_wei
     screen.event(f"The supplier withdraws {format_amount(received_wei)}.")
     view = await observer.look()
-    rows = [
-        (f"{home.name}: energy read = energy charged", f"{home.read_wh:,} Wh", f"{home.charged_wh:,} Wh",
-         home.read_wh == home.charged_wh)
+    books = [
+        BooksEntry(f"{home.name}: energy read = energy charged", "Wh", home.read_wh, home.charged_wh)
         for home in view.households
-    ]  # fmt: skip
+    ]
     charged_wei = sum(home.charged_wh for home in view.households) * RATE_WEI_PER_WH
     debt_wei = sum(home.debt_wei for home in view.households)
     credit_wei = sum(home.credit_wei for home in view.households)
@@ -150,13 +150,11 @@ async def _settle(stage: Stage, observer: Observer, screen: Screen) -> list[tupl
         funded_wei["0x" + household.wallet.hex()] - home.wallet_wei
         for household, home in zip(stage.households, view.households, strict=True)
     )
-    rows.append(_money_row("energy charged x rate = money received + debt", charged_wei, received_wei + debt_wei))
-    rows.append(_money_row("money paid = money received + credit left", paid_wei, received_wei + credit_wei))
-    return rows
-
-
-def _money_row(name: str, left_wei: int, right_wei: int) -> tuple[str, str, str, bool]:
-    return name, f"{left_wei:,} wei", f"{right_wei:,} wei", left_wei == right_wei
+    books.append(
+        BooksEntry("energy charged x rate = money received + debt", "wei", charged_wei, received_wei + debt_wei)
+    )
+    books.append(BooksEntry("money paid = money received + credit left", "wei", paid_wei, received_wei + credit_wei))
+    return books
 
 
 def _cost(household: Household, share: Fraction) -> int:

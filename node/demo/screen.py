@@ -1,5 +1,7 @@
 """How the demo looks: a live table on a terminal, a line for every event otherwise."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -14,6 +16,25 @@ from wallet.amounts import to_decimal
 
 MAX_SHOWN_EVENTS = 12
 """Newest ones under the table; a small terminal shows them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class BooksEntry:
+    """Two sums of the closing check that must be equal."""
+
+    name: str
+    unit: str
+    left: int
+    right: int
+
+    @property
+    def agrees(self) -> bool:
+        return self.left == self.right
+
+    def as_json(self) -> dict[str, object]:
+        # As text: wei are beyond what JSON readers count exactly.
+        sides = {"left": str(self.left), "right": str(self.right)}
+        return {"name": self.name, "unit": self.unit, **sides, "equal": self.agrees}
 
 
 class Screen:
@@ -56,12 +77,13 @@ class Screen:
         self._live.update(Group(*parts))
 
 
-def show_books(console: Console, rows: list[tuple[str, str, str, bool]]) -> None:
+def show_books(console: Console, books: Sequence[BooksEntry]) -> None:
     """The closing check: what was compared, both sides to the last digit, and whether they agree."""
     console.print("\nThe books:")
-    for name, left, right, agrees in rows:
-        verdict = Text("equal", style="green") if agrees else Text("DIFFERENT", style="bold red")
-        console.print(Text(f"  {name}\n    {left} = {right}  ").append_text(verdict), soft_wrap=True)
+    for entry in books:
+        verdict = Text("equal", style="green") if entry.agrees else Text("DIFFERENT", style="bold red")
+        sides = f"{entry.left:,} {entry.unit} = {entry.right:,} {entry.unit}"
+        console.print(Text(f"  {entry.name}\n    {sides}  ").append_text(verdict), soft_wrap=True)
 
 
 def _table(view: View) -> Table:

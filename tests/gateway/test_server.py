@@ -132,8 +132,14 @@ async def test_connections_at_a_time_are_bounded(gateway: Gateway, monkeypatch: 
         writer.close()
 
 
+async def test_an_empty_host_does_not_open_the_gateway_to_everybody(ledger: MemoryLedger) -> None:
+    with pytest.raises(UserError, match=r"rpc\.host is empty"):
+        async with Gateway(ledger, GatewaySettings(host="", port=0)):
+            pass
+
+
 async def test_a_taken_port_is_a_message_for_a_person(gateway: Gateway, ledger: MemoryLedger) -> None:
-    with pytest.raises(UserError, match=f"port {gateway.port}"):
+    with pytest.raises(UserError, match=f"port {gateway.port}: it is taken"):
         async with Gateway(ledger, GatewaySettings(port=gateway.port)):
             pass
 

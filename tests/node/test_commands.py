@@ -84,6 +84,7 @@ def change_genesis(folder: Path, change: Callable[[dict[str, Any]], object]) -> 
         (["--operator", ADDRESS, "--fund", f"{ADDRESS}=1", "--fund", f"{ADDRESS}=2"], "names the address"),
         (["--operator", ADDRESS, "--supplier", f"{ADDRESS}=1.5"], "A price is a whole number"),
         (["--operator", ADDRESS, "--supplier", f"{ADDRESS}=\N{SUPERSCRIPT TWO}"], "A price is a whole number"),
+        (["--operator", ADDRESS, "--supplier", f"{ADDRESS}={'9' * 5_000}"], "A price is a whole number"),
         (["--operator", ADDRESS, "--supplier", f"{ADDRESS}={2**64}"], "A rate must be from 0 to"),
         (["--operator", ADDRESS, "--genesis", "x.json"], "give one of them"),
         (["--genesis", "absent.json"], "The genesis file absent.json cannot be read: No such file"),

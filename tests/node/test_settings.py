@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from node.new_network import settings_text, write_settings
 from node.settings import (
-    MAX_SETTINGS_BYTES,
     SETTINGS_FILE,
     ChainSettings,
     ClockSettings,
@@ -20,6 +19,7 @@ from node.settings import (
     load_settings,
 )
 from primitives.errors import UserError
+from wallet.settings_file import MAX_SETTINGS_BYTES
 
 
 def refusal(folder: Path, text: str | bytes) -> str:
