@@ -186,13 +186,18 @@ class StateStore(StateView):
             self._connection.execute(f"DELETE FROM {table} WHERE number = ?", (number,))
 
     def _prune(self, oldest: int) -> int:
-        """Remove undo rows that only states before block `oldest` need; from which block on states can be told now."""
+        """Remove undo rows that only states before block `oldest` need; from which block on states can be told now.
+
+        A former archive has more of them than one commit may remove; what they tell is not asked for any more, since
+        without its index every question would go through them block by block.
+        """
         history_from = self._position.history_from
         if oldest <= history_from:
             return history_from
-        oldest = min(oldest, history_from + PRUNED_BLOCKS_PER_COMMIT)
+        first = self._connection.execute("SELECT min(number) FROM undo_roots").fetchone()[0]
+        last = min(oldest, first + PRUNED_BLOCKS_PER_COMMIT - 1)
         for table in ("undo_roots", "undo_accounts", "undo_slots"):
-            self._connection.execute(f"DELETE FROM {table} WHERE number <= ?", (oldest,))
+            self._connection.execute(f"DELETE FROM {table} WHERE number <= ?", (last,))
         return oldest
 
     def _move_to(self, position: StatePosition) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chain.account import EMPTY_CODE_HASH, EMPTY_TRIE_ROOT, Account, StateChanges
 from chain.store.database import Database
-from chain.store.state import StateStore
+from chain.store.state import PRUNED_BLOCKS_PER_COMMIT, StateStore
 from chain.store.state_reader import StateUnavailable, StateView
 from chain.trie.root import state_root
 from chain.trie.update import DamagedTrie
@@ -258,7 +258,11 @@ def test_an_archive_keeps_all_states_and_can_be_begun_and_ended(database):
         commit(database, store, number, balances(number))
     assert [store.reader_at(number).account(bytes(20)).balance for number in range(2, 31)] == list(range(2, 31))
     store = StateStore(database, history_blocks=3)
-    for number in range(31, 40):
+    commit(database, store, 31, balances(31))
+    # Without the archive's index each old state would be looked for block by block: it is not told of any more.
+    assert store.position().history_from == 28
+    assert rows(database, ["undo_roots"])["undo_roots"][0][0] == 2 + 1 + PRUNED_BLOCKS_PER_COMMIT
+    for number in range(32, 40):
         commit(database, store, number, balances(number))
     assert store.position().history_from == 36
     assert [number for number, _ in rows(database, ["undo_roots"])["undo_roots"]] == [37, 38, 39]
