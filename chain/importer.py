@@ -129,6 +129,11 @@ class Importer:
                 f"the branch of block {block.number} leaves ours {depth} blocks back; "
                 f"at most {self._reorganisation_cap} are undone"
             )
+        if fork_number < self._state.position().history_from:
+            raise ReorganisationTooDeep(
+                f"the branch of block {block.number} leaves ours at block {fork_number}; the way back is kept down to "
+                f"block {self._state.position().history_from} only"
+            )
         disconnected: list[Block] = []
         receipts: list[Sequence[Receipt]] = []
         with self._database.transaction():

@@ -209,6 +209,26 @@ def test_a_heavier_branch_that_leaves_ours_below_the_cap_is_refused(tmp_path: Pa
         assert fingerprint(world) == before
 
 
+def test_a_branch_below_the_kept_history_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cap was raised after the way back that it needs had been given up."""
+    monkeypatch.setattr("chain.ledger.DEFAULT_HISTORY_BLOCKS", 2)
+    low = World.open(tmp_path / "low", reorganisation_cap=2)
+    with low.ledger:
+        low.grow(5)
+    world = World.open(tmp_path / "low", reorganisation_cap=5)
+    other = World.open(tmp_path / "other")
+    with world.ledger, other.ledger:
+        other.coinbase = b"\xe0" * 20
+        theirs = other.grow(6)
+        world.clock.now_s = other.clock.now_s
+        for block in theirs[:5]:
+            assert world.ledger.import_block(block).status is ImportStatus.SIDE_BRANCH
+        before = fingerprint(world)
+        with pytest.raises(ReorganisationTooDeep, match="kept"):
+            world.ledger.import_block(theirs[5])
+        assert fingerprint(world) == before
+
+
 def test_a_wrong_body_does_not_condemn_the_header(world: World) -> None:
     """Somebody who sends a good header with a wrong body must not keep the good block out."""
     good = world.build([world.transfer()])
