@@ -23,6 +23,10 @@ class InvalidFrame(Invalid):
     """Bytes on a connection are no frame of the peer's, or of a message that is too large; the connection is lost."""
 
 
+class AlteredFrame(InvalidFrame):
+    """Bytes that the peer did not write: somebody on the way did, so that the peer must not be punished for them."""
+
+
 @dataclass(frozen=True, slots=True)
 class RawMessage:
     """A message as it was carried: its code, and the payload that nobody has looked into yet."""
@@ -70,7 +74,7 @@ class FrameReader:
         """The size of the ciphertext that follows. Raises InvalidFrame where it could hold nothing."""
         size = int.from_bytes(length, "big")
         if size <= TAG_BYTES:
-            raise InvalidFrame(f"a frame of {size} bytes holds nothing")
+            raise AlteredFrame(f"a frame of {size} bytes holds nothing")  # the length itself is not authenticated
         return size
 
     def receive(self, ciphertext: bytes) -> RawMessage | None:
@@ -80,7 +84,7 @@ class FrameReader:
         try:
             plaintext = self._cipher.decrypt(ciphertext)
         except InvalidNoise as error:
-            raise InvalidFrame(f"a frame was altered or repeated: {error}") from error
+            raise AlteredFrame(f"a frame was altered or repeated: {error}") from error
         part = plaintext if self.is_inside_message else self._begin(plaintext)
         if len(part) > self._missing_bytes:
             raise InvalidFrame("a frame holds more than the rest of its message")

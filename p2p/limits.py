@@ -80,7 +80,7 @@ Bitcoin Core takes 115."""
 MAX_OUTBOUND_STRANGERS = 10
 """Connections that we opened: our own choice, which nobody from outside can fill, as in Bitcoin Core."""
 MAX_RESERVED_PEERS = 64
-"""Validators and static peers together, beside the strangers: their slots are kept."""
+"""Validators and static peers that are connected, beside the strangers; what is beyond counts as a stranger."""
 MAX_PENDING_HANDSHAKES = 16
 """Sockets whose owner has not said who it is, ten seconds each; geth takes 50."""
 MAX_PENDING_FROM_ADDRESS = 4
@@ -96,6 +96,10 @@ SUBNET_PREFIX_IPV4 = 24
 SUBNET_PREFIX_IPV6 = 48
 """What a provider commonly gives to one customer."""
 
+MIN_REPLACED_AGE_S = 10
+"""A second connection of a node replaces one of at least this age: the node lost power and is back, and the first one
+is dead. Younger ones are two nodes that called each other at once, and both have to keep the same one."""
+
 # ---- reputation ----------------------------------------------------------------------------------------------------
 
 BAN_POINTS = 100
@@ -104,6 +108,8 @@ POINT_DECAY_S = 30
 """One point is forgiven in this time: a hundred in 50 minutes, so that rare mistakes never add up."""
 BAN_TIME_S = 3_600
 """Makes attacks slow, yet a neighbour whose node was repaired is soon back. Bitcoin Core bans for a day."""
+BANNED_PREFIX_IPV6 = 64
+"""Whoever has one IPv6 address has all of its /64 (RFC 4291)."""
 MAX_REMEMBERED_OFFENDERS = 4_096
 """Nodes and addresses with points or bans: under 1 MB. Those nearest to being forgiven are forgotten first."""
 
@@ -125,7 +131,9 @@ MAX_STATIC_BACKOFF_S = 60
 """A static peer or validator is back within a minute of its return: blocks may wait for it."""
 MAX_DIAL_BACKOFF_S = 3_600
 """For all others: a node that left for good costs one attempt an hour."""
-MAX_DIAL_FAILURES = 12
-"""In a row, about five hours of trying: then a peer that is not static is forgotten."""
+MAX_DIAL_FAILURES = 32
+"""In a row, about a day of trying: then a peer that is not static is forgotten."""
+MIN_FAILURES_TO_DOUBT = 3
+"""Calls in vain before we believe others that a node we had reached is now somewhere else."""
 MAX_HOST_CHARACTERS = 253
 """A name in the Domain Name System (RFC 1035)."""

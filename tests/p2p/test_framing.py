@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2p.framing import HEADER_BYTES, FrameReader, FrameWriter, InvalidFrame, RawMessage
+from p2p.framing import HEADER_BYTES, AlteredFrame, FrameReader, FrameWriter, InvalidFrame, RawMessage
 from p2p.limits import MAX_UNKNOWN_MESSAGE_BYTES
 from p2p.noise import MAX_MESSAGE_BYTES, MAX_PLAINTEXT_BYTES, CipherState
 from tests.p2p.peers import sessions
@@ -133,22 +133,22 @@ def test_repeated_dropped_and_altered_frames_are_refused() -> None:
 
     reader, frames = two_frames()
     reader.receive(frames[0])
-    with pytest.raises(InvalidFrame):
+    with pytest.raises(AlteredFrame):
         reader.receive(frames[0])
     reader, frames = two_frames()
-    with pytest.raises(InvalidFrame):
+    with pytest.raises(AlteredFrame):
         reader.receive(frames[1])
     for position in range(len(frames[0])):
         reader, frames = two_frames()
         altered = bytearray(frames[0])
         altered[position] ^= 1
-        with pytest.raises(InvalidFrame):
+        with pytest.raises(AlteredFrame):
             reader.receive(bytes(altered))
 
 
 @given(st.binary(max_size=200))
 def test_garbage_is_refused(garbage: bytes) -> None:
-    with pytest.raises(InvalidFrame):
+    with pytest.raises(AlteredFrame):
         ends()[1].receive(garbage)
 
 
