@@ -4,7 +4,6 @@ The file printed in the El DApp paper (listing 2) is read as it stands: addresse
 The same file always gives the same block hash, which is the identity of the chain.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from chain.header import EMPTY_OMMERS_HASH, MAX_EXTRA_DATA_BYTES, Header
 from chain.receipt import EMPTY_BLOOM
 from primitives import rlp
 from primitives.errors import InvalidGenesis
+from primitives.json_text import InvalidJson, parse_json
 from primitives.keccak import keccak256
 
 MAX_GENESIS_BYTES = 256 * 1024 * 1024
@@ -86,8 +86,8 @@ def load_genesis(path: Path) -> Genesis:
     if path.stat().st_size > MAX_GENESIS_BYTES:
         raise InvalidGenesis(f"{path} is larger than {MAX_GENESIS_BYTES} bytes")
     try:
-        document = json.loads(path.read_text("utf-8"), object_pairs_hook=_refuse_repeated_keys)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(path.read_bytes(), _refuse_repeated_keys)
+    except InvalidJson as error:
         raise InvalidGenesis(f"{path} is not valid JSON: {error}") from error
     return parse_genesis(document)
 

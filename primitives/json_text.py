@@ -7,6 +7,7 @@ Python's own parser recurses in C and trusts the recursion limit to stop it; lib
 import json
 import math
 import re
+from collections.abc import Callable
 
 from primitives.errors import Invalid
 
@@ -21,12 +22,17 @@ class InvalidJson(Invalid):
     """Bytes are not JSON, or nest too deeply."""
 
 
-def parse_json(text: bytes | str) -> object:
-    """The value that the text holds. Raises InvalidJson."""
+def parse_json(text: bytes | str, make_object: Callable[[list[tuple[str, object]]], object] | None = None) -> object:
+    """The value that the text holds, each object made of its members (a dict if not said). Raises InvalidJson."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     _check_depth(content)
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(
+            content.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            object_pairs_hook=make_object,
+        )
     except ValueError as error:
         raise InvalidJson(f"not JSON: {error}") from error
 

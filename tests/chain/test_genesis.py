@@ -1,6 +1,7 @@
 """Genesis files in geth's format: what is read, what is refused, and that one file is one chain."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,15 @@ def test_garbage_is_refused_or_read_never_a_crash(changes: dict[str, Any]) -> No
     except InvalidGenesis:
         return
     assert genesis.header(bytes(32)).number == 0
+
+
+def test_deep_nesting_is_refused_whatever_the_recursion_limit_is(tmp_path: Path) -> None:
+    path = tmp_path / "genesis.json"
+    path.write_bytes(b"[" * 200_000)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)  # as libraries do
+    try:
+        with pytest.raises(InvalidGenesis, match="is not valid JSON: JSON nested more than 64 deep"):
+            load_genesis(path)
+    finally:
+        sys.setrecursionlimit(limit)
