@@ -42,8 +42,7 @@ _CURABLE = {Outcome.TIME_IN_FUTURE, Outcome.UNKNOWN_METER, Outcome.INACTIVE_METE
 
 # How nodes (ours, geth, Besu, Nethermind) word a refusal; compared in lower case.
 _ALREADY_KNOWN = ("already known", "known transaction", "already imported", "already in the pool")
-_NONCE_USED = ("nonce too low", "nonce is too low", "replacement", "replace")
-_FEE_TOO_LOW = ("underpriced", "less than block base fee", "below the base fee", "fee too low", "gas price too low")
+_NONCE_USED = ("nonce too low", "nonce is too low", "replace")
 
 
 @dataclass(frozen=True, slots=True)

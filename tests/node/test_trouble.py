@@ -3,28 +3,14 @@
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from node.application import POOL_JOURNAL_FILE, run_node
-from node.cli import main
 from node.new_network import NetworkPlan, genesis_document, write_genesis
 from node.service import LedgerService
 from node.settings import MiningSettings, NodeSettings, RpcSettings
 from primitives.errors import UserError, plain_cause
 
 OPERATOR = "0x" + "0a" * 20
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
-
-
-def refused(*arguments: object) -> str:
-    """What is said to a person whose command was refused."""
-    result = run(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    return result.stderr
 
 
 @pytest.fixture
@@ -61,11 +47,10 @@ def test_a_bug_beside_a_message_for_a_person_stays_loud() -> None:
     assert plain_cause(ExceptionGroup("", [trouble, ZeroDivisionError()])) is None
 
 
-def test_a_journal_that_cannot_be_opened(settings: NodeSettings) -> None:
+async def test_a_journal_that_cannot_be_opened(settings: NodeSettings) -> None:
     (settings.data_directory / POOL_JOURNAL_FILE).mkdir()
-    assert "journal of submitted transactions, cannot be opened" in refused(
-        "node", "--data-dir", settings.data_directory, "--rpc-port", "0"
-    )
+    with pytest.raises(UserError, match="journal of submitted transactions, cannot be opened"):
+        await run_node(settings, lambda _: None)
 
 
 async def test_a_journal_that_cannot_be_written(settings: NodeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
