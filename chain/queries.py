@@ -6,7 +6,6 @@ from chain.account import StateReader
 from chain.block import Block
 from chain.block_execution import block_context
 from chain.config import ChainConfig
-from chain.fees import expected_base_fee
 from chain.header import Header
 from chain.receipt import Receipt
 from chain.store.blocks import BlockView
@@ -91,10 +90,6 @@ class ChainQueries:
     def block_context(self, header: Header) -> BlockContext:
         """What code inside that block saw."""
         return block_context(header, self.config, self._hash_at)
-
-    def next_base_fee(self, header: Header) -> int:
-        """Wei per gas in a block on top of this one."""
-        return expected_base_fee(header, self.config)
 
     def _hash_at(self, number: int) -> bytes:
         return self._blocks.canonical_hash(number) or bytes(32)

@@ -8,6 +8,7 @@ import pytest
 
 from chain.account import EMPTY_TRIE_ROOT
 from chain.block import MAX_BLOCK_TRANSACTIONS, Block
+from chain.block_execution import block_context
 from chain.fees import expected_base_fee
 from chain.header_rules import MAX_CLOCK_DRIFT_S, BlockFromFuture
 from chain.importer import ImportStatus, ReorganisationTooDeep, UnknownParent, transactions_root
@@ -75,7 +76,7 @@ def wrong_headers(world: World, block: Block) -> dict[str, tuple[Block, str]]:
         "time not after parent": (with_fields(timestamp_s=parent.timestamp_s), "not after its parent"),
         "difficulty": (with_fields(difficulty=2), "difficulty"),
         "gas limit jumps": (with_fields(gas_limit=header.gas_limit * 2), "gas limit"),
-        "gas used above limit": (with_fields(gas_used=header.gas_limit + 1), "gas"),
+        "gas used above limit": (with_fields(gas_used=header.gas_limit + 1), f"gas of {header.gas_limit}"),
         "base fee": (with_fields(base_fee_per_gas=header.base_fee_per_gas + 1), "base fee"),
         "ommers": (with_fields(ommers_hash=bytes(32)), "ommers"),
         "transactions root": (with_fields(transactions_root=EMPTY_TRIE_ROOT), "commits to"),
@@ -227,6 +228,25 @@ def test_a_branch_below_the_kept_history_is_refused(tmp_path: Path, monkeypatch:
         with pytest.raises(ReorganisationTooDeep, match="kept"):
             world.ledger.import_block(theirs[5])
         assert fingerprint(world) == before
+
+
+def test_the_memory_of_invalid_blocks_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chain.importer.MAX_REMEMBERED_INVALID", 2)
+    good = world.build()
+    bad = [reseal(good, replace(good.header, state_root=bytes([index]) * 32, _hash=None)) for index in range(3)]
+    for block in bad:
+        with pytest.raises(InvalidBlock, match="state root"):
+            world.ledger.import_block(block)
+    for block, reason in zip(bad[::-1], ["found invalid", "found invalid", "state root"], strict=True):
+        with pytest.raises(InvalidBlock, match=reason):
+            world.ledger.import_block(block)
+
+
+def test_code_is_told_the_hashes_of_256_blocks(world: World) -> None:
+    header = replace(world.ledger.head(), number=1_000, _hash=None)
+    context = block_context(header, world.ledger.config, lambda number: number.to_bytes(32, "big"))
+    told = {number: context.block_hash(number) for number in (743, 744, 999, 1_000)}
+    assert [int.from_bytes(block_hash, "big") for block_hash in told.values()] == [0, 744, 999, 0]
 
 
 def test_a_wrong_body_does_not_condemn_the_header(world: World) -> None:
