@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -211,21 +211,14 @@ class Soak:
         return {Target.NODE: [self.node], Target.METER: [self.meter], Target.BOTH: [self.node, self.meter]}[target]
 
 
-class _deadline:
-    """`async with`: PROGRESS_TIMEOUT_S for what is inside, then ProcessFailed with a sentence."""
-
-    def __init__(self, complaint: str) -> None:
-        self._complaint = complaint
-        self._timeout = asyncio.timeout(PROGRESS_TIMEOUT_S)
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-
-    async def __aexit__(self, *error: object) -> None:
-        try:
-            await self._timeout.__aexit__(*error)  # type: ignore[arg-type]
-        except TimeoutError:
-            raise ProcessFailed(f"{self._complaint} for {PROGRESS_TIMEOUT_S:.0f} s") from None
+@contextlib.asynccontextmanager
+async def _deadline(complaint: str) -> AsyncIterator[None]:
+    """PROGRESS_TIMEOUT_S for what is inside, then ProcessFailed with a sentence."""
+    try:
+        async with asyncio.timeout(PROGRESS_TIMEOUT_S):
+            yield
+    except TimeoutError:
+        raise ProcessFailed(f"{complaint} for {PROGRESS_TIMEOUT_S:.0f} s") from None
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
