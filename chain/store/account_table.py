@@ -12,7 +12,7 @@ from itertools import accumulate
 from chain.store.cache import MISSING, GenerationCache, Missing
 from chain.store.records import AccountRow, StoredAccount, decode_record, encode_record
 from chain.trie.nibbles import to_nibbles
-from chain.trie.node import InnerNode, Leaf, decode
+from chain.trie.node import InnerNode, Leaf, decode, encode
 from chain.trie.update import TrieUpdate
 
 UPPER_LEVELS = 4
@@ -31,7 +31,8 @@ class AccountTable:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._upper: dict[bytes, InnerNode | None] = {}
+        self._upper: dict[bytes, InnerNode | bytes | None] = {}
+        """As RLP where it need not be taken apart."""
         self._buckets: GenerationCache[int, Bucket] = GenerationCache(BUCKET_CACHE_LIMIT)
 
     def account(self, key: bytes) -> StoredAccount | None:
@@ -42,11 +43,17 @@ class AccountTable:
         """The branch or extension stored at path."""
         if len(path) >= UPPER_LEVELS:
             return self.bucket(_bucket_of(path)).node(path[UPPER_LEVELS:])
-        node = self._upper.get(path, MISSING)
-        if isinstance(node, Missing):
-            row = self._connection.execute("SELECT node FROM upper_nodes WHERE id = ?", (_upper_id(path),)).fetchone()
-            node = self._upper[path] = None if row is None else decode_inner(row[0])
+        node = self._upper_node(path)
+        if isinstance(node, bytes):
+            node = self._upper[path] = decode_inner(node)
         return node
+
+    def encoded(self, path: bytes) -> bytes | None:
+        """The same as RLP."""
+        if len(path) >= UPPER_LEVELS:
+            return self.bucket(_bucket_of(path)).encoded_node(path[UPPER_LEVELS:])
+        node = self._upper_node(path)
+        return node if node is None or isinstance(node, bytes) else encode(node)
 
     def leaf(self, path: bytes) -> Leaf | None:
         """The leaf of the one account whose key begins with path."""
@@ -74,7 +81,7 @@ class AccountTable:
         for path, encoded in update.nodes.items():
             if len(path) < UPPER_LEVELS:
                 upper.append((_upper_id(path), encoded))
-                self._upper[path] = update.decoded.get(path)
+                self._upper[path] = update.decoded.get(path) or encoded
             else:
                 number = _bucket_of(path)
                 bucket = buckets[number] = self.bucket(number)
@@ -96,6 +103,13 @@ class AccountTable:
     def clear(self) -> None:
         self._upper.clear()
         self._buckets.clear()
+
+    def _upper_node(self, path: bytes) -> InnerNode | bytes | None:
+        node = self._upper.get(path, MISSING)
+        if isinstance(node, Missing):
+            row = self._connection.execute("SELECT node FROM upper_nodes WHERE id = ?", (_upper_id(path),)).fetchone()
+            node = self._upper[path] = None if row is None else row[0]
+        return node
 
     def bucket(self, number: int) -> "Bucket":
         bucket = self._buckets.get(number)
@@ -143,10 +157,15 @@ class Bucket:
         """The inner node at the rest of a path."""
         node = self._decoded.get(rest)
         if node is None:
-            self._take_apart()
-            if rest in self._encoded:
-                node = self._decoded[rest] = decode_inner(self._encoded[rest])
+            encoded = self.encoded_node(rest)
+            if encoded is not None:
+                node = self._decoded[rest] = decode_inner(encoded)
         return node
+
+    def encoded_node(self, rest: bytes) -> bytes | None:
+        """The same as RLP."""
+        self._take_apart()
+        return self._encoded.get(rest)
 
     def put_record(self, rest: bytes, record: bytes | None) -> None:
         """Set or, with None, remove an account."""
@@ -166,11 +185,12 @@ class Bucket:
     def put_node(self, rest: bytes, encoded: bytes | None, decoded: InnerNode | None) -> None:
         """Set or, with None, remove a node."""
         self._take_apart()
-        if encoded is None or decoded is None:
+        self._decoded.pop(rest, None)
+        if encoded is None:
             self._encoded.pop(rest, None)
-            self._decoded.pop(rest, None)
-        else:
-            self._encoded[rest] = encoded
+            return
+        self._encoded[rest] = encoded
+        if decoded is not None:
             self._decoded[rest] = decoded
 
     def encode(self) -> bytes:

@@ -115,8 +115,8 @@ class CachedState(SavedState):
         for address, key, _, value in prepared.slots:
             self._slots.put((address, key), value)
         for address, slot_trie in prepared.slot_tries.items():
-            for path in slot_trie.nodes:
-                self._slot_nodes.put((address, path), slot_trie.decoded.get(path))
+            for path, node in slot_trie.nodes.items():
+                self._slot_nodes.put((address, path), slot_trie.decoded.get(path) or node)
 
     def forget(self) -> None:
         """Hold nothing in memory: the database has gone back to where it was."""

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from chain.store.account_table import AccountTable, decode_inner
 from chain.store.cache import GenerationCache, Missing
 from chain.trie.nibbles import from_nibbles, to_nibbles
-from chain.trie.node import InnerNode, Leaf, Node
+from chain.trie.node import InnerNode, Leaf, Node, encode
 from primitives import rlp
 
-SlotNodeCache = GenerationCache[tuple[bytes, bytes], InnerNode | None]
-"""By address and path; None says that no inner node stands there."""
+SlotNodeCache = GenerationCache[tuple[bytes, bytes], InnerNode | bytes | None]
+"""By address and path: as RLP where it was not needed otherwise; None says that no inner node stands there."""
 
 
 class AccountTrie:
@@ -33,6 +33,9 @@ class AccountTrie:
             return Leaf(replaced[index][len(path) :], b"")
         return self._table.leaf(path)
 
+    def encoded(self, path: bytes) -> bytes | None:
+        return self._table.encoded(path)
+
 
 class SlotTrie:
     """The storage trie of one account (NodeSource)."""
@@ -43,14 +46,25 @@ class SlotTrie:
         self._address = address
 
     def node(self, path: bytes) -> Node | None:
+        node = self._inner(path)
+        if isinstance(node, bytes):
+            node = decode_inner(node)
+            self._cache.put((self._address, path), node)
+        return self._leaf(path) if node is None else node
+
+    def encoded(self, path: bytes) -> bytes | None:
+        node = self._inner(path)
+        return node if node is None or isinstance(node, bytes) else encode(node)
+
+    def _inner(self, path: bytes) -> InnerNode | bytes | None:
         node = self._cache.get((self._address, path))
         if isinstance(node, Missing):
             row = self._connection.execute(
                 "SELECT node FROM slot_nodes WHERE address = ? AND path = ?", (self._address, path)
             ).fetchone()
-            node = None if row is None else decode_inner(row[0])
+            node = None if row is None else row[0]
             self._cache.put((self._address, path), node)
-        return self._leaf(path) if node is None else node
+        return node
 
     def _leaf(self, path: bytes) -> Leaf | None:
         row = self._connection.execute(

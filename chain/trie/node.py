@@ -21,6 +21,8 @@ VALUE = 16
 _FULL_BRANCH = b"\xa0" * 16 + EMPTY
 """What stands at every 33rd byte of a branch whose sixteen children are all held by hash, as most are."""
 _FULL_BRANCH_LENGTH = 3 + 16 * 33 + 1
+_SMALLEST_BRANCH_OF_HASHES = 2 + 2 * 33 + 15
+"""Bytes of a branch with two such children; an extension, whose path takes 33 at most, has 68 or less."""
 
 Branch: TypeAlias = list[bytes]
 
@@ -112,6 +114,28 @@ def decode(data: bytes) -> Node:
     if not isinstance(value, bytes):
         raise InvalidTrieNode("a list in the place of a value")
     return Leaf(path, value)
+
+
+def child_position(data: bytes, nibble: int) -> int:
+    """Where in the RLP of a branch the reference to a child that is held by its hash begins.
+
+    0 where there is no such child, where data is no branch, or where that cannot be told without taking it apart.
+    """
+    length = len(data)
+    if length < _SMALLEST_BRANCH_OF_HASHES:
+        return 0
+    if length == _FULL_BRANCH_LENGTH and data[3::HASH_REFERENCE_LENGTH] == _FULL_BRANCH:
+        return 3 + HASH_REFERENCE_LENGTH * nibble
+    begin = data[0] - 0xF6
+    for _ in range(nibble):
+        prefix = data[begin]
+        if prefix == 0x80:
+            begin += 1
+        elif prefix == 0xA0:
+            begin += HASH_REFERENCE_LENGTH
+        else:
+            return 0
+    return begin if data[begin] == 0xA0 else 0
 
 
 def _list_bounds(data: bytes) -> tuple[int, int]:

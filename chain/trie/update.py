@@ -22,6 +22,7 @@ from chain.trie.node import (
     InnerNode,
     Leaf,
     Node,
+    child_position,
     decode,
     encode_branch,
     encode_extension,
@@ -46,6 +47,9 @@ class NodeSource(Protocol):
         Of an entry that the batch itself changes the value is not looked at.
         """
 
+    def encoded(self, path: bytes) -> bytes | None:
+        """The RLP of the branch or extension stored at path; None where none is."""
+
 
 @dataclass(slots=True)
 class TrieUpdate:
@@ -55,7 +59,7 @@ class TrieUpdate:
     nodes: dict[bytes, bytes | None] = field(default_factory=dict)
     """RLP of the branches and extensions to store, by path; None where one is to be deleted."""
     decoded: dict[bytes, InnerNode] = field(default_factory=dict)
-    """The same nodes in memory, for a cache."""
+    """Those of the same nodes that were taken apart, for a cache."""
 
 
 class DamagedTrie(RuntimeError):
@@ -74,6 +78,9 @@ def build(entries: Mapping[bytes, bytes]) -> TrieUpdate:
 
 class _EmptySource:
     def node(self, path: bytes) -> Node | None:
+        return None
+
+    def encoded(self, path: bytes) -> bytes | None:
         return None
 
 
@@ -106,11 +113,6 @@ class _Batch:
     def _apply(self, path: bytes, node: Node | None, changes: list[_Change], low: int, high: int) -> Node | None:
         """What stands at path after changes[low:high], all of whose keys begin with path."""
         if isinstance(node, list):
-            if high - low == 1:
-                key, value = changes[low]
-                replaced = None if value is None else self._replace(len(path), node, key, value)
-                if replaced is not None:
-                    return replaced
             return self._apply_to_branch(path, node, changes, low, high)
         if isinstance(node, Extension):
             return self._apply_to_extension(path, node, changes[low:high])
@@ -124,40 +126,6 @@ class _Batch:
             entries = dict(changes[low:high])
         kept = sorted((key, value) for key, value in entries.items() if value is not None)
         return self._build(path, kept, 0, len(kept)) if kept else None
-
-    def _replace(self, depth: int, branch: Branch, key: bytes, value: bytes) -> Branch | None:
-        """The branch at the first `depth` nibbles of key, with another value for key and nothing moved.
-
-        None, and nothing done, where branches alone do not lead to the key. Most changes are of this kind, and most
-        nodes lie on the way of one change only: this is the general way below, without its questions.
-        """
-        load = self._source.node
-        way = []
-        top = depth
-        node: Node | None = branch
-        while isinstance(node, list):
-            if len(key) == depth or len(node[key[depth]]) < HASH_REFERENCE_LENGTH:
-                return None
-            way.append(node)
-            depth += 1
-            node = load(key[:depth])
-        if not isinstance(node, Leaf) or node.path != key[depth:]:
-            return None
-        encoded = encode_leaf(Leaf(node.path, value))
-        if len(encoded) < 32:
-            return None
-        if way[-1][key[depth - 1]] == b"\xa0" + keccak256(encoded):
-            return branch
-        while True:
-            depth -= 1
-            items = way[depth - top].copy()
-            items[key[depth]] = b"\xa0" + keccak256(encoded)
-            if depth == top:
-                return items
-            encoded = encode_branch(items)
-            path = key[:depth]
-            self._nodes[path] = encoded
-            self._decoded[path] = items
 
     def _apply_to_branch(self, path: bytes, branch: Branch, changes: list[_Change], low: int, high: int) -> Node | None:
         depth = len(path)
@@ -174,6 +142,12 @@ class _Batch:
                 end += 1
             child_path = path + _NIBBLE[nibble]
             old = items[nibble]
+            if end - low == 1 and len(old) == HASH_REFERENCE_LENGTH:
+                replaced = self._replace(old, depth + 1, *changes[low])
+                if replaced is not None:
+                    items[nibble] = replaced
+                    low = end
+                    continue
             is_new_in_batch = child_path in self._nodes
             child = self._apply(child_path, None if old == EMPTY else self._load(child_path, old), changes, low, end)
             if child is None:
@@ -188,6 +162,38 @@ class _Batch:
             return items
         return self._collapse(path, items, made)
 
+    def _replace(self, reference: bytes, depth: int, key: bytes, value: bytes | None) -> bytes | None:
+        """The new reference of the node at the first `depth` nibbles of key, when key alone gets another value below.
+
+        None, and nothing done, where branches alone do not lead to the key, or the node is its leaf. Most changes are
+        of this kind: nothing moves, and each branch on the way has one hash exchanged, so it is not taken apart.
+        """
+        if value is None:
+            return None
+        encoded_at = self._source.encoded
+        way = []
+        while (encoded := encoded_at(key[:depth])) is not None and depth < len(key):
+            position = child_position(encoded, key[depth])
+            if not position:
+                return None
+            way.append((encoded, position))
+            depth += 1
+        leaf = self._source.node(key[:depth]) if way else None
+        if not isinstance(leaf, Leaf) or leaf.path != key[depth:]:
+            return None
+        encoded = encode_leaf(Leaf(leaf.path, value))
+        if len(encoded) < 32:
+            return None
+        digest = keccak256(encoded)
+        if way[-1][0].startswith(digest, way[-1][1] + 1):
+            return reference
+        for old, position in reversed(way):
+            depth -= 1
+            encoded = old[: position + 1] + digest + old[position + HASH_REFERENCE_LENGTH :]
+            self._nodes[key[:depth]] = encoded
+            digest = keccak256(encoded)
+        return b"\xa0" + digest
+
     def _collapse(self, path: bytes, items: Branch, made: dict[int, Node]) -> Node | None:
         """What becomes of a branch that has at most one item left."""
         if items[VALUE] != EMPTY:
@@ -201,9 +207,12 @@ class _Batch:
             child_path = path + _NIBBLE[nibble]
             child = made.get(nibble)
             if child is None:
+                replaced = self._nodes.get(child_path)
                 child = self._load(child_path, reference)
-                if isinstance(child, list) and self._nodes.get(child_path, b"") is None:
-                    del self._nodes[child_path]  # it stays as it is, below an extension
+                if isinstance(child, list) and len(reference) == HASH_REFERENCE_LENGTH:  # it stays, below an extension
+                    del self._nodes[child_path]
+                    if replaced is not None:
+                        self._nodes[child_path] = replaced
             return self._join(_NIBBLE[nibble], child_path, child, reference)
         return None
 
@@ -277,9 +286,10 @@ class _Batch:
         """The child that a reference in an old node, or in one made in this batch, stands for."""
         if len(reference) < HASH_REFERENCE_LENGTH:
             return decode(reference)
-        if path in self._decoded:  # it was placed in this batch, on the way to something else
+        made = self._nodes.get(path)
+        if made is not None:  # in this batch, on the way to something else
             self._nodes[path] = None
-            return self._decoded.pop(path)
+            return self._decoded.pop(path, None) or decode(made)
         node = self._source.node(path)
         if node is None:
             raise DamagedTrie(f"there is no node at {path.hex()}, though its parent names one")

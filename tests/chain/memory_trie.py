@@ -20,6 +20,11 @@ class MemoryTrie:
         assert len(below) <= 1, "a leaf was asked for where several keys lie below"
         return Leaf(to_nibbles(below[0])[len(path) :], self.values[below[0]]) if below else None
 
+    def encoded(self, path: bytes) -> bytes | None:
+        if path in self.nodes:
+            self.loads.append(path)
+        return self.nodes.get(path)
+
     def apply(self, changes) -> TrieUpdate:
         self.loads = []
         result = update(self, changes)
