@@ -196,9 +196,12 @@ def test_liars_cannot_fill_the_book(book: AddressBook) -> None:
     for number in range(200, 400):
         book.heard_of(rumour(number, f"8.8.8.{number - 199}"), STRANGER)
     assert len(book) == 100 + limits.MAX_KNOWN_PEERS_IN_SUBNET
-    # Nor by moving rumours into a subnet that is full.
+    # Nor by moving rumours into a subnet that is full; when one leaves it, another fits.
     assert book.heard_of(rumour(500, "8.8.9.1"), STRANGER)
     assert not book.heard_of(rumour(500, "8.8.8.250"), STRANGER)
+    book.forget(node(200))
+    assert book.heard_of(rumour(500, "8.8.8.250"), STRANGER)
+    assert not book.heard_of(rumour(200, "8.8.8.251"), STRANGER)
     for number in range(1_000, 4_000):
         book.heard_of(rumour(number, f"8.{number // 256}.{number % 256}.1"), STRANGER)
     assert len(book) == limits.MAX_KNOWN_PEERS

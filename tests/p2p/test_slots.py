@@ -163,15 +163,15 @@ def test_a_node_that_lost_power_comes_back_before_its_old_connection_is_given_up
     dead = accept(slots, 1, public(1))
     again = slots.begin_inbound(public(1))
     assert slots.establish(again, node(1)) is dead
-    clock.advance_s(limits.MIN_REPLACED_AGE_S)
-    outbound = slots.begin_outbound  # while connected, nobody is called a second time
+    # While connected, nobody is called a second time.
     with pytest.raises(NoSlot):
-        outbound(public(1), node(1))
-    slots.release(again)
-    dead_call = call(slots, 0x60, public(1))
+        slots.begin_outbound(public(1), node(1))
+    # Were it two calls at once, ours would stay: our id is the smaller one.
+    other = b"\x60" * 20
+    dead_call = slots.begin_outbound(public(2), other)
+    slots.establish(dead_call, other)
     clock.advance_s(limits.MIN_REPLACED_AGE_S)
-    inbound = slots.begin_inbound(public(1))
-    assert slots.establish(inbound, node(0x60)) is dead_call
+    assert slots.establish(slots.begin_inbound(public(2)), other) is dead_call
 
 
 def test_a_refused_replacement_leaves_the_first_connection_alone(slots: ConnectionSlots, clock: ManualClock) -> None:
