@@ -97,6 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", metavar="FILE", type=Path, default=Path("results/ledger.json"))
     chosen = parser.parse_args(arguments)
     chosen.json.parent.mkdir(parents=True, exist_ok=True)
+    Path("results").mkdir(exist_ok=True)
     report: dict[str, Any] = {"python": sys.version.split()[0]}
     with Progress(console=Console(stderr=True), transient=True) as progress:
         if chosen.memory:
@@ -121,7 +122,7 @@ def measure_speed(accounts: int, blocks: int, transfers: int, progress: Progress
     with _produced(accounts, total, transfers) as stream:
         making = progress.add_task(f"making blocks over {accounts:,} accounts", total=total)
         encoded = list(_counted(read_blocks(stream), progress, making))
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(dir="results") as folder:
         clock = ManualClock(START_S + BLOCK_TIME_S * (total + 1))
         with Ledger.open(Path(folder), genesis_of(accounts), clock) as ledger:
             _import_all(ledger, encoded[:WARM_UP_BLOCKS])
@@ -162,7 +163,7 @@ def measure_speed(accounts: int, blocks: int, transfers: int, progress: Progress
 async def measure_memory(blocks: int, transfers: int, progress: Progress) -> Memory:
     """Import as a node does, gateway included, and look at the process's own memory."""
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=".") as folder, _produced(1_000, blocks, transfers) as stream:
+    with tempfile.TemporaryDirectory(dir="results") as folder, _produced(1_000, blocks, transfers) as stream:
         genesis = genesis_of(1_000)
         clock = ManualClock(START_S + BLOCK_TIME_S * (blocks + 1))
         with Ledger.open(Path(folder), genesis, clock) as ledger:

@@ -15,6 +15,7 @@ from chain.config import DEVELOPMENT, PRODUCTION
 from chain.genesis import Genesis, load_genesis
 from chain.ledger import Ledger
 from chain.miner import Miner
+from chain.pool.admission import PoolLimits
 from chain.pool.journal import PoolJournal
 from chain.pool.pool import TransactionPool
 from gateway.server import Gateway, GatewaySettings
@@ -99,7 +100,8 @@ async def run_node(settings: NodeSettings, on_ready: Callable[[NodeFacts], None]
     if settings.mining.enabled and not any(parse_address(settings.mining.coinbase)):
         _log.warning("no coinbase is set: fees and rewards of blocks made here belong to nobody")
     with open_ledger(settings, genesis, clock) as ledger, _open_journal(settings) as journal:
-        pool = TransactionPool(genesis.config, ledger.latest_accounts, ledger.head(), clock, journal)
+        limits = PoolLimits(settled_depth_blocks=settings.chain.reorganisation_cap)
+        pool = TransactionPool(genesis.config, ledger.latest_accounts, ledger.head(), clock, journal, limits)
         builder = BlockBuilder(
             genesis.config, ledger.engine, clock, ledger.blocks, ledger.state, _builder_settings(settings)
         )

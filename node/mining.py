@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
 from chain.block import Block
+from chain.header_rules import BlockFromFuture
 from chain.importer import ImportResult
 from chain.miner import Miner
 from chain.transaction import Transaction
@@ -16,6 +17,9 @@ from primitives.clock import Clock
 REBUILD_INTERVAL_S = 2.0
 """A block that is being sealed is built anew for fresh transactions at most this often: proof of work loses nothing by
 it, and building costs CPU that a Pi needs elsewhere."""
+
+FUTURE_PAUSE_S = 1.0
+"""Before building anew after the clock was set back: there is nothing to do but wait for it to catch up."""
 
 _log = logging.getLogger(__name__)
 
@@ -81,8 +85,14 @@ class MiningLoop:
         await self._pool_grew.wait()
 
     async def _import(self, block: Block) -> None:
-        # A block of our own that is refused is a bug: the exception ends the node, loudly.
-        await self._service.import_block(block)
+        # A block of our own that is refused is a bug, and the exception ends the node, loudly; unless the clock was set
+        # back since the block was built.
+        try:
+            await self._service.import_block(block)
+        except BlockFromFuture as error:
+            _log.warning("the block made here is not taken: %s; was the clock set back?", error)
+            await self._clock.sleep_s(FUTURE_PAUSE_S)
+            return
         _log.info(
             "made block %d: %d transactions, %d gas, 0x%s",
             block.number,

@@ -80,6 +80,8 @@ class PoolLimits:
     """How long a transaction may wait for what it lacks; geth's bound."""
     min_priority_fee_per_gas: int = 1
     """Wei; geth's default. Nothing is asked for on a network without fees."""
+    settled_depth_blocks: int = 128
+    """How deep a journaled transaction must lie in the chain before it is forgotten: the node's reorganisation cap."""
 
 
 def check_form(transaction: Transaction, config: ChainConfig, limits: PoolLimits) -> bytes:

@@ -32,9 +32,6 @@ from chain.validity import most_it_can_cost
 from primitives.clock import Clock
 from primitives.errors import InvalidTransaction
 
-SETTLED_DEPTH_BLOCKS = 128
-"""How deep a journaled transaction must lie in the chain before it is forgotten: the default reorganisation cap."""
-
 _REPLACED = "replaced by a better paid one"
 
 Subscriber = Callable[[Sequence[Transaction]], None]
@@ -373,7 +370,8 @@ class TransactionPool:
             self._journal.forget(transaction_hash)
 
     def _forget_settled(self) -> None:
-        deep = [h for h, number in self._settled.items() if self._head.number - number >= SETTLED_DEPTH_BLOCKS]
+        last = self._head.number - self._limits.settled_depth_blocks
+        deep = [transaction_hash for transaction_hash, number in self._settled.items() if number <= last]
         for transaction_hash in deep:
             del self._settled[transaction_hash]
             self._drop_from_journal(transaction_hash, is_local=True)

@@ -42,10 +42,8 @@ def candidates(connection: sqlite3.Connection, head: int, transaction_hash: byte
     """(block number, index) of the transactions whose hash begins like this one, newest epochs first."""
     merged_eras = max(0, head // ERA_BLOCKS - _UNMERGED_ERAS + 1)
     first_epoch = merged_eras * (ERA_BLOCKS // EPOCH_BLOCKS)
-    ranges = [(first_epoch, head // EPOCH_BLOCKS)]
-    if merged_eras:
-        ranges.append((-merged_eras, -1))
-    for first, last in ranges:
+    # One era more: a reorganisation to a heavier but shorter branch may have brought the head back across an era's end.
+    for first, last in ((first_epoch, head // EPOCH_BLOCKS), (-merged_eras - 1, -1)):
         for (position,) in connection.execute(
             "WITH RECURSIVE span (epoch) AS "
             "(VALUES (:last) UNION ALL SELECT epoch - 1 FROM span WHERE epoch > :first) "

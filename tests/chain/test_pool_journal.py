@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from chain.pool.admission import PoolLimits
 from chain.pool.journal import PoolJournal
-from chain.pool.pool import SETTLED_DEPTH_BLOCKS
 from primitives.errors import UserError
 from tests.chain.pool_world import RICH, Accounts, child, header, pool, transaction
 
@@ -69,7 +69,7 @@ async def test_settled_ones_leave_the_disk_when_they_are_deep_enough(tmp_path: P
     head = child(header())
     after = Accounts().having(0, nonce=1)
     world.head_changed(after, head, [own])
-    for _ in range(SETTLED_DEPTH_BLOCKS - 1):
+    for _ in range(PoolLimits().settled_depth_blocks - 1):
         head = child(head)
         world.head_changed(after, head, [])
     await world.submit(transaction(1))

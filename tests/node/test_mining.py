@@ -10,6 +10,7 @@ import pytest
 
 import node.mining as mining_module
 from chain.block import Block
+from chain.header_rules import BlockFromFuture
 from chain.importer import ImportResult, ImportStatus
 from node.mining import MiningLoop
 from node.settings import MiningSettings
@@ -205,6 +206,19 @@ async def test_a_block_of_our_own_that_is_refused_ends_the_node(mine: Mine) -> N
     mine.miner.find()
     with pytest.raises(InvalidBlock, match="nonsense"):
         await mine.task
+
+
+async def test_a_clock_set_back_after_building_costs_one_block_not_the_node(mine: Mine) -> None:
+    mine.service.refusal = BlockFromFuture("ahead of this node's clock")
+    await mine.pass_s(60)
+    mine.miner.find()
+    await settle()
+    mine.service.refusal = None
+    await mine.pass_s(2)
+    assert mine.service.built == 2
+    mine.miner.find()
+    await settle()
+    assert len(mine.service.imported) == 1
 
 
 async def test_a_clock_behind_the_head_waits(mine: Mine) -> None:

@@ -42,6 +42,7 @@ def test_a_reorganisation_over_the_end_of_an_era_loses_nothing(connection):
     for number in range(96, 84, -1):
         transaction_index.remove(connection, number, hashes(number))
         assert found(connection, number - 1, hashes(number)[0]) == []
+        assert all(found(connection, number - 1, hashes(older)[1]) == [(older, 1)] for older in range(number))
     for number in range(85, 97):
         transaction_index.add(connection, number, hashes(number + 1_000))
     assert found(connection, 96, hashes(90)[1]) == []
