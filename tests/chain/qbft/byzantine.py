@@ -59,6 +59,10 @@ class Equivocator(Liar):
 
     machine_class = ForgetfulMachine
 
+    def __init__(self, world: World, own_address: bytes) -> None:
+        super().__init__(world, own_address)
+        self._supported: set[tuple[bytes, int, int, bytes]] = set()
+
     def carry_out(self, output: Output) -> None:
         if isinstance(output, Broadcast) and isinstance(output.message, Proposal):
             self._propose_two(output.message)
@@ -89,6 +93,10 @@ class Equivocator(Liar):
             self._support(receiver, mine.height, mine.round, mine.block_hash)
 
     def _support(self, receiver: bytes, height: int, round_: int, block_hash: bytes) -> None:
+        # Once each: two of this kind would answer each other for ever.
+        if (receiver, height, round_, block_hash) in self._supported:
+            return
+        self._supported.add((receiver, height, round_, block_hash))
         for vote in (Prepare(height, round_, block_hash), Commit(height, round_, block_hash)):
             self.world.send(self.address, receiver, self.signed(vote))
 
@@ -106,7 +114,7 @@ class Babbler(Liar):
 
     def _nonsense(self, packet: object) -> bytes:
         rng = self.world.rng
-        if isinstance(packet, bytes) and rng.random() < 0.4:
+        if isinstance(packet, bytes) and packet and rng.random() < 0.4:
             position = rng.randrange(len(packet))
             return rng.choice([packet[:position], packet[:position] + rng.randbytes(1) + packet[position + 1 :]])
         height = self.height + rng.randint(0, 3)

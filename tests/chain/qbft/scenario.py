@@ -5,8 +5,7 @@ through any crash. After the faults: every honest node holds GROWTH more blocks 
 """
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chain.consensus.qbft.events import Settings
 from chain.consensus.qbft.machine import QbftMachine
@@ -76,8 +75,9 @@ def run(seed: int, size: int | None = None, variant: Variant = Variant()) -> Res
     for nodes in world.nodes.values():
         for node in nodes:
             world.at(rng.randint(0, 500), node.start)
-    end_ms = rng.randint(5_000, 20_000)
+    end_ms = rng.randint(5_000, 40_000)
     _plan_faults(world, rng, honest, end_ms)
+    _plan_ambush(world, rng, honest)
     world.run_until(end_ms)
     _end_faults(world, honest)
     target = max(node.height for node in honest) + GROWTH
@@ -108,17 +108,18 @@ def _populate(world: World, rng: random.Random, variant: Variant) -> list[Partic
 def _plan_faults(world: World, rng: random.Random, honest: list[Participant], end_ms: int) -> None:
     """Bad weather that changes every few seconds, crashes of one, some or all, and transactions that come and go."""
     time_ms = 0
+    weather = rng.choice([_weather, _few_learn])
     while time_ms < end_ms:
-        conditions = _weather(world, rng)
+        conditions = weather(world, rng)
         world.at(time_ms, lambda conditions=conditions: setattr(world, "conditions", conditions))
         time_ms += rng.randint(500, 6_000)
-    world.crash_probability = rng.choice([0.0, 0.0, 0.002, 0.01])
-    for _ in range(rng.randint(0, 5)):
+    world.crash_probability = rng.choice([0.0, 0.0, 0.005, 0.02, 0.08])
+    for _ in range(rng.choice([0, 2, 5, 20])):
         down = rng.sample(honest, rng.choice([1, 1, max(len(honest) // 3, 1), len(honest)]))
         crash_ms = rng.randint(0, end_ms)
         for node in down:
             world.at(crash_ms + rng.choice([0, rng.randint(0, 50)]), node.crash)
-            world.at(crash_ms + rng.randint(60, 5_000), node.start)
+            world.at(crash_ms + rng.choice([rng.randint(60, 300), rng.randint(60, 5_000)]), node.start)
     for node in honest:
         for _ in range(3):
             pending = rng.random() < 0.8
@@ -126,14 +127,48 @@ def _plan_faults(world: World, rng: random.Random, honest: list[Participant], en
 
 
 def _weather(world: World, rng: random.Random) -> NetworkConditions:
-    slow: Callable[[], tuple[int, int]] = lambda: (1, rng.choice([20, 100, 600, 3_000]))  # noqa: E731
     islands = {}
     if rng.random() < 0.35:
         islands = {one: rng.randint(0, 1) for one in world.validators.addresses}
-    return NetworkConditions(slow(), rng.choice([0.0, 0.0, 0.1, 0.4]), rng.choice([0.0, 0.2]), islands)
+    return NetworkConditions(
+        delay_ms=(1, rng.choice([20, 100, 600, 3_000])),
+        drop=rng.choice([0.0, 0.0, 0.1, 0.3, 0.5]),
+        drop_final=rng.choice([0.0, 0.0, 0.5, 0.7, 0.9]),
+        duplicate=rng.choice([0.0, 0.2]),
+        island_of=islands,
+    )
+
+
+def _few_learn(_: World, rng: random.Random) -> NetworkConditions:
+    """A network that works, but for commits and final blocks: often one node alone knows of a decision."""
+    return NetworkConditions(delay_ms=(1, rng.choice([20, 100])), drop_final=rng.choice([0.6, 0.75, 0.9]))
+
+
+def _plan_ambush(world: World, rng: random.Random, honest: list[Participant]) -> None:
+    """An adversary that strikes when it hurts: whoever is first to hold a block final is cut off with its knowledge.
+
+    The others may lose power in the same moment. What they do then must fit what they cannot know.
+    """
+    chance = rng.choice([0.0, 0.1, 0.4])
+    crashes = rng.random() < 0.5
+
+    def strike(decider: bytes) -> None:
+        if rng.random() >= chance:
+            return
+        weather = world.conditions
+        world.lose_packets_on_their_way()
+        world.conditions = replace(weather, delay_ms=(1, 20), drop=0.0, drop_final=0.0, island_of={decider: 1})
+        world.at(rng.randint(1_000, 8_000), lambda: setattr(world, "conditions", NetworkConditions()))
+        for node in honest if crashes else []:
+            if node.address != decider:
+                node.crash()
+                world.at(rng.randint(1, 200), node.start)
+
+    world.on_first_decision = strike
 
 
 def _end_faults(world: World, honest: list[Participant]) -> None:
+    world.on_first_decision = lambda decider: None
     world.conditions = NetworkConditions()
     world.crash_probability = 0.0
     for node in honest:

@@ -33,7 +33,7 @@ from chain.consensus.qbft.events import (
     VoteKind,
 )
 from chain.consensus.qbft.machine import QbftMachine
-from chain.consensus.qbft.messages import Kind, Message, claim, decode_message, encode_message, kind_of
+from chain.consensus.qbft.messages import Commit, Kind, Message, claim, decode_message, encode_message, kind_of
 from chain.consensus.qbft.validators import ValidatorSet
 from primitives.errors import Invalid
 from primitives.keccak import keccak256
@@ -50,6 +50,9 @@ from tests.chain.qbft.model_block import (
 
 STATUS_INTERVAL_MS = 2_000
 BLOCKS_AN_ANSWER = 8
+ASK_INTERVAL_MS = 200
+MAX_EVENTS = 300_000
+"""A run that needs more does not end: a storm of messages is a fault too."""
 
 decode_once = lru_cache(maxsize=512)(decode_message)
 
@@ -81,6 +84,8 @@ class NetworkConditions:
 
     delay_ms: tuple[int, int] = (2, 60)
     drop: float = 0.0
+    drop_final: float = 0.0
+    """The same for what makes blocks final, commits and final blocks: few learn of a decision, the others go on."""
     duplicate: float = 0.0
     island_of: dict[bytes, int] = field(default_factory=dict)
     """Packets pass between validators of the same island only; those of no island are on 0."""
@@ -98,9 +103,12 @@ class World:
         self.nodes: dict[bytes, list[Participant]] = {}
         self.crash_probability = 0.0
         self.watch_votes = True
+        self.on_first_decision: Callable[[bytes], None] = lambda decider: None
         self.packets = 0
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
+        self._events = 0
+        self._era = 0
         self._decided: dict[int, bytes] = {}
         self._voted: dict[tuple[bytes, Kind, int, int], object] = {}
 
@@ -116,6 +124,9 @@ class World:
         while self._queue and self._queue[0][0] <= time_ms:
             if done():
                 return True
+            self._events += 1
+            if self._events > MAX_EVENTS:
+                raise Violation("the messages never end")
             self.now_ms, _, action = heapq.heappop(self._queue)
             action()
         self.now_ms = time_ms
@@ -126,20 +137,36 @@ class World:
         conditions = self.conditions
         if conditions.island_of.get(sender, 0) != conditions.island_of.get(receiver, 0):
             return
+        drop = max(conditions.drop, conditions.drop_final) if _is_final(packet) else conditions.drop
         copies = 2 if self.rng.random() < conditions.duplicate else 1
         for node in self.nodes.get(receiver, []):
             for _ in range(copies):
-                if self.rng.random() >= conditions.drop:
-                    self.packets += 1
-                    self.at(self.rng.randint(*conditions.delay_ms), lambda node=node: node.deliver(sender, packet))
+                if self.rng.random() >= drop:
+                    self._dispatch(sender, node, packet)
+
+    def lose_packets_on_their_way(self) -> None:
+        """Whatever was sent until now never arrives."""
+        self._era += 1
+
+    def _dispatch(self, sender: bytes, receiver: "Participant", packet: object) -> None:
+        self.packets += 1
+        era = self._era
+
+        def arrive() -> None:
+            if era == self._era:
+                receiver.deliver(sender, packet)
+
+        self.at(self.rng.randint(*self.conditions.delay_ms), arrive)
 
     def send_to_all(self, sender: bytes, packet: object) -> None:
         for receiver in self.validators.addresses:
             if receiver != sender:
                 self.send(sender, receiver, packet)
 
-    def witness_decision(self, height: int, block: bytes) -> None:
+    def witness_decision(self, height: int, block: bytes, decider: bytes) -> None:
         """An honest node holds this block final: all others must agree for ever."""
+        if height not in self._decided:
+            self.on_first_decision(decider)
         known = self._decided.setdefault(height, block)
         if known != block:
             raise Violation(f"two final blocks at height {height}")
@@ -149,6 +176,15 @@ class World:
         key = (sender, kind_of(message), message.height, message.round)
         if self.watch_votes and self._voted.setdefault(key, claim(message)) != claim(message):
             raise Violation(f"an honest node sent two {kind_of(message).name}s for {message.height}/{message.round}")
+
+
+def _is_final(packet: object) -> bool:
+    if not isinstance(packet, bytes):
+        return True
+    try:
+        return isinstance(decode_once(packet), Commit)
+    except Invalid:
+        return False
 
 
 class Participant:
@@ -165,6 +201,7 @@ class Participant:
         self.machine: QbftMachine | None = None
         self.pending = False
         self._life = 0
+        self._asked_ms = -ASK_INTERVAL_MS
         self._timers: dict[object, int] = {}
         self._built = 0
         world.add(self)
@@ -213,7 +250,7 @@ class Participant:
             self.carry_out(output)
         if fails and self._life == life:
             self.crash()
-            self.world.at(self.world.rng.randint(1, 4_000), self.start)
+            self.world.at(self.world.rng.choice([1, 50, 400, 4_000]), self.start)
 
     def carry_out(self, output: Output) -> None:
         world = self.world
@@ -237,7 +274,7 @@ class Participant:
                 life = self._life
                 world.at(world.rng.randint(0, 40), lambda: self._import_decided(life, output))
             case Behind():
-                world.send(self.address, output.validator, ("get", self.height + 1))
+                self._ask(output.validator)
             case PeerBehind():
                 self._send_blocks(output.validator, output.height)
 
@@ -268,7 +305,7 @@ class Participant:
                 self._take_block(sender, block, certificate)
             case ("status", int(height)):
                 if height > self.height:
-                    self.world.send(self.address, sender, ("get", self.height + 1))
+                    self._ask(sender)
 
     def _later(self, life: int, event: Event) -> None:
         if self._life == life:
@@ -293,7 +330,7 @@ class Participant:
         check_certificate(certificate, self.height + 1, keccak256(block), self.world.validators, DOMAIN, model_recover)
         ModelBlocks().check(block, self.height + 1, self.disk.head_hash, None)
         if self.honest:
-            self.world.witness_decision(self.height + 1, block)
+            self.world.witness_decision(self.height + 1, block, self.address)
         self.disk.blocks.append((block, certificate))
         self.world.send_to_all(self.address, ("block", block, certificate.encode()))
         self.step(self.new_head())
@@ -304,10 +341,16 @@ class Participant:
             if height == self.height + 1:
                 self._import(block, decode_certificate(certificate))
             elif height > self.height + 1:
-                self.world.send(self.address, sender, ("get", self.height + 1))
+                self._ask(sender)
         except Invalid:
             if sender in {node.address for nodes in self.world.nodes.values() for node in nodes if node.honest}:
                 raise
+
+    def _ask(self, sender: bytes) -> None:
+        """For the blocks that are missing; not again while an answer may be on its way."""
+        if self.world.now_ms >= self._asked_ms + ASK_INTERVAL_MS:
+            self._asked_ms = self.world.now_ms
+            self.world.send(self.address, sender, ("get", self.height + 1))
 
     def _send_blocks(self, receiver: bytes, height: int) -> None:
         for block, certificate in self.disk.blocks[max(height, 1) - 1 : height - 1 + BLOCKS_AN_ANSWER]:
