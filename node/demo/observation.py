@@ -52,16 +52,17 @@ class Observer:
         self._client = client
 
     async def look(self) -> View:
+        """Everything as of one block, so that no payment is seen on one side only."""
         head = await self._client.block("latest")
         if head is None:
             raise UserError("The node has no latest block.")
-        households = await asyncio.gather(*[self._household(one) for one in self._stage.households])
-        (supplier_wei,) = await self.ask("supplierAccountOf", self._stage.supplier)
+        households = await asyncio.gather(*[self._household(one, head.number) for one in self._stage.households])
+        (supplier_wei,) = await self.ask(head.number, "supplierAccountOf", self._stage.supplier)
         return View(head.number, head.time_s, tuple(households), cast(int, supplier_wei))
 
-    async def ask(self, function: str, *arguments: object) -> tuple[object, ...]:
-        """A view of the Exhaustion contract."""
-        data = await self._client.call(EXHAUSTION_ADDRESS, _EXHAUSTION.encode_call(function, arguments))
+    async def ask(self, block_number: int, function: str, *arguments: object) -> tuple[object, ...]:
+        """A view of the Exhaustion contract, as of a block."""
+        data = await self._client.call(EXHAUSTION_ADDRESS, _EXHAUSTION.encode_call(function, arguments), block_number)
         return _EXHAUSTION.decode_result(function, data)
 
     async def top_up(self, household: Household, amount_wei: int) -> None:
@@ -86,9 +87,9 @@ class Observer:
         if not receipt.succeeded:
             raise UserError(f"The contract refused {function}.")
 
-    async def _household(self, household: Household) -> HouseholdView:
-        credit, debt, charged, _ = await self.ask("accountOf", household.meter)
-        wallet_wei = await self.balance(household.wallet)
+    async def _household(self, household: Household, block_number: int) -> HouseholdView:
+        credit, debt, charged, _ = await self.ask(block_number, "accountOf", household.meter)
+        wallet_wei = await self._client.balance(household.wallet, block_number)
         readings = read_wh = waiting = 0
         is_supplied = None
         with contextlib.suppress(OutboxNotReady):

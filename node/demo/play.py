@@ -78,9 +78,13 @@ async def _run_meters(stage: Stage, url: str, observer: Observer, screen: Screen
             process = CommandProcess(f"The meter of {household.name}", arguments, household.folder / "meter.log")
             meters.append(asyncio.create_task((await stack.enter_async_context(process)).result()))
         screen.event(f"Both meters measure and sign; an hour takes {3600 / stage.clock.rate:.2g} s here.")
-        watching = asyncio.create_task(_watch(stage, observer, screen))
+        played = asyncio.Event()
+        watching = asyncio.create_task(_watch(stage, observer, screen, played))
         try:
             await _all_or_first_failure(meters, watching)
+            # Not cut off: a payment that is on its way belongs into the books.
+            played.set()
+            await watching
         finally:
             for task in (watching, *meters):
                 task.cancel()
@@ -97,11 +101,11 @@ async def _all_or_first_failure(meters: "list[asyncio.Task[Any]]", watching: "as
             task.result()
 
 
-async def _watch(stage: Stage, observer: Observer, screen: Screen) -> None:
-    """Redraw, and pay for a household whose supply has been off for a while."""
+async def _watch(stage: Stage, observer: Observer, screen: Screen, played: asyncio.Event) -> None:
+    """Redraw, and pay for a household whose supply has been off for a while, until everything is played."""
     dark_since: dict[str, float] = {}
     supplied: dict[str, bool] = {}
-    while True:
+    while not played.is_set():
         view = await observer.look()
         screen.show(view)
         for household, home in zip(stage.households, view.households, strict=True):
@@ -119,7 +123,9 @@ async def _watch(stage: Stage, observer: Observer, screen: Screen) -> None:
                 await observer.top_up(household, amount_wei)
                 dark_since.pop(home.name)
                 screen.event(f"{home.name} pays {format_amount(amount_wei)} from its wallet to its meter.")
-        await asyncio.sleep(LOOK_INTERVAL_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_INTERVAL_S):
+                await played.wait()
 
 
 def _switched(name: str, is_on: bool, is_change: bool, view: View) -> str:
