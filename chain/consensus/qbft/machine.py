@@ -284,7 +284,7 @@ class QbftMachine:
 
     def _jump(self, state: HeightState) -> bool:
         """f+1 others, so at least an honest one, have left this round: join the slowest of the f+1 fastest."""
-        reached = state.tally.round_reached(state.validators.tolerated_faults + 1, self._signer.address)
+        reached = state.tally.round_reached(state.validators.tolerated_faults + 1)
         if reached <= state.round:
             return False
         self._change_round(state, reached)

@@ -81,11 +81,9 @@ class Tally:
         """Those that are in exactly this round."""
         return [change for change in self._round_changes.values() if change.round == round_]
 
-    def round_reached(self, count: int, besides: bytes) -> int:
-        """The highest round that at least `count` others have reached or passed, 0 where there is none."""
-        rounds = sorted(
-            (change.round for sender, change in self._round_changes.items() if sender != besides), reverse=True
-        )
+    def round_reached(self, count: int) -> int:
+        """The highest round that at least `count` validators have reached or passed, 0 where there is none."""
+        rounds = sorted((change.round for change in self._round_changes.values()), reverse=True)
         return rounds[count - 1] if len(rounds) >= count else 0
 
     def block(self, block_hash: bytes) -> bytes | None:

@@ -203,7 +203,7 @@ def test_a_single_validator_decides_alone() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        proposal(2),
+        proposal(2, 0, block_of(2)),
         proposal(0, 0, block_of(0, b"bad")),
         proposal(0, 0, block_of(2)),
         proposal(0, 0, block_of(0, height=2)),
@@ -279,10 +279,11 @@ def test_a_prepared_block_is_named_in_the_round_change_and_proposed_again() -> N
 
 def test_the_block_prepared_in_the_highest_round_is_proposed_even_by_who_never_saw_it() -> None:
     newer = block_of(2, b"newer")
-    node = started(3)  # proposes in round 3
-    outputs = node.hear(locked_change(0, 3), locked_change(2, 3, 2, newer), change(1, 3))
-    (again,) = said(outputs, Proposal)
-    assert (again.round, again.block_hash, again.block) == (3, keccak256(newer), newer)
+    changes = [locked_change(0, 3), locked_change(2, 3, 2, newer), change(1, 3)]
+    for order in (changes, [changes[1], changes[0]]):
+        node = started(3)  # proposes in round 3
+        (again,) = said(node.hear(*order), Proposal)
+        assert (again.round, again.block_hash, again.block) == (3, keccak256(newer), newer)
 
 
 def test_nothing_prepared_a_new_block_is_asked_for() -> None:
@@ -307,6 +308,7 @@ def test_a_justified_proposal_takes_a_node_straight_into_its_round() -> None:
         justified(2, 2, block_of(2), [locked_change(0, 2), change(2, 2), change(3, 2)]),
         justified(2, 2, block_of(2), [change(2, 2), change(3, 2)]),
         justified(2, 2, block_of(2), [change(2, 2), change(3, 2), change(3, 2)]),
+        justified(2, 2, block_of(2), [change(0, 2), change(2, 2), change(3, 2), change(3, 2)]),
         justified(2, 2, block_of(2), [change(2, 2), change(3, 2), change(8, 2)]),
         justified(2, 2, block_of(0), [change(0, 2), change(2, 2), change(3, 2)]),
         justified(2, 2, BLOCK, [locked_change(0, 2), locked_change(2, 2, 1, block_of(1)), change(3, 2)]),
@@ -315,8 +317,8 @@ def test_a_justified_proposal_takes_a_node_straight_into_its_round() -> None:
             prepare_signatures=proof(0, HASH, (0, 2)),
         ),
     ],
-    ids=["not the locked block", "no quorum", "counted twice", "a stranger", "built by another", "not the highest",
-         "no proof"],
+    ids=["not the locked block", "no quorum", "counted twice", "repeated", "a stranger", "built by another",
+         "not the highest", "no proof"],
 )  # fmt: skip
 def test_an_unjustified_proposal_is_rejected(wrong: Proposal) -> None:
     outputs = started().hear(wrong)
@@ -329,7 +331,8 @@ def test_once_in_a_later_round_nothing_earlier_is_voted_for() -> None:
     node.fire(TimerKind.EMPTY_BLOCK)
     node.fire(TimerKind.ROUND)
     assert node.hear(proposal(), *prepares()) == []
-    assert only(node.hear(*commits()), Decided)  # But what a quorum committed is final, wherever this node is.
+    (decided,) = only(node.hear(*commits()), Decided)  # But what a quorum committed is final, wherever this node is.
+    check_certificate(decided.certificate, 1, HASH, VALIDATORS, DOMAIN, model_recover)
 
 
 def test_seals_of_several_rounds_do_not_add_up() -> None:
