@@ -7,6 +7,7 @@ the blocks are being made, with the gateway running, and reports its own residen
 
 import argparse
 import asyncio
+import gc
 import json
 import resource
 import subprocess
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from node.settings import MiningSettings
 from primitives.clock import ManualClock
 
 WARM_UP_BLOCKS = 10
+TURN_BLOCKS = 5
 MEBIBYTE = 1024 * 1024
 
 
@@ -105,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
             report["memory"] = asdict(memory)
         else:
             accounts = [1_000, 1_000_000] if chosen.growth else chosen.accounts
-            speeds = [measure_speed(count, chosen.blocks or 200, chosen.transfers, progress) for count in accounts]
+            speeds = measure_speeds(accounts, chosen.blocks or 200, chosen.transfers, progress)
             report["import"] = [asdict(speed) for speed in speeds]
     if chosen.memory:
         show_memory(memory)
@@ -116,48 +118,94 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measure_speed(accounts: int, blocks: int, transfers: int, progress: Progress) -> ImportSpeed:
-    """Import blocks that were made before, with the stages timed."""
-    total = WARM_UP_BLOCKS + blocks
-    with _produced(accounts, total, transfers) as stream:
-        making = progress.add_task(f"making blocks over {accounts:,} accounts", total=total)
-        encoded = list(_counted(read_blocks(stream), progress, making))
-    with tempfile.TemporaryDirectory(dir="results") as folder:
-        clock = ManualClock(START_S + BLOCK_TIME_S * (total + 1))
-        with Ledger.open(Path(folder), genesis_of(accounts), clock) as ledger:
-            _import_all(ledger, encoded[:WARM_UP_BLOCKS])
-            stages = Stages()
-            stages.wrap(ledger.state, "prepare", "trie")
-            stages.wrap(ledger.state, "commit", "rows")
-            stages.wrap(ledger.blocks, "put", "rows")
-            stages.wrap(ledger.blocks, "connect", "rows")
-            original_apply, original_finish = BlockExecution.apply, BlockExecution.finish
-            stages.wrap(BlockExecution, "apply", "execute")
-            stages.wrap(BlockExecution, "finish", "execute")
-            written = _bytes_written()
-            importing = progress.add_task(f"importing over {accounts:,} accounts", total=blocks)
-            started = time.perf_counter()
-            try:
-                _import_all(ledger, _counted(encoded[WARM_UP_BLOCKS:], progress, importing), stages)
-            finally:
-                BlockExecution.apply, BlockExecution.finish = original_apply, original_finish  # type: ignore[method-assign]
-            seconds = time.perf_counter() - started
-            written = _bytes_written() - written
-            bytes_on_disk = sum(file.stat().st_size for file in Path(folder).iterdir())
-    count = blocks * transfers
-    us = {stage: value * 1e6 / count for stage, value in stages.seconds.items()}
-    named = {f"{stage}_us": round(us[stage], 1) for stage in ("decode", "recover", "execute", "trie", "rows")}
-    rest_us = seconds * 1e6 / count - sum(us.values())
-    return ImportSpeed(
-        accounts=accounts,
-        blocks=blocks,
-        transfers_per_block=transfers,
-        transactions_per_s=round(count / seconds, 1),
-        rest_us=round(rest_us, 1),
-        bytes_on_disk=bytes_on_disk,
-        bytes_written_per_block=written // blocks,
-        **named,
-    )
+def measure_speeds(counts: list[int], blocks: int, transfers: int, progress: Progress) -> list[ImportSpeed]:
+    """Import blocks that were made before, with the stages timed; a few for each number of accounts in turn.
+
+    Taking turns, whatever else the machine does slows all of them alike.
+    """
+    made = [_make_blocks(accounts, WARM_UP_BLOCKS + blocks, transfers, progress) for accounts in counts]
+    with ExitStack() as stack:
+        runs = []
+        for accounts, encoded in zip(counts, made, strict=True):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(dir="results"))
+            clock = ManualClock(START_S + BLOCK_TIME_S * (len(encoded) + 1))
+            ledger = stack.enter_context(Ledger.open(Path(folder), genesis_of(accounts), clock))
+            runs.append(ImportRun(accounts, transfers, ledger, encoded))
+        # As in a node that has been up for a while: what was loaded at the start is not garbage.
+        gc.collect()
+        gc.freeze()
+        importing = progress.add_task("importing", total=blocks * len(runs))
+        for first in range(0, blocks, TURN_BLOCKS):
+            for run in runs:
+                progress.advance(importing, run.import_some(min(TURN_BLOCKS, blocks - first)))
+        return [run.result() for run in runs]
+
+
+class ImportRun:
+    """One ledger being imported into, and the time its stages took."""
+
+    def __init__(self, accounts: int, transfers: int, ledger: Ledger, encoded: list[bytes]) -> None:
+        self._accounts = accounts
+        self._transfers = transfers
+        self._ledger = ledger
+        self._encoded = encoded
+        self._next = 0
+        self._stages = Stages()
+        self._seconds = 0.0
+        self._written = 0
+        for owner, method, stage in (
+            (ledger.state, "prepare", "trie"),
+            (ledger.state, "commit", "rows"),
+            (ledger.blocks, "put", "rows"),
+            (ledger.blocks, "connect", "rows"),
+        ):
+            self._stages.wrap(owner, method, stage)
+        self.import_some(WARM_UP_BLOCKS)
+        self._stages.seconds.clear()
+        self._seconds, self._written = 0.0, 0
+
+    def import_some(self, count: int) -> int:
+        """Import the next blocks; how many."""
+        written, started = _bytes_written(), time.perf_counter()
+        apply, finish = BlockExecution.apply, BlockExecution.finish
+        self._stages.wrap(BlockExecution, "apply", "execute")
+        self._stages.wrap(BlockExecution, "finish", "execute")
+        try:
+            for encoded in self._encoded[self._next : self._next + count]:
+                self._import(encoded)
+        finally:
+            BlockExecution.apply, BlockExecution.finish = apply, finish  # type: ignore[method-assign]
+        self._next += count
+        self._seconds += time.perf_counter() - started
+        self._written += _bytes_written() - written
+        return count
+
+    def result(self) -> ImportSpeed:
+        blocks = self._next - WARM_UP_BLOCKS
+        count = blocks * self._transfers
+        us = {stage: value * 1e6 / count for stage, value in self._stages.seconds.items()}
+        named = {f"{stage}_us": round(us[stage], 1) for stage in ("decode", "recover", "execute", "trie", "rows")}
+        return ImportSpeed(
+            accounts=self._accounts,
+            blocks=blocks,
+            transfers_per_block=self._transfers,
+            transactions_per_s=round(count / self._seconds, 1),
+            rest_us=round(self._seconds * 1e6 / count - sum(us.values()), 1),
+            bytes_on_disk=sum(file.stat().st_size for file in self._ledger.database.directory.iterdir()),
+            bytes_written_per_block=self._written // blocks,
+            **named,
+        )
+
+    def _import(self, encoded: bytes) -> None:
+        seconds = self._stages.seconds
+        started = time.perf_counter()
+        block = decode_block(encoded)
+        decoded = time.perf_counter()
+        for transaction in block.transactions:
+            _ = transaction.sender
+        seconds["decode"] = seconds.get("decode", 0.0) + decoded - started
+        seconds["recover"] = seconds.get("recover", 0.0) + time.perf_counter() - decoded
+        self._ledger.import_block(block)
 
 
 async def measure_memory(blocks: int, transfers: int, progress: Progress) -> Memory:
@@ -214,17 +262,10 @@ def show_memory(memory: Memory) -> None:
     )
 
 
-def _import_all(ledger: Ledger, encoded: Iterable[bytes], stages: Stages | None = None) -> None:
-    seconds = (stages or Stages()).seconds
-    for one in encoded:
-        started = time.perf_counter()
-        block = decode_block(one)
-        decoded = time.perf_counter()
-        for transaction in block.transactions:
-            _ = transaction.sender
-        seconds["decode"] = seconds.get("decode", 0.0) + decoded - started
-        seconds["recover"] = seconds.get("recover", 0.0) + time.perf_counter() - decoded
-        ledger.import_block(block)
+def _make_blocks(accounts: int, blocks: int, transfers: int, progress: Progress) -> list[bytes]:
+    with _produced(accounts, blocks, transfers) as stream:
+        making = progress.add_task(f"making blocks over {accounts:,} accounts", total=blocks)
+        return list(_counted(read_blocks(stream), progress, making))
 
 
 def _counted(items: Iterable[bytes], progress: Progress, task: Any) -> Iterator[bytes]:
