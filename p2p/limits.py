@@ -137,3 +137,76 @@ MIN_FAILURES_TO_DOUBT = 3
 """Calls in vain before we believe others that a node we had reached is now somewhere else."""
 MAX_HOST_CHARACTERS = 253
 """A name in the Domain Name System (RFC 1035)."""
+
+# ---- sessions ------------------------------------------------------------------------------------------------------
+
+STATUS_TIME_S = 10.0
+"""For both Status messages once the handshake is done: a second of work and a slow network; as long as a handshake."""
+REQUEST_TIME_S = 15.0
+"""For an answer that is small: a Pi that is importing a full block answers after a few seconds. geth: 15 s."""
+LARGE_REQUEST_TIME_S = 75.0
+"""For an answer of megabytes: the time that one message may take to arrive, and the time to begin it."""
+MAX_REQUESTS_IN_FLIGHT = 8
+"""Of ours to one peer: synchronisation, transactions, a block and peers at once. Answers are as large as memory allows
+only for so many."""
+MAX_OWED_ANSWERS = 16
+"""Requests that one peer has not answered, those given up included: a peer that owes more is of no use."""
+MAX_WAITING_REQUESTS = 16
+"""Of a peer's to us, answered one after another: twice what we ask for at once ourselves."""
+MAX_QUEUED_MESSAGES = 64
+"""Announcements and blocks that wait for one peer; when there are more, the peer misses them and will hear of the
+blocks again. Blocks are one copy for all peers."""
+MAX_SESSION_TASKS = 32
+"""Fetches and imports in progress for one peer; more come only from one that floods us."""
+MESSAGE_BURST = 1_000
+"""Messages that a peer may send at once: what gathers while a Pi is busy for half a minute."""
+MESSAGES_PER_S = 50
+"""And how fast that is filled up again: announcements are batched ten times a second, blocks come once a second."""
+MIN_USEFUL_SESSION_S = 30.0
+"""A peer that hangs up sooner is called again after a wait, as one that did not answer."""
+
+# ---- gossip --------------------------------------------------------------------------------------------------------
+
+ANNOUNCE_INTERVAL_S = 0.1
+"""Transactions of this time are announced together: one message instead of hundreds, and nobody notices the delay."""
+MAX_KNOWN_TRANSACTIONS = 32_768
+"""Hashes a peer is remembered to have seen, as in geth: eight full pools; some 4 MB for a peer that uses them up."""
+MAX_KNOWN_BLOCKS = 1_024
+"""The same for blocks, as in geth."""
+MAX_UNANNOUNCED_TRANSACTIONS = 4_096
+"""Hashes that wait to be announced to one peer: a full pool."""
+MAX_WANTED_TRANSACTIONS = 4_096
+"""Hashes that one peer announced and nobody has delivered yet: a full pool, as in geth. More are ignored."""
+MAX_WANTED_BLOCKS = 64
+"""Blocks one peer announced and nobody has delivered; beyond it is synchronisation's business."""
+MAX_REMEMBERED_REFUSALS = 8_192
+"""Transactions refused of late, which are not fetched again from every peer that announces them."""
+REFUSAL_MEMORY_S = 120
+"""A refused transaction may become acceptable later (its sender was paid, the pool emptied)."""
+ADMISSION_BATCH = 16
+"""Transactions checked without a pause: a signature takes a Pi half a millisecond, and the event loop must go on."""
+PUSHED_BLOCKS_BURST = 16
+"""Blocks that a peer may push at once; each costs us its decoding and the root of its transactions."""
+PUSHED_BLOCKS_PER_S = 2
+"""And how fast that is filled up again: twice as many as the fastest chains of this ledger make."""
+MAX_IMPORTS_WAITING = 4
+"""Blocks of one peer that wait for the chain thread; the other blocks are announced by others, or again."""
+MAX_ORPHANS_OF_PEER = 4
+"""Blocks of one peer kept until their parent is here."""
+MAX_ORPHAN_BYTES = 16 * 1024 * 1024
+"""Of all of them together; the oldest go first."""
+MAX_ANNOUNCED_AHEAD = 64
+"""Blocks announced higher above our head than this are not fetched one by one: synchronisation is asked to catch up."""
+
+# ---- peers ---------------------------------------------------------------------------------------------------------
+
+DIAL_INTERVAL_S = 1.0
+"""Between two looks at who should be called."""
+MAX_DIALS_AT_ONCE = 8
+"""Calls in progress: half of what a listener allows in handshakes."""
+ASK_FOR_PEERS_INTERVAL_S = 600.0
+"""Every peer is asked for others when it connects and then this often, unless enough are connected."""
+MIN_TELL_PEERS_INTERVAL_S = 60
+"""How often one peer is told others; asking more often gets an empty answer, so that the book cannot be drained."""
+SAVE_INTERVAL_S = 300.0
+"""Between two writes of the address book: an SD card wears out, and the book is a cache."""

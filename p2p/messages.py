@@ -275,6 +275,11 @@ def max_payload_bytes(code: int) -> int | None:
     return None if row is None else row.max_bytes
 
 
+def code_of(kind: type[Message]) -> int:
+    """The code under which messages of this class are carried."""
+    return _BY_CLASS[kind].code
+
+
 def encode(message: Message) -> RawMessage:
     """Raises ValueError for a message that no peer would accept: a mistake of ours."""
     row = _BY_CLASS[type(message)]

@@ -98,7 +98,7 @@ class Connection:
     ) -> None:
         self.node_id = session.node_id
         self.is_outbound = is_outbound
-        self.remote_address = _remote_address(writer)
+        self.remote_address = remote_address(writer)
         self.unsent_bytes = 0
         """Payloads handed to `send` that are not in the socket's buffer yet."""
         self._reader = reader
@@ -254,7 +254,8 @@ async def _within(duration_s: float, state: str, operation: Awaitable[T]) -> T:
         raise ConnectionLost(f"the connection broke: {error}") from error
 
 
-def _remote_address(writer: asyncio.StreamWriter) -> IpAddress:
+def remote_address(writer: asyncio.StreamWriter) -> IpAddress:
+    """Who is at the other end. Raises ConnectionLost where nobody is any more."""
     name = writer.get_extra_info("peername")
     if not name:
         raise ConnectionLost("the peer hung up")
