@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 from chain.block import Block, decode_block, decode_body
@@ -24,7 +25,7 @@ from p2p.messages import AnnounceBlocks, BlockAnnouncement, NewBlock
 from p2p.orphans import Orphan, Orphans
 from p2p.rate import TokenBucket
 from p2p.reputation import Offence
-from p2p.session import NoAnswer, PeerSession
+from p2p.session import PeerSession
 from primitives.clock import Clock
 from primitives.errors import InvalidBlock, InvalidTransaction
 
@@ -128,22 +129,23 @@ class BlockGossip:
             if peer.is_fetching:
                 continue
             for block_hash in self._schedule.take(node_id, 1, busy):
-                peer.is_fetching = peer.session.spawn(self._fetch_from(peer, block_hash))
+                peer.is_fetching = peer.session.spawn(
+                    self._fetch_from(peer, block_hash), partial(self._fetched, peer, block_hash)
+                )
                 if not peer.is_fetching:
                     self._schedule.failed(node_id, [block_hash])
         self._forget_numbers()
 
     async def _fetch_from(self, peer: _Peer, block_hash: bytes) -> None:
-        try:
-            fetched = await self._fetch_block(peer.session, block_hash)
-            if fetched is not None:
-                self._spawn_import(peer, fetched.block, fetched.certificate)
-        except NoAnswer:
-            pass  # counted already; another announcer is asked
-        finally:
-            peer.is_fetching = False
-            self._schedule.failed(peer.session.node_id, [block_hash])
-            self._fetch()
+        fetched = await self._fetch_block(peer.session, block_hash)
+        if fetched is not None:
+            self._spawn_import(peer, fetched.block, fetched.certificate)
+
+    def _fetched(self, peer: _Peer, block_hash: bytes) -> None:
+        """Where it did not come, or turned out invalid, another announcer is asked."""
+        peer.is_fetching = False
+        self._schedule.failed(peer.session.node_id, [block_hash])
+        self._fetch()
 
     async def _fetch_block(self, session: PeerSession, block_hash: bytes) -> CertifiedBlock | None:
         """The block, of which no more is certain than that header and body belong to that hash."""
@@ -176,17 +178,14 @@ class BlockGossip:
         if peer.importing >= limits.MAX_IMPORTS_WAITING:
             LOGGER.debug("%s: block %d is dropped, too many of its blocks wait", peer.session, block.number)
             return
-        if peer.session.spawn(self._import(peer, orphan)):
+        if peer.session.spawn(self._import_with_orphans(orphan), partial(self._imported, peer, orphan)):
             peer.importing += 1
             self._in_hand[orphan.key] = None
 
-    async def _import(self, peer: _Peer, orphan: Orphan) -> None:
-        try:
-            await self._import_with_orphans(orphan)
-        finally:
-            peer.importing -= 1
-            del self._in_hand[orphan.key]
-            self._fetch()
+    def _imported(self, peer: _Peer, orphan: Orphan) -> None:
+        peer.importing -= 1
+        self._in_hand.pop(orphan.key, None)
+        self._fetch()
 
     async def _import_with_orphans(self, first: Orphan) -> None:
         """Import a block, and then those that had been waiting for it."""
@@ -230,6 +229,9 @@ class BlockGossip:
         """Imported, mined or synchronised: push it to the square root of the peers, announce it to the others."""
         block = head.block
         self._schedule.settle(block.hash)
+        for orphan in self._orphans.take_children(block.hash):
+            if (sender := self._peers.get(orphan.node_id)) is not None:
+                self._spawn_import(sender, orphan.block, orphan.certificate)
         if self._synchroniser.is_syncing:
             return
         others = [peer for peer in self._peers.values() if block.hash not in peer.known]

@@ -148,7 +148,7 @@ class PeerSession:
 
     async def run(self) -> str:
         """Converse until either side has enough; why it ended. The connection is closed then."""
-        loops = [asyncio.create_task(self._contained(work)) for work in (
+        loops = [self._start(work) for work in (
             self._receive(), self._send_queued(), self._answer_requests(), self._ping()
         )]  # fmt: skip
         reason: DisconnectReason | None = DisconnectReason.SHUTTING_DOWN
@@ -189,14 +189,17 @@ class PeerSession:
         self._outbox.put_nowait(message)
         return True
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Do something for this peer that ends with the session; False, and not begun, where too much is going on."""
+    def spawn(self, work: Coroutine[Any, Any, None], on_end: Callable[[], None] | None = None) -> bool:
+        """Do something for this peer that ends with the session; False, and not begun, where too much is going on.
+        `on_end` is called when it is over, even where it was cancelled before its first step."""
         if self.is_ending or len(self._tasks) >= limits.MAX_SESSION_TASKS:
             work.close()
             return False
-        task = asyncio.create_task(self._contained(work))
+        task = self._start(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if on_end is not None:
+            task.add_done_callback(lambda _: on_end())
         return True
 
     # Requests. All raise NoAnswer or SessionEnded; what the answer holds is for the caller to check, but for its count.
@@ -338,6 +341,11 @@ class PeerSession:
                 self.end(DisconnectReason.TIMEOUT, "a ping was not answered")
 
     # Faults
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._contained(work))
+        task.add_done_callback(lambda _: work.close())  # of a task that was cancelled before its first step
+        return task
 
     async def _contained(self, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -7,6 +7,7 @@ announced is passed over for another. Only what can be valid in no state counts 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from chain.transaction import BLOB, Transaction, check_chain, decode_transaction, sender_or_refuse
 from chain.validity import check_by_itself
@@ -17,7 +18,7 @@ from p2p.identity import NodeId
 from p2p.known_hashes import KnownHashes
 from p2p.messages import AnnounceTransactions, GetTransactions, Transactions
 from p2p.reputation import Offence
-from p2p.session import NoAnswer, PeerSession
+from p2p.session import PeerSession
 from primitives.clock import Clock
 from primitives.errors import InvalidTransaction
 
@@ -103,21 +104,21 @@ class TransactionGossip:
                 continue
             hashes = self._schedule.take(node_id, limits.MAX_REQUESTED_TRANSACTIONS)
             if hashes:
-                peer.is_fetching = peer.session.spawn(self._fetch_from(peer, hashes))
+                peer.is_fetching = peer.session.spawn(
+                    self._fetch_from(peer, hashes), partial(self._fetched, peer, hashes)
+                )
                 if not peer.is_fetching:
                     self._schedule.failed(node_id, hashes)
 
     async def _fetch_from(self, peer: _Peer, hashes: list[bytes]) -> None:
-        try:
-            encoded = await peer.session.get_transactions(tuple(hashes))
-            await self._take_in(peer.session, set(hashes), encoded)
-        except NoAnswer:
-            pass  # counted already; others may have them
-        finally:
-            peer.is_fetching = False
-            # What did not come: it left the peer's pool, or the answer was full; whoever else announced it is asked.
-            self._schedule.failed(peer.session.node_id, hashes)
-            self._fetch()
+        encoded = await peer.session.get_transactions(tuple(hashes))
+        await self._take_in(peer.session, set(hashes), encoded)
+
+    def _fetched(self, peer: _Peer, hashes: list[bytes]) -> None:
+        """What did not come left the peer's pool, or the answer was full: whoever else announced it is asked."""
+        peer.is_fetching = False
+        self._schedule.failed(peer.session.node_id, hashes)
+        self._fetch()
 
     async def _take_in(self, session: PeerSession, asked: set[bytes], encoded: Sequence[bytes]) -> None:
         for start in range(0, len(encoded), limits.ADMISSION_BATCH):
