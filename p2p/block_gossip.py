@@ -54,6 +54,8 @@ class BlockGossip:
         self._numbers: dict[bytes, int] = {}
         """As announced, of the blocks in the schedule."""
         self._orphans = Orphans()
+        self._imported = KnownHashes(limits.MAX_KNOWN_BLOCKS)
+        """Blocks that are in the chain's store, so that the chain thread is not asked about each again and again."""
         self._in_hand: dict[tuple[bytes, bytes], None] = {}
         """Blocks, by hash and certificate, that wait for the chain thread or are in it."""
 
@@ -92,7 +94,7 @@ class BlockGossip:
             return
         try:
             block = decode_block(message.block)
-            if transactions_root(block) != block.header.transactions_root:
+            if block.hash not in self._imported and transactions_root(block) != block.header.transactions_root:
                 raise InvalidBlock("the transactions are not those that the header commits to")
         except (InvalidBlock, InvalidTransaction) as error:
             session.offend(Offence.INVALID_BLOCK, str(error))
@@ -116,7 +118,7 @@ class BlockGossip:
         for announced in blocks:
             if announced.number > self._chain.head().number + limits.MAX_ANNOUNCED_AHEAD:
                 self._synchroniser.sync_with(peer.session.node_id)
-            elif not await self._chain.has_block(announced.hash):
+            elif announced.hash not in self._imported and not await self._chain.has_block(announced.hash):
                 self._schedule.announced(peer.session.node_id, [announced.hash])
                 if announced.hash in self._schedule:
                     self._numbers.setdefault(announced.hash, announced.number)
@@ -173,16 +175,16 @@ class BlockGossip:
 
     def _spawn_import(self, peer: _Peer, block: Block, certificate: bytes) -> None:
         orphan = Orphan(peer.session.node_id, block, certificate)
-        if orphan.key in self._in_hand or orphan in self._orphans:
+        if block.hash in self._imported or orphan.key in self._in_hand or orphan in self._orphans:
             return
         if peer.importing >= limits.MAX_IMPORTS_WAITING:
             LOGGER.debug("%s: block %d is dropped, too many of its blocks wait", peer.session, block.number)
             return
-        if peer.session.spawn(self._import_with_orphans(orphan), partial(self._imported, peer, orphan)):
+        if peer.session.spawn(self._import_with_orphans(orphan), partial(self._import_ended, peer, orphan)):
             peer.importing += 1
             self._in_hand[orphan.key] = None
 
-    def _imported(self, peer: _Peer, orphan: Orphan) -> None:
+    def _import_ended(self, peer: _Peer, orphan: Orphan) -> None:
         peer.importing -= 1
         self._in_hand.pop(orphan.key, None)
         self._fetch()
@@ -218,6 +220,7 @@ class BlockGossip:
                 sender.session.offend(Offence.INVALID_BLOCK, str(error))
             return False
         self._schedule.settle(block.hash)
+        self._imported.add(block.hash)
         if status is ImportStatus.SIDE_BRANCH and block.number >= self._chain.head().number:
             # A rival of the head is told, not pushed: whoever builds on it must find us knowing its parent.
             self._announce(block, [peer for peer in self._peers.values() if block.hash not in peer.known])
@@ -229,6 +232,7 @@ class BlockGossip:
         """Imported, mined or synchronised: push it to the square root of the peers, announce it to the others."""
         block = head.block
         self._schedule.settle(block.hash)
+        self._imported.add(block.hash)
         for orphan in self._orphans.take_children(block.hash):
             if (sender := self._peers.get(orphan.node_id)) is not None:
                 self._spawn_import(sender, orphan.block, orphan.certificate)

@@ -106,11 +106,13 @@ class PeerSet:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 group.create_task(self._save_now_and_then())
-                while True:
-                    self._dial_due()
-                    await self._clock.sleep_s(limits.DIAL_INTERVAL_S)
+                try:
+                    while True:
+                        self._dial_due()
+                        await self._clock.sleep_s(limits.DIAL_INTERVAL_S)
+                finally:
+                    self._group = None  # no calls are taken while the sessions say goodbye
         finally:
-            self._group = None
             await self._save()
 
     # Calls that come in
