@@ -82,7 +82,6 @@ class BlockGossip:
             self._schedule.forget_peer(session.node_id)
             self._orphans.forget_peer(session.node_id)
             self._forget_numbers()
-            self._fetch()
 
     def take_block(self, session: PeerSession, message: NewBlock) -> None:
         """A block was pushed."""

@@ -69,7 +69,6 @@ class TransactionGossip:
         if (peer := self._peers.get(session.node_id)) is not None and peer.session is session:
             del self._peers[session.node_id]
             self._schedule.forget_peer(session.node_id)
-            self._fetch()
 
     def take_announcement(self, session: PeerSession, message: AnnounceTransactions) -> None:
         peer = self._peers.get(session.node_id)

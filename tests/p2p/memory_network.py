@@ -117,6 +117,11 @@ class Talk:
     offences: list[Offence]
     running: "asyncio.Task[str]"
 
+    async def ended(self) -> str:
+        """Why the session ended; a session that should have ended and goes on fails the test."""
+        async with asyncio.timeout(10):
+            return await self.running
+
     async def says(self, *messages: Message) -> None:
         for message in messages:
             await self.peer.send(message)

@@ -61,7 +61,7 @@ async def world() -> AsyncIterator[World]:
     running.cancel()
     for talk in made.talks:
         talk.session.end(None, "the test is over")
-        await talk.running
+        await talk.ended()
 
 
 def pushed(block: Block, certificate: bytes = b"", total_difficulty: int = 1) -> NewBlock:
@@ -146,7 +146,7 @@ async def test_an_invalid_block_ends_its_senders_session_and_no_other() -> None:
         here.chain.invalid.add(false.hash)
         await liar.says(pushed(false))
         assert liar.offences == [Offence.INVALID_BLOCK]
-        assert (await liar.running).startswith("invalid")
+        assert (await liar.ended()).startswith("invalid")
         assert liar.reputation.is_banned(node(2))
         await honest.says(pushed(true))
         assert here.chain.best == true

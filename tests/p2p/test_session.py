@@ -37,7 +37,7 @@ async def talking(handlers: Handlers | None = None) -> AsyncIterator[Talk]:
     talk = await begin_talk(handlers)
     yield talk
     talk.session.end(None, "the test is over")
-    await talk.running
+    await talk.ended()
 
 
 def fresh_session(clock: ManualClock, offences: list[Offence]) -> tuple[PeerSession, object]:
@@ -55,7 +55,7 @@ async def test_status_tells_what_the_peer_is() -> None:
     assert (talk.session.client_version, talk.session.listening_port) == ("other", 30_403)
     assert (talk.session.claimed_head.number, talk.session.claimed_head.total_difficulty) == (7, 70)
     talk.session.end(DisconnectReason.SHUTTING_DOWN, "enough")
-    assert await talk.running == "enough"
+    assert await talk.ended() == "enough"
     assert (await talk.heard(Disconnect)) == [Disconnect(DisconnectReason.SHUTTING_DOWN)]
     assert talk.peer.other.is_closed
 
@@ -107,7 +107,7 @@ async def test_a_peer_that_answers_no_ping_is_left_though_it_talks() -> None:
     for _ in range(4):
         await talk.passes_s(limits.PING_INTERVAL_S)
         await talk.says(AnnounceTransactions((bytes(32),)))
-    assert await talk.running == "a ping was not answered"
+    assert await talk.ended() == "a ping was not answered"
     assert talk.offences == [Offence.TOO_SLOW]
 
 
@@ -143,7 +143,7 @@ async def test_a_request_without_an_answer_fails_and_costs_points_and_a_late_ans
 async def test_a_large_answer_that_nobody_asked_for_ends_the_session_before_it_is_kept() -> None:
     talk = await begin_talk()
     await talk.says(Transactions(1, (bytes(100_000),)))
-    await talk.running
+    await talk.ended()
     assert talk.offences == [Offence.INVALID_FRAME]
     assert talk.reputation.is_banned(node(2))
 
@@ -166,7 +166,7 @@ async def test_few_requests_are_in_flight_and_waiting_ones_end_with_the_session(
     asking = [asyncio.create_task(talk.session.get_peers()) for _ in range(limits.MAX_REQUESTS_IN_FLIGHT + 3)]
     assert len(await talk.heard(GetPeers)) == limits.MAX_REQUESTS_IN_FLIGHT
     talk.session.end(None, "enough")
-    await talk.running
+    await talk.ended()
     outcomes = await asyncio.gather(*asking, return_exceptions=True)
     assert all(isinstance(outcome, SessionEnded) for outcome in outcomes)
 
@@ -184,7 +184,7 @@ async def test_a_peer_that_owes_too_many_answers_is_left() -> None:
             talk.session._take_pong(Pong(ping.nonce))
     with pytest.raises(SessionEnded):
         await talk.session.get_peers()
-    assert await talk.running == "it owes too many answers"
+    assert await talk.ended() == "it owes too many answers"
 
 
 async def test_endless_messages_end_the_session() -> None:
@@ -195,7 +195,7 @@ async def test_endless_messages_end_the_session() -> None:
         await settle()
     assert not talk.offences
     await talk.says(*[AnnounceTransactions((bytes(32),))] * 10)
-    await talk.running
+    await talk.ended()
     assert set(talk.offences) == {Offence.FLOOD}
     assert talk.reputation.is_banned(node(2))
 
@@ -224,7 +224,7 @@ async def test_garbage_costs_points_until_it_is_enough_and_unknown_messages_cost
     assert talk.offences == [Offence.UNKNOWN_MESSAGE, Offence.INVALID_MESSAGE]
     assert not talk.running.done()
     talk.peer.send_raw(encode(STATUS))
-    await talk.running
+    await talk.ended()
     assert talk.offences[2:] == [Offence.INVALID_MESSAGE]
 
 
@@ -234,7 +234,7 @@ async def test_a_fault_of_ours_ends_that_session_and_is_logged(caplog: pytest.Lo
 
     talk = await begin_talk(Handlers(notices={AnnounceTransactions: broken}))
     await talk.says(AnnounceTransactions((bytes(32),)))
-    assert await talk.running == "a fault of this node"
+    assert await talk.ended() == "a fault of this node"
     assert not talk.offences
     assert "a bug" in caplog.text
 
@@ -244,7 +244,7 @@ async def test_cancelling_says_goodbye() -> None:
     await settle()
     talk.running.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await talk.running
+        await talk.ended()
     assert await talk.heard(Disconnect) == [Disconnect(DisconnectReason.SHUTTING_DOWN)]
 
 

@@ -38,7 +38,7 @@ class World:
 
     async def leaves(self, talk: Talk) -> None:
         talk.session.end(None, "it leaves")
-        await talk.running
+        await talk.ended()
         self.gossip.left(talk.session)
         await settle()
 
@@ -53,7 +53,7 @@ async def world() -> AsyncIterator[World]:
     running.cancel()
     for talk in made.talks:
         talk.session.end(None, "the test is over")
-        await talk.running
+        await talk.ended()
 
 
 async def asked(talk: Talk) -> list[GetTransactions]:
