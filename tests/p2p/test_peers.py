@@ -15,6 +15,7 @@ from p2p.backend import Wire
 from p2p.framing import InvalidFrame, MaxBytes
 from p2p.handshake import InvalidHandshake
 from p2p.messages import Disconnect, DisconnectReason, GetPeers, NewBlock, PeerAddress, Peers, Ping, Status
+from p2p.session import Handlers, PeerSession
 from p2p.transport import ConnectionLost
 from primitives.clock import ManualClock
 from primitives.errors import Invalid
@@ -227,3 +228,31 @@ async def test_the_end_says_goodbye_to_everybody_and_saves_the_book(tmp_path: Pa
         raise AssertionError("nobody is there any more")
 
     assert not one.peers.take_call(STRANGER, accept)
+
+
+async def test_everybody_takes_leave_of_the_old_connection_before_the_new_one_joins() -> None:
+    async with network(1) as (net, (one,)):
+        events: list[str] = []
+        closed = asyncio.Event()
+
+        class Recorder:
+            def joined(self, session: PeerSession) -> None:
+                events.append("joined")
+
+            def left(self, session: PeerSession) -> None:
+                events.append("left")
+
+        one.peers.serve(Handlers(), [Recorder()])
+        first = await greets(one)
+        await net.passes_s(limits.MIN_REPLACED_AGE_S)
+
+        async def slow_close(_: DisconnectReason | None = None) -> None:
+            await closed.wait()
+
+        first.other.close = slow_close  # type: ignore[method-assign]
+        await greets(one)
+        assert events == ["joined"]
+        closed.set()
+        await settle()
+        assert events == ["joined", "left", "joined"]
+        assert one.connected() == {node(99)}
