@@ -63,10 +63,8 @@ class Ledger:
         self._importer = Importer(
             config, database, self.blocks, self.state, self.engine, clock, reorganisation_cap=reorganisation_cap
         )
-        self._closing = ExitStack()
-        self._closing.callback(database.close)
         self._idle_readers: queue.SimpleQueue[DatabaseReader] = queue.SimpleQueue()
-        self.latest_accounts = LatestAccounts(self._new_reader())
+        self.latest_accounts = LatestAccounts(database.reader())
 
     @classmethod
     def open(
@@ -113,7 +111,7 @@ class Ledger:
         try:
             reader = self._idle_readers.get_nowait()
         except queue.Empty:
-            reader = self._new_reader()
+            reader = self.database.reader()
         try:
             with reader.snapshot() as connection:
                 yield ChainQueries(self.config, BlockView(connection), StateView(connection), self._reorganisation_cap)
@@ -121,7 +119,7 @@ class Ledger:
             self._idle_readers.put(reader)
 
     def close(self) -> None:
-        self._closing.close()
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -149,8 +147,3 @@ class Ledger:
                 f"the accounts in the genesis file are not those that the ledger in {self.database.directory} began "
                 "with: use the genesis file it was made with, or another data directory"
             )
-
-    def _new_reader(self) -> DatabaseReader:
-        reader = self.database.reader()
-        self._closing.callback(reader.close)
-        return reader

@@ -62,6 +62,7 @@ class Database:
         self.connection = connection
         self._lock = lock
         self._on_rollback: list[Callable[[], None]] = []
+        self._readers: list[DatabaseReader] = []
 
     @classmethod
     def open(cls, directory: Path, *, read_only: bool = False) -> "Database":
@@ -93,7 +94,9 @@ class Database:
         return cls(directory, connection, lock)
 
     def close(self) -> None:
-        """Close, and give the data directory free. The last connection to close empties the log."""
+        """Close, readers included, and give the data directory free. The last connection to close empties the log."""
+        for reader in self._readers:
+            reader.close()
         self.connection.close()
         if self._lock is not None:
             _write_mark(self._lock, _CLOSED)
@@ -132,10 +135,12 @@ class Database:
         self._on_rollback.append(forget)
 
     def reader(self) -> "DatabaseReader":
-        """A connection of its own for another thread, which can only read."""
+        """A connection of its own for another thread, which can only read. Closed with the database at the latest."""
         path = self.directory / DATABASE_FILE
         with _plain_errors(path):
-            return DatabaseReader(path, _connect(path, READER_CACHE_KIB, read_only=True))
+            reader = DatabaseReader(path, _connect(path, READER_CACHE_KIB, read_only=True))
+        self._readers.append(reader)
+        return reader
 
     @property
     def genesis_hash(self) -> bytes | None:
@@ -203,7 +208,11 @@ def _connect(path: Path, cache_kib: int, *, read_only: bool = False) -> sqlite3.
         check_same_thread=False,
         cached_statements=256,
     )
-    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+    try:
+        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+    except BaseException:  # the first look at a damaged file
+        connection.close()
+        raise
     return connection
 
 
