@@ -7,7 +7,6 @@ the blocks are being made, with the gateway running, and reports its own residen
 
 import argparse
 import asyncio
-import gc
 import json
 import resource
 import subprocess
@@ -131,9 +130,6 @@ def measure_speeds(counts: list[int], blocks: int, transfers: int, progress: Pro
             clock = ManualClock(START_S + BLOCK_TIME_S * (len(encoded) + 1))
             ledger = stack.enter_context(Ledger.open(Path(folder), genesis_of(accounts), clock))
             runs.append(ImportRun(accounts, transfers, ledger, encoded))
-        # As in a node that has been up for a while: what was loaded at the start is not garbage.
-        gc.collect()
-        gc.freeze()
         importing = progress.add_task("importing", total=blocks * len(runs))
         for first in range(0, blocks, TURN_BLOCKS):
             for run in runs:
