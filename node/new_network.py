@@ -14,7 +14,7 @@ from typing import Any
 from chain.config import ASERT, DEFAULT_BLOCK_TIME_S, PRODUCTION, ZERO
 from chain.genesis import Genesis, load_genesis, parse_genesis
 from contracts.genesis import GenesisMeter, genesis_alloc
-from node.settings import GENESIS_FILE, SETTINGS_FILE, NodeSettings
+from node.settings import GENESIS_FILE, SETTINGS_FILE, NodeSettings, OverrideSettings
 from primitives.errors import InvalidGenesis, UserError
 from primitives.hexadecimal import to_checksum_address
 
@@ -122,6 +122,7 @@ def write_settings(settings: NodeSettings) -> Path:
 def settings_text(settings: NodeSettings) -> str:
     """The settings as TOML, explained line by line."""
     chain, rpc, mining, clock = settings.chain, settings.rpc, settings.mining, settings.clock
+    p2p, sync, consensus = settings.p2p, settings.sync, settings.consensus
     rows: list[tuple[str, object, str]] = [
         ("[chain]", None, ""),
         ("archive", chain.archive, "keep every past state, not only the last 1,024"),
@@ -139,6 +140,24 @@ def settings_text(settings: NodeSettings) -> str:
         ("minimum_block_period_s", mining.minimum_block_period_s, "time between two blocks, at least"),
         ("empty_block_period_s", mining.empty_block_period_s, "a block this often where nothing is waiting; 0: always"),
         ("gas_limit_target", mining.gas_limit_target, "gas limit towards which blocks move"),
+        ("[p2p]", None, ""),
+        ("enabled", p2p.enabled, "talk to the other nodes of the network"),
+        ("host", p2p.host, "address to listen on for other nodes; 127.0.0.1 is this computer alone"),
+        ("port", p2p.port, "0 takes a free one"),
+        ("peers", list(p2p.peers), "nodes to stay connected with: wattchain://0x<node id>@<host>:<port>"),
+        ("allowed_nodes", list(p2p.allowed_nodes), "ids of the only nodes that may connect; empty: everybody"),
+        ("discovery", p2p.discovery, "find nodes of this chain on the local network, and be found"),
+        ("max_inbound", p2p.max_inbound, "strangers that may be connected, beside validators and peers named here"),
+        ("max_outbound", p2p.max_outbound, "strangers that this node calls"),
+        ("[sync]", None, ""),
+        ("full", sync.full, "execute every block from the first one on instead of fetching a recent state"),
+        ("[consensus]", None, ""),
+        ("validate", consensus.validate, "on qbft networks: help to make blocks if this node's key is a validator's"),
+        (
+            "validator_overrides",
+            list(consensus.validator_overrides),
+            "a way out when too many validators are lost: see docs/operating.md",
+        ),
     ]
     if clock.rate != 1.0:
         rows += [
@@ -151,8 +170,17 @@ def settings_text(settings: NodeSettings) -> str:
         "# Settings of a Wattchain node. Every line may be left out; what stands here is in force at its next start."
     ]
     for name, value, comment in rows:
-        lines.append(f"\n{name}" if value is None else f"{name} = {json.dumps(value, ensure_ascii=False)}  # {comment}")
+        lines.append(f"\n{name}" if value is None else f"{name} = {_toml(value)}  # {comment}")
     return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, OverrideSettings):
+        validators = [to_checksum_address(validator) for validator in value.validators]
+        return f"{{ block = {value.block}, validators = {_toml(validators)} }}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def describe(genesis: Genesis, genesis_hash: bytes) -> dict[str, object]:

@@ -6,10 +6,10 @@ and how every mistake in it is named. Fractions are read as decimals: nothing th
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from primitives.clock import AcceleratedClock, Clock, SystemClock
 from primitives.errors import InvalidHex, UserError
@@ -116,13 +116,28 @@ def _parse_section(path: Path, name: str, section: object, kind: type) -> Any:
     return kind(**values)
 
 
-def _convert(path: Path, name: str, value: object, kind: Any) -> object:
-    if kind == Path | None:
-        kind = Path
-    if kind == tuple[str, ...]:
+def _convert_list(path: Path, name: str, value: object, kind: Any) -> tuple[object, ...]:
+    """A list of texts, of addresses, or of tables, each of them a dataclass as a section is."""
+    if kind is str:
         if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
             return tuple(value)
         raise UserError(f'In {path}, {name} must be a list of texts such as ["name"].')
+    if not isinstance(value, list):
+        raise UserError(f"In {path}, {name} must be a list.")
+    numbered = [(f"{name}[{number}]", entry) for number, entry in enumerate(value, start=1)]
+    if not (is_dataclass(kind) and isinstance(kind, type)):
+        return tuple([_convert(path, where, entry, kind) for where, entry in numbered])
+    for where, entry in numbered:
+        if not isinstance(entry, Mapping):
+            raise UserError(f"In {path}, {where} must be a table: settings in braces, such as {{ name = 1 }}.")
+    return tuple([_parse_section(path, where, entry, kind) for where, entry in numbered])
+
+
+def _convert(path: Path, name: str, value: object, kind: Any) -> object:
+    if kind == Path | None:
+        kind = Path
+    if get_origin(kind) is tuple:
+        return _convert_list(path, name, value, get_args(kind)[0])
     if kind is float and type(value) in (int, Decimal):
         return float(Decimal(value))  # type: ignore[arg-type]  # infinite where an int would overflow
     if kind is Decimal and type(value) in (int, Decimal) and Decimal(value).is_finite():  # type: ignore[arg-type]
