@@ -103,6 +103,56 @@ class NodeStatus:
     """None where the node is up to date."""
 
 
+@dataclass(frozen=True, slots=True)
+class PeerInfo:
+    """A node that this one is connected with, as it is known here. What it says of itself is a claim."""
+
+    node_id: bytes
+    url: str
+    """Where it can be called, as admin_addPeer takes it; empty where it named no port."""
+    client_version: str
+    """As it says."""
+    protocol_version: int
+    local_address: str
+    """host:port of this end of the connection; empty where it is not known."""
+    remote_address: str
+    """host:port of the other end."""
+    is_outbound: bool
+    """This node called it."""
+    is_static: bool
+    """The operator named it."""
+    is_validator: bool
+    connected_s: int
+    """How long, in seconds."""
+    ping_ms: int | None
+    """Time of its last answer to a ping; None before the first."""
+    head_number: int
+    head_hash: bytes
+    total_difficulty: int
+    """Of the best chain it has told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """Who this node is in its network."""
+
+    node_id: bytes
+    public_key: bytes
+    """The 64 bytes of which an enode URL is made."""
+    url: str
+    """Where others can call it, as far as it can tell; empty where it does not listen."""
+    listen_host: str
+    listen_port: int
+    """0 where it does not listen."""
+    protocol_version: int
+    validators: tuple[bytes, ...]
+    """Who seals the next block; none on a chain of proof of work."""
+    is_validating: bool
+    """This node is one of them, and takes part."""
+    started_s: int
+    """When it started, on the backend's clock."""
+
+
 class Backend(Protocol):
     """The node around the chain. Everything but `read`'s function is called in the event loop's thread."""
 
@@ -141,3 +191,18 @@ class Backend(Protocol):
         """Wei per gas below which this node's pool and builder do not take a transaction."""
 
     def status(self) -> NodeStatus: ...
+
+    def node_info(self) -> NodeInfo: ...
+
+    def peers(self) -> Sequence[PeerInfo]:
+        """All that are connected at this moment."""
+
+    def add_peer(self, url: str) -> bool:
+        """Stay connected with the node of a wattchain:// or enode:// URL until the node stops.
+
+        False where it is this node itself, or too many are named. Raises Invalid for what is no such URL, and where
+        this node talks to no others.
+        """
+
+    def remove_peer(self, url: str) -> bool:
+        """Name it no longer, and take leave of it; False where it was neither named nor connected. Raises Invalid."""
