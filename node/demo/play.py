@@ -16,10 +16,10 @@ from typing import Any
 from rich.console import Console
 
 from node.demo.observation import Observer, View
-from node.demo.processes import CommandProcess
 from node.demo.screen import BooksEntry, Screen
 from node.demo.stage import RATE_WEI_PER_WH, DemoPlan, Household, Stage, build_stage, write_meter_settings
 from node.new_network import random_chain_id
+from node.processes import CommandProcess
 from primitives.clock import SystemClock
 from primitives.errors import UserError
 from wallet.amounts import format_amount

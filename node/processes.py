@@ -1,6 +1,6 @@
-"""The demo's real processes: one node and a meter daemon for each household, started and ended by this one.
+"""`wattchain` commands as processes that the demo and the benchmarks start, speak to and end.
 
-Each runs the same `wattchain` command that a person would; their logs go to files in the demo's folder.
+Each runs the same command that a person would, leads a process group of its own, and logs into a file.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 from primitives.errors import UserError
 
@@ -47,6 +47,11 @@ class CommandProcess:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
+    @property
+    def process_id(self) -> int:
+        """Also the number of the process group that it leads."""
+        return self._running().pid
+
     async def first_line(self) -> dict[str, object]:
         """The JSON object that it prints first. Raises UserError where it ends or stays silent."""
         process = self._running()
@@ -75,6 +80,11 @@ class CommandProcess:
         if not isinstance(answer, dict):
             raise UserError(f"{self.name} answered {output!r:.200}.")
         return answer
+
+    async def watch(self) -> NoReturn:
+        """Until it ends, which it should not do by itself: raises UserError with the end of its log."""
+        status = await self._running().wait()
+        raise UserError(f"{self.name} ended unexpectedly, with status {status}.{self._log_tail()}")
 
     async def stop(self) -> int:
         """Ask it to end, and wait; its exit status."""
