@@ -47,6 +47,10 @@ class Miner:
             raise ValueError(f"the hash rate cannot be bound to {hash_rate_limit}")
         self.hash_rate = 0
         """Hashes a second, as last reported; 0 while nothing is mined."""
+        self.hashes = 0
+        """All that were tried so far and reported; what is tried for a header that is given up comes with the next."""
+        self.sealing_s = 0.0
+        """How long headers were being sealed, all together."""
         self.restarts = 0
         """How often the process died and was started again."""
         self._arguments = (str(cpu_share_percent), str(hash_rate_limit))
@@ -110,12 +114,14 @@ class Miner:
         target = difficulty_to_target(header.difficulty).to_bytes(32, "big")
         # From a random nonce, or miners with equal headers would all try the same ones.
         job = JOB.pack(self._number, header.seal_hash, target, secrets.randbits(64))
+        began_s = asyncio.get_running_loop().time()
         try:
             process.stdin.write(job)
             await process.stdin.drain()
             return sealed(header, await self._await_nonce(process, self._number))
         finally:
             self.hash_rate = 0
+            self.sealing_s += asyncio.get_running_loop().time() - began_s
             if process.returncode is None and not process.stdin.is_closing():
                 process.stdin.write(IDLE_JOB)
 
@@ -125,6 +131,7 @@ class Miner:
         last_s = loop.time()
         while True:
             kind, job_number, nonce, hashes = REPORT.unpack(await process.stdout.readexactly(REPORT.size))
+            self.hashes += hashes
             if job_number != number:
                 continue  # Of a header that was given up; its report was on the way.
             now_s = loop.time()

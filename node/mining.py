@@ -40,9 +40,12 @@ class MiningLoop:
     async def run(self) -> None:
         """Make blocks until cancelled."""
         async with self._miner:
-            while True:
-                await self._await_turn()
-                await self._seal_one()
+            try:
+                while True:
+                    await self._await_turn()
+                    await self._seal_one()
+            finally:
+                _log.info("tried %d hashes in %.3f s of sealing", self._miner.hashes, self._miner.sealing_s)
 
     def _on_import(self, _: ImportResult) -> None:
         self._head_moved.set()

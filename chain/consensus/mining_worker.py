@@ -117,6 +117,8 @@ class Worker:
         return True
 
     def _begin(self, job: bytes) -> None:
+        if self._hashes:
+            self._report(PROGRESS, NO_NONCE)  # of the job that is given up: the node counts every hash
         self._number, self._seal_hash, self._target, self._nonce = JOB.unpack(job)
         self._hashes = 0
         self._reported_s = time.monotonic()

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from chain import miner as miner_module
-from chain.consensus.mining_worker import FOUND, JOB, REPORT, Pace, Worker
+from chain.consensus.mining_worker import FOUND, IDLE_JOB, JOB, PROGRESS, REPORT, Pace, Worker
 from chain.consensus.proof_of_work import check_seal
 from chain.header import EMPTY_OMMERS_HASH, Header
 from chain.miner import Miner, MiningFailed
@@ -72,6 +72,17 @@ async def test_seals_header_after_header_in_one_process(miner: Miner) -> None:
 async def test_two_searches_of_equal_headers_start_at_different_nonces(miner: Miner) -> None:
     first, second = [await miner.seal(_header(1)) for _ in range(2)]
     assert first.nonce != second.nonce
+
+
+async def test_counts_the_hashes_of_headers_that_are_given_up_too(miner: Miner) -> None:
+    hopeless = asyncio.create_task(miner.seal(_header(_HOPELESS)))
+    await _until(lambda: miner.hashes > 0)
+    before = miner.hashes
+    await asyncio.sleep(0.05)
+    await _cancelled(hopeless)
+    await miner.seal(_header(1))
+    assert miner.hashes > before + 1
+    assert miner.sealing_s > 0.05
 
 
 async def test_a_cancelled_search_makes_room_for_the_next_at_once(miner: Miner) -> None:
@@ -180,4 +191,20 @@ def test_worker_ends_with_its_input_and_takes_the_newest_of_several_jobs() -> No
     os.close(write_reports)
     with os.fdopen(reports, "rb") as stream:
         assert stream.read() == REPORT.pack(FOUND, 2, (512).to_bytes(8, "big"), 1)
+    os.close(jobs)
+
+
+def test_worker_reports_what_it_tried_for_a_job_that_is_given_up() -> None:
+    jobs, write_jobs = os.pipe()
+    reports, write_reports = os.pipe()
+    worker = Worker(Pace(1.0, 0), jobs, write_reports)
+    os.write(write_jobs, JOB.pack(1, _ZEROS, _ZEROS, 0))
+    assert worker._take_jobs(0)
+    worker._work()
+    os.write(write_jobs, IDLE_JOB)
+    assert worker._take_jobs(0)
+    os.close(write_jobs)
+    os.close(write_reports)
+    with os.fdopen(reports, "rb") as stream:
+        assert stream.read() == REPORT.pack(PROGRESS, 1, bytes(8), 256)
     os.close(jobs)
