@@ -77,6 +77,7 @@ class FakeMiner:
     def __init__(self) -> None:
         self.sealing: list[Any] = []
         self.given_up = 0
+        self.hashes, self.sealing_s = 0, 0.0
         self.is_stopped = False
         self._found = asyncio.Event()
 
