@@ -38,9 +38,18 @@ class Slot:
 class ConnectionSlots:
     """All connections of this node, pending and established."""
 
-    def __init__(self, clock: Clock, own_node_id: NodeId) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        own_node_id: NodeId,
+        max_inbound: int = limits.MAX_INBOUND_STRANGERS,
+        max_outbound: int = limits.MAX_OUTBOUND_STRANGERS,
+    ) -> None:
+        """The two numbers are of strangers."""
         self._clock = clock
         self._own_node_id = own_node_id
+        self._max_inbound = max_inbound
+        self._max_outbound = max_outbound
         self._reserved_nodes: frozenset[NodeId] = frozenset()
         self._slots: list[Slot] = []
 
@@ -54,7 +63,7 @@ class ConnectionSlots:
 
     def outbound_strangers_wanted(self) -> int:
         """How many more nodes should be called, beside the reserved ones."""
-        return max(0, limits.MAX_OUTBOUND_STRANGERS - self._count(_is_outbound_stranger))
+        return max(0, self._max_outbound - self._count(_is_outbound_stranger))
 
     def begin_inbound(self, address: IpAddress) -> Slot:
         """A place for a call that has just come in. Raises NoSlot."""
@@ -71,7 +80,7 @@ class ConnectionSlots:
             raise NoSlot(DisconnectReason.ALREADY_CONNECTED, "the node is connected, or being called, already")
         slot = Slot(address, True, node_id, self._can_be_reserved(node_id))
         if not slot.is_reserved:
-            if self._count(_is_outbound_stranger) >= limits.MAX_OUTBOUND_STRANGERS:
+            if self._count(_is_outbound_stranger) >= self._max_outbound:
                 raise _too_many("outbound connections")
             subnet = public_subnet(address)
             same = self._count(lambda other: _is_outbound_stranger(other) and public_subnet(other.address) == subnet)
@@ -124,7 +133,7 @@ class ConnectionSlots:
         )  # fmt: skip
 
     def _check_inbound_stranger(self, address: IpAddress) -> None:
-        if self._count(_is_inbound_stranger) >= limits.MAX_INBOUND_STRANGERS:
+        if self._count(_is_inbound_stranger) >= self._max_inbound:
             raise _too_many("inbound connections")
         same = self._count(lambda slot: _is_inbound_stranger(slot) and slot.address == address)
         if reach(address) is not Reach.MACHINE and same >= limits.MAX_INBOUND_FROM_ADDRESS:

@@ -186,3 +186,15 @@ def test_a_refused_replacement_leaves_the_first_connection_alone(slots: Connecti
     assert node(90) in slots.connected()
     slots.release(first)
     assert node(90) not in slots.connected()
+
+
+def test_an_operator_may_want_fewer_strangers() -> None:
+    slots = ConnectionSlots(ManualClock(), bytes(20), max_inbound=1, max_outbound=1)
+    assert slots.outbound_strangers_wanted() == 1
+    slots.begin_outbound(ip_address("10.0.0.1"), b"\1" * 20)
+    assert slots.outbound_strangers_wanted() == 0
+    with pytest.raises(NoSlot):
+        slots.begin_outbound(ip_address("10.0.0.2"), b"\2" * 20)
+    slots.establish(slots.begin_inbound(ip_address("10.0.0.3")), b"\3" * 20)
+    with pytest.raises(NoSlot):
+        slots.establish(slots.begin_inbound(ip_address("10.0.0.4")), b"\4" * 20)
