@@ -6,16 +6,20 @@ the thread that imports; the pool belongs to the event loop and answers at once.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from chain.block import Block
+from chain.header import Header
 from chain.importer import ImportStatus
+from chain.receipt import Receipt
 from chain.transaction import Transaction
 from p2p.fields import IpAddress
 from p2p.framing import MaxBytes
 from p2p.identity import NodeId
-from p2p.messages import CertifiedHeader, DisconnectReason, Message
+from p2p.messages import CertifiedHeader, DisconnectReason, Message, StatePlace
 from primitives.errors import InvalidTransaction
+
+T = TypeVar("T")
 
 Unsubscribe = Callable[[], None]
 
@@ -56,8 +60,59 @@ class ChainBackend(Protocol):
         """The RLP of the transactions for each hash in order, empty bytes for an unknown block; may end early, and
         takes no further one when it has reached the limit."""
 
+    async def receipts(self, block_hashes: Sequence[bytes], soft_limit_bytes: int) -> Sequence[bytes]:
+        """What chain.receipt.encode_receipts makes of the receipts of each block; otherwise as `bodies`."""
+
+    async def state_pieces(
+        self, block_hash: bytes, places: Sequence[StatePlace], soft_limit_bytes: int
+    ) -> Sequence[bytes]:
+        """What stands at each place of the state after that block, whole subtrees up to MAX_STATE_PIECE_BYTES, in the
+        form of chain.state_pieces; empty bytes where nothing stands there. None at all where the block is not canonical
+        or its state not kept; may end early, as `bodies`."""
+
+    async def codes(self, code_hashes: Sequence[bytes], soft_limit_bytes: int) -> Sequence[bytes]:
+        """Contract code by its keccak-256; otherwise as `bodies`. One above MAX_SENT_CODE_BYTES counts as unknown."""
+
     def subscribe(self, listener: Callable[[CertifiedBlock], None]) -> Unsubscribe:
         """Call with every new head of the canonical chain, wherever it came from."""
+
+
+class HeaderChecker(Protocol):
+    """Checks headers one after another; chain.header_chain.HeaderChain is one. Not thread-safe, takes its time."""
+
+    @property
+    def needs_receipts(self) -> Header | None:
+        """The header added last, where its block may have changed the validators: no other one can be added before
+        `supply_receipts`."""
+
+    def add(self, header: Header, certificate: bytes) -> None:
+        """Raises InvalidBlock, or BlockFromFuture."""
+
+    def supply_receipts(self, receipts: Sequence[Receipt]) -> None:
+        """Raises InvalidBlock where they are not those that the header commits to."""
+
+
+class SyncBackend(Protocol):
+    """The chain, as whoever synchronises fills it. Whatever serves as ChainBackend may be one as well."""
+
+    def head(self) -> ChainHead: ...
+
+    def final_number(self) -> int:
+        """The highest canonical block that nothing can undo: the head itself where blocks are final at once, else the
+        reorganisation cap below it; at least 0."""
+
+    async def canonical_hash(self, number: int) -> bytes | None: ...
+
+    async def has_block(self, block_hash: bytes) -> bool: ...
+
+    async def header_checker(self, parent_hash: bytes) -> HeaderChecker:
+        """For the headers that follow a block which is here and executed, or on a side branch. Raises UnknownParent."""
+
+    async def import_block(self, block: Block, certificate: bytes) -> ImportStatus:
+        """As ChainBackend's."""
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        """Run what takes long, and touches nothing of the node, beside the event loop and the import of blocks."""
 
 
 class PoolBackend(Protocol):

@@ -107,6 +107,36 @@ def exactly(length: int) -> Bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingOr:
+    """Bytes of another kind, or none at all."""
+
+    kind: Bytes
+    max_count: int = 0
+
+    def to_wire(self, value: Any) -> object:
+        return self.from_wire(value)
+
+    def from_wire(self, item: object) -> bytes:
+        return b"" if item == b"" else self.kind.from_wire(item)
+
+
+@dataclass(frozen=True, slots=True)
+class Nibbles:
+    """Half bytes, each in a byte of its own."""
+
+    max_nibbles: int
+    max_count: int = 0
+
+    def to_wire(self, value: Any) -> object:
+        return self.from_wire(value)
+
+    def from_wire(self, item: object) -> bytes:
+        if type(item) is not bytes or len(item) > self.max_nibbles or max(item, default=0) > 15:
+            raise InvalidMessage(f"expected up to {self.max_nibbles} half bytes, got {_shown(item)}")
+        return item
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """Printable ASCII: it is shown in logs and terminals, where other characters can do harm."""
 

@@ -33,6 +33,8 @@ class RawMessage:
 
     code: int
     payload: bytes
+    is_skipped: bool = False
+    """It was larger than allowed, and its payload is not here."""
 
 
 class FrameWriter:
@@ -57,9 +59,19 @@ class FrameWriter:
 class FrameReader:
     """The receiving direction: `frame_bytes` of the two bytes in front, then `receive` with what follows them."""
 
-    def __init__(self, cipher: CipherState, max_bytes: MaxBytes, rekey_interval: int = REKEY_INTERVAL_FRAMES) -> None:
+    def __init__(
+        self,
+        cipher: CipherState,
+        max_bytes: MaxBytes,
+        rekey_interval: int = REKEY_INTERVAL_FRAMES,
+        max_skipped_bytes: Callable[[int], int] = lambda code: 0,
+    ) -> None:
+        """Messages larger than `max_bytes` are a fault, but for those up to `max_skipped_bytes`: these are read and
+        not kept."""
         self._cipher = _RekeyingCipher(cipher, rekey_interval)
         self._max_bytes = max_bytes
+        self._max_skipped_bytes = max_skipped_bytes
+        self._is_skipping = False
         self._code = 0
         self._missing_bytes = 0
         self._parts: list[bytes] = []
@@ -91,11 +103,12 @@ class FrameReader:
         if len(part) < self._missing_bytes and len(plaintext) < MAX_PLAINTEXT_BYTES:
             # Else one message could come a byte at a time, each at the price of a whole frame.
             raise InvalidFrame("a frame that is not the last of its message is not full")
-        self._parts.append(part)
+        if not self._is_skipping:
+            self._parts.append(part)
         self._missing_bytes -= len(part)
         if self._missing_bytes:
             return None
-        message = RawMessage(self._code, b"".join(self._parts))
+        message = RawMessage(self._code, b"".join(self._parts), self._is_skipping)
         self._parts = []
         return message
 
@@ -106,7 +119,8 @@ class FrameReader:
         self._code = plaintext[0]
         self._missing_bytes = int.from_bytes(plaintext[1:HEADER_BYTES], "big")
         allowed = self._max_bytes(self._code)
-        if self._missing_bytes > (MAX_UNKNOWN_MESSAGE_BYTES if allowed is None else allowed):
+        self._is_skipping = self._missing_bytes > (MAX_UNKNOWN_MESSAGE_BYTES if allowed is None else allowed)
+        if self._is_skipping and self._missing_bytes > self._max_skipped_bytes(self._code):
             raise InvalidFrame(f"a message with code {self._code} of {self._missing_bytes} bytes")
         return plaintext[HEADER_BYTES:]
 

@@ -4,8 +4,10 @@ This is where the parts of p2p/ meet. It opens no socket: p2p/sockets.py does, a
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from types import MappingProxyType
+from typing import Any
 
 from p2p.backend import ChainBackend, PoolBackend, Synchroniser
 from p2p.block_gossip import BlockGossip
@@ -15,13 +17,17 @@ from p2p.messages import (
     AnnounceBlocks,
     AnnounceTransactions,
     GetBodies,
+    GetCodes,
     GetHeaders,
+    GetReceipts,
+    GetStatePieces,
     GetTransactions,
+    Message,
     NewBlock,
     Status,
 )
-from p2p.peers import PeerSet
-from p2p.session import Handlers
+from p2p.peers import Follower, PeerSet
+from p2p.session import Handlers, PeerSession
 from p2p.transaction_gossip import TransactionGossip
 from primitives.clock import Clock
 
@@ -45,8 +51,11 @@ async def run_gossip(
     chain_id: int,
     clock: Clock,
     random: Random,
+    notices: Mapping[type[Message], Callable[[PeerSession, Any], None]] = MappingProxyType({}),
+    followers: Sequence[Follower] = (),
 ) -> None:
-    """Keep peers, and pass transactions and blocks between them and this node, until cancelled."""
+    """Keep peers, and pass transactions and blocks between them and this node, until cancelled. `notices` and
+    `followers` are for whatever else the node talks about with its peers."""
     transactions = TransactionGossip(pool, chain_id, clock)
     blocks = BlockGossip(chain, synchroniser, clock, random)
     server = ChainServer(chain)
@@ -55,14 +64,18 @@ async def run_gossip(
             AnnounceTransactions: transactions.take_announcement,
             NewBlock: blocks.take_block,
             AnnounceBlocks: blocks.take_announcement,
+            **notices,
         },
         requests={
             GetTransactions: transactions.answer,
             GetHeaders: server.headers,
             GetBodies: server.bodies,
+            GetReceipts: server.receipts,
+            GetStatePieces: server.state_pieces,
+            GetCodes: server.codes,
         },
     )
-    peers.serve(handlers, [transactions, blocks])
+    peers.serve(handlers, [transactions, blocks, *followers])
     async with asyncio.TaskGroup() as group:
         group.create_task(transactions.run())
         group.create_task(blocks.run())

@@ -5,6 +5,7 @@ blocks and transactions are the chain's own.
 """
 
 from chain.block import MAX_BLOCK_BYTES
+from chain.consensus.qbft import messages as qbft
 from chain.pool.admission import MAX_TRANSACTION_BYTES
 
 # ---- the encrypted transport ---------------------------------------------------------------------------------------
@@ -62,6 +63,29 @@ MAX_CERTIFICATE_BYTES = 16 * 1024
 """The seals of a block: 200 validators with 65 bytes each and the framing around them."""
 MAX_REQUESTED_BODIES = 128
 """As in geth; the size of the answer limits it further."""
+MAX_RECEIPTS_BYTES = MAX_BLOCK_BYTES
+"""Of one block. A byte in a log costs 8 gas: 30 million buy 3.75 MB, and the logs' own framing less than as much."""
+MAX_REQUESTED_RECEIPTS = 16
+"""Blocks whose receipts are asked for at once; it is done one by one, where a validator set may have changed."""
+MAX_STATE_PIECE_BYTES = 64 * 1024
+"""A part of a state's trie that is sent whole; larger ones are cut at the node on top. Some 600 accounts, which a Pi
+reads in a few milliseconds; a state of a million accounts is some 4,000 pieces."""
+MAX_STATE_PATH_NIBBLES = 64
+"""A key of a trie is a hash, and no way in it is longer."""
+MAX_REQUESTED_STATE_PIECES = 64
+"""As with bodies, the size of the answer limits it further: storage of meters is in many small pieces."""
+SOFT_STATE_RESPONSE_BYTES = 512 * 1024
+"""As SOFT_RESPONSE_BYTES for pieces of a state and codes, as in geth's snap protocol: they are read from all over the
+disk, and a past state is put together of several."""
+MAX_SENT_CODE_BYTES = 64 * 1024
+"""EIP-170 allows 24,576 bytes; a genesis file may hold more, and this is what others can fetch of it."""
+MAX_REQUESTED_CODES = 64
+"""A ledger of meters and markets has a few dozen codes in all."""
+MAX_CONSENSUS_MESSAGE_BYTES = qbft.MAX_MESSAGE_BYTES
+"""A proposal with its block and its justification: from validators only."""
+MAX_RELAYED_CONSENSUS_BYTES = MAX_PUSHED_BLOCK_BYTES + 64 * 1024
+"""From all other peers, who pass it on: as much as anybody may push as a block, and what justifies it. Every connection
+may hold so much in memory unasked."""
 MAX_EXCHANGED_PEERS = 64
 """Addresses in one answer: enough to find one's way. Bitcoin Core sends up to 1,000, of a far larger network."""
 ENVELOPE_BYTES = 1_024
@@ -71,6 +95,9 @@ MAX_TRANSACTIONS_MESSAGE_BYTES = SOFT_RESPONSE_BYTES + MAX_TRANSACTION_BYTES + 5
 MAX_NEW_BLOCK_BYTES = MAX_PUSHED_BLOCK_BYTES + MAX_CERTIFICATE_BYTES
 MAX_HEADERS_MESSAGE_BYTES = MAX_REQUESTED_HEADERS * (MAX_HEADER_BYTES + MAX_CERTIFICATE_BYTES + 16)
 MAX_BODIES_MESSAGE_BYTES = SOFT_RESPONSE_BYTES + MAX_BLOCK_BYTES + 5 * MAX_REQUESTED_BODIES
+MAX_RECEIPTS_MESSAGE_BYTES = SOFT_RESPONSE_BYTES + MAX_RECEIPTS_BYTES + 5 * MAX_REQUESTED_RECEIPTS
+MAX_STATE_PIECES_MESSAGE_BYTES = SOFT_STATE_RESPONSE_BYTES + MAX_STATE_PIECE_BYTES + 5 * MAX_REQUESTED_STATE_PIECES
+MAX_CODES_MESSAGE_BYTES = SOFT_STATE_RESPONSE_BYTES + MAX_SENT_CODE_BYTES + 5 * MAX_REQUESTED_CODES
 
 # ---- connections ---------------------------------------------------------------------------------------------------
 
@@ -197,6 +224,10 @@ MAX_ORPHAN_BYTES = 16 * 1024 * 1024
 """Of all of them together; the oldest go first."""
 MAX_ANNOUNCED_AHEAD = 64
 """Blocks announced higher above our head than this are not fetched one by one: synchronisation is asked to catch up."""
+CONSENSUS_MEMORY_S = 5.0
+"""A message of the consensus that was passed on is not passed on again for so long; a repetition of its sender is."""
+MAX_REMEMBERED_CONSENSUS_MESSAGES = 4_096
+"""Of those that were passed on: what 128 validators say in several rounds."""
 
 # ---- peers ---------------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,8 @@ from p2p.fields import (
     InvalidMessage,
     IpAddress,
     ListOf,
+    Nibbles,
+    NothingOr,
     Record,
     Text,
     Uint,
@@ -38,6 +40,10 @@ PROTOCOL_VERSION = 1
 
 class UnknownMessage(InvalidMessage):
     """A code or a version that this node does not know: a newer peer, or nonsense. It can be skipped."""
+
+
+class SkippedMessage(UnknownMessage):
+    """A message that is larger than this node takes from that peer now; it was read and dropped."""
 
 
 class DisconnectReason(IntEnum):
@@ -193,10 +199,78 @@ class Bodies:
     """RLP of the list of transactions."""
 
 
+@dataclass(frozen=True, slots=True)
+class GetReceipts:
+    request_id: int
+    block_hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """As Bodies: one an asked hash; empty where the sender has no such block, or not what it did."""
+
+    request_id: int
+    receipts: tuple[bytes, ...]
+    """As chain.receipt.encode_receipts writes those of one block: the blooms follow from the logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatePlace:
+    """A node of a state's tries, by the way to it."""
+
+    owner: bytes
+    """Empty for the trie of accounts, else the 32-byte key (keccak-256 of the address) whose storage trie is meant."""
+    path: bytes
+    """Nibbles from the trie's root, a byte each."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetStatePieces:
+    """Pieces of the state after one block."""
+
+    request_id: int
+    block_hash: bytes
+    places: tuple[StatePlace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatePieces:
+    """One an asked place, in that order; the answer may end early. None at all: the sender does not keep that state.
+    Empty bytes: nothing stands at that place."""
+
+    request_id: int
+    pieces: tuple[bytes, ...]
+    """As chain.state_pieces writes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetCodes:
+    request_id: int
+    code_hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """As Bodies: one an asked hash; empty where the sender has no such code."""
+
+    request_id: int
+    codes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """What validators say to each other, undecoded: a message of chain.consensus.qbft.messages."""
+
+    relay: bool
+    """To be passed on, because its sender does not reach all whom it is for."""
+    data: bytes
+
+
 Message = (
     Status | Disconnect | Ping | Pong | GetPeers | Peers
     | AnnounceTransactions | GetTransactions | Transactions
     | NewBlock | AnnounceBlocks | GetHeaders | Headers | GetBodies | Bodies
+    | GetReceipts | Receipts | GetStatePieces | StatePieces | GetCodes | Codes | Consensus
 )  # fmt: skip
 
 
@@ -209,6 +283,9 @@ class MessageType:
     max_bytes: int
     """Of the payload. Checked before a payload is received, let alone decoded."""
     record: Record
+    is_skippable: bool = False
+    """What is larger than a peer may send at present is read and dropped, up to max_bytes: whom the peer is for others
+    may not be known here yet, and then it breaks no rule."""
 
     @property
     def name(self) -> str:
@@ -222,8 +299,10 @@ _CERTIFICATE = Bytes(limits.MAX_CERTIFICATE_BYTES)
 _SMALL = limits.ENVELOPE_BYTES
 
 
-def _row(code: int, version: int, max_bytes: int, kind: type, *fields: Field) -> MessageType:
-    return MessageType(code, version, max_bytes, Record(kind, *fields))
+def _row(
+    code: int, version: int, max_bytes: int, kind: type, *fields: Field, is_skippable: bool = False
+) -> MessageType:
+    return MessageType(code, version, max_bytes, Record(kind, *fields), is_skippable)
 
 
 def _hashes(count: int) -> tuple[int, ListOf]:
@@ -234,8 +313,11 @@ def _hashes(count: int) -> tuple[int, ListOf]:
 _ANNOUNCED = _hashes(limits.MAX_ANNOUNCED_TRANSACTIONS)
 _REQUESTED = _hashes(limits.MAX_REQUESTED_TRANSACTIONS)
 _BODIES = _hashes(limits.MAX_REQUESTED_BODIES)
+_RECEIPTS = _hashes(limits.MAX_REQUESTED_RECEIPTS)
+_CODES = _hashes(limits.MAX_REQUESTED_CODES)
 _PEER = Record(PeerAddress, exactly(20), InternetAddress(), Uint(16))
 _ANNOUNCEMENT = Record(BlockAnnouncement, Uint(64), _HASH)
+_PLACE = Record(StatePlace, NothingOr(_HASH), Nibbles(limits.MAX_STATE_PATH_NIBBLES))
 _HEADER = Record(CertifiedHeader, Bytes(limits.MAX_HEADER_BYTES, 1), _CERTIFICATE)
 
 TABLE: tuple[MessageType, ...] = (
@@ -262,6 +344,18 @@ TABLE: tuple[MessageType, ...] = (
     _row(0x24, 1, _BODIES[0], GetBodies, _REQUEST_ID, _BODIES[1]),
     _row(0x25, 1, _SMALL + limits.MAX_BODIES_MESSAGE_BYTES, Bodies, _REQUEST_ID,
          ListOf(Bytes(MAX_BLOCK_BYTES), limits.MAX_REQUESTED_BODIES)),
+    _row(0x26, 1, _RECEIPTS[0], GetReceipts, _REQUEST_ID, _RECEIPTS[1]),
+    _row(0x27, 1, _SMALL + limits.MAX_RECEIPTS_MESSAGE_BYTES, Receipts, _REQUEST_ID,
+         ListOf(Bytes(limits.MAX_RECEIPTS_BYTES), limits.MAX_REQUESTED_RECEIPTS)),
+    _row(0x28, 1, _SMALL + limits.MAX_REQUESTED_STATE_PIECES * (40 + limits.MAX_STATE_PATH_NIBBLES), GetStatePieces,
+         _REQUEST_ID, _HASH, ListOf(_PLACE, limits.MAX_REQUESTED_STATE_PIECES, min_items=1)),
+    _row(0x29, 1, _SMALL + limits.MAX_STATE_PIECES_MESSAGE_BYTES, StatePieces, _REQUEST_ID,
+         ListOf(Bytes(limits.MAX_STATE_PIECE_BYTES), limits.MAX_REQUESTED_STATE_PIECES)),
+    _row(0x2A, 1, _CODES[0], GetCodes, _REQUEST_ID, _CODES[1]),
+    _row(0x2B, 1, _SMALL + limits.MAX_CODES_MESSAGE_BYTES, Codes, _REQUEST_ID,
+         ListOf(Bytes(limits.MAX_SENT_CODE_BYTES), limits.MAX_REQUESTED_CODES)),
+    _row(0x30, 1, _SMALL + limits.MAX_CONSENSUS_MESSAGE_BYTES, Consensus, Flag(),
+         Bytes(limits.MAX_CONSENSUS_MESSAGE_BYTES, 1), is_skippable=True),
 )  # fmt: skip
 """A code is never used again for something else. A changed message gets the next version, the others keep theirs."""
 
@@ -273,6 +367,12 @@ def max_payload_bytes(code: int) -> int | None:
     """The largest payload of messages with this code; None for an unknown code."""
     row = _BY_CODE.get(code)
     return None if row is None else row.max_bytes
+
+
+def max_skipped_bytes(code: int) -> int:
+    """Up to which size a message with this code that is larger than allowed is dropped; a larger one is a fault."""
+    row = _BY_CODE.get(code)
+    return row.max_bytes if row is not None and row.is_skippable else 0
 
 
 def code_of(kind: type[Message]) -> int:

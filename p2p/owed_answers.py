@@ -9,28 +9,39 @@ from chain.pool.admission import MAX_TRANSACTION_BYTES
 from p2p import limits
 from p2p.messages import (
     Bodies,
+    Codes,
+    Consensus,
     GetBodies,
+    GetCodes,
     GetHeaders,
     GetPeers,
+    GetReceipts,
+    GetStatePieces,
     GetTransactions,
     Headers,
     Message,
     Peers,
+    Receipts,
+    StatePieces,
     Transactions,
     code_of,
     max_payload_bytes,
 )
 
-Request = GetPeers | GetTransactions | GetHeaders | GetBodies
-Answer = Peers | Transactions | Headers | Bodies
+Request = GetPeers | GetTransactions | GetHeaders | GetBodies | GetReceipts | GetStatePieces | GetCodes
+Answer = Peers | Transactions | Headers | Bodies | Receipts | StatePieces | Codes
 
 ANSWER_TO: dict[type[Request], type[Answer]] = {
     GetPeers: Peers,
     GetTransactions: Transactions,
     GetHeaders: Headers,
     GetBodies: Bodies,
+    GetReceipts: Receipts,
+    GetStatePieces: StatePieces,
+    GetCodes: Codes,
 }
 _ANSWER_CODES = {code_of(kind) for kind in ANSWER_TO.values()}
+_CONSENSUS_CODE = code_of(Consensus)
 _ITEM_ENVELOPE_BYTES = 16
 
 
@@ -38,6 +49,8 @@ class OwedAnswers:
     """The requests to one peer that are not answered yet. Its `max_bytes` is what a connection asks."""
 
     def __init__(self) -> None:
+        self.consensus_limit_bytes = 0
+        """The largest message of the consensus that the peer may send; 0 while it is no business of this node."""
         self._owed: dict[int, tuple[type[Answer], int]] = {}
         """By request id: the kind of answer, and its largest payload."""
 
@@ -57,6 +70,8 @@ class OwedAnswers:
 
     def max_bytes(self, code: int) -> int | None:
         """The largest payload that the peer may send with this code now; None for an unknown code."""
+        if code == _CONSENSUS_CODE:
+            return limits.ENVELOPE_BYTES + self.consensus_limit_bytes if self.consensus_limit_bytes else 0
         if code not in _ANSWER_CODES:
             return max_payload_bytes(code)
         owed = [size for kind, size in self._owed.values() if code_of(kind) == code]
@@ -73,6 +88,12 @@ def largest_answer_bytes(request: Request) -> int:
         items = request.count * (limits.MAX_HEADER_BYTES + limits.MAX_CERTIFICATE_BYTES + _ITEM_ENVELOPE_BYTES)
     elif isinstance(request, GetBodies):
         items = len(request.block_hashes) * (MAX_BLOCK_BYTES + _ITEM_ENVELOPE_BYTES)
+    elif isinstance(request, GetReceipts):
+        items = len(request.block_hashes) * (limits.MAX_RECEIPTS_BYTES + _ITEM_ENVELOPE_BYTES)
+    elif isinstance(request, GetStatePieces):
+        items = len(request.places) * (limits.MAX_STATE_PIECE_BYTES + _ITEM_ENVELOPE_BYTES)
+    elif isinstance(request, GetCodes):
+        items = len(request.code_hashes) * (limits.MAX_SENT_CODE_BYTES + _ITEM_ENVELOPE_BYTES)
     else:
         items = allowed
     return min(allowed, limits.ENVELOPE_BYTES + items)

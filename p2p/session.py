@@ -20,11 +20,15 @@ from p2p.messages import (
     PROTOCOL_VERSION,
     Bodies,
     CertifiedHeader,
+    Codes,
     Disconnect,
     DisconnectReason,
     GetBodies,
+    GetCodes,
     GetHeaders,
     GetPeers,
+    GetReceipts,
+    GetStatePieces,
     GetTransactions,
     Headers,
     Message,
@@ -32,6 +36,9 @@ from p2p.messages import (
     Peers,
     Ping,
     Pong,
+    Receipts,
+    StatePieces,
+    StatePlace,
     Status,
     Transactions,
     UnknownMessage,
@@ -115,6 +122,15 @@ class PeerSession:
     @property
     def is_ending(self) -> bool:
         return self._ending.done()
+
+    @property
+    def consensus_limit_bytes(self) -> int:
+        """The largest message of the consensus that the peer may send; larger ones are dropped. 0: none at all."""
+        return self._owed.consensus_limit_bytes
+
+    @consensus_limit_bytes.setter
+    def consensus_limit_bytes(self, limit_bytes: int) -> None:
+        self._owed.consensus_limit_bytes = limit_bytes
 
     # The conversation
 
@@ -222,6 +238,18 @@ class PeerSession:
     async def get_bodies(self, block_hashes: tuple[bytes, ...]) -> tuple[bytes, ...]:
         answer = await self._ask(GetBodies(self._next_id(), block_hashes), limits.LARGE_REQUEST_TIME_S)
         return self._at_most(len(block_hashes), answer.bodies if isinstance(answer, Bodies) else ())
+
+    async def get_receipts(self, block_hashes: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        answer = await self._ask(GetReceipts(self._next_id(), block_hashes), limits.LARGE_REQUEST_TIME_S)
+        return self._at_most(len(block_hashes), answer.receipts if isinstance(answer, Receipts) else ())
+
+    async def get_state_pieces(self, block_hash: bytes, places: tuple[StatePlace, ...]) -> tuple[bytes, ...]:
+        answer = await self._ask(GetStatePieces(self._next_id(), block_hash, places), limits.REQUEST_TIME_S)
+        return self._at_most(len(places), answer.pieces if isinstance(answer, StatePieces) else ())
+
+    async def get_codes(self, code_hashes: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        answer = await self._ask(GetCodes(self._next_id(), code_hashes), limits.REQUEST_TIME_S)
+        return self._at_most(len(code_hashes), answer.codes if isinstance(answer, Codes) else ())
 
     async def _ask(self, request: Request, time_limit_s: float) -> Answer:
         async with self._in_flight:

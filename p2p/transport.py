@@ -16,7 +16,7 @@ from p2p.fields import IpAddress
 from p2p.framing import LENGTH_BYTES, FrameReader, FrameWriter, MaxBytes, RawMessage
 from p2p.handshake import Handshake, InvalidHandshake, Session
 from p2p.identity import AllowList, LocalIdentity, NodeId
-from p2p.messages import Disconnect, DisconnectReason, Message
+from p2p.messages import Disconnect, DisconnectReason, Message, SkippedMessage
 from primitives.errors import Invalid
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class Connection:
         self._writer = writer
         self._limits = transport_limits
         self._frame_writer = FrameWriter(session.sending)
-        self._frame_reader = FrameReader(session.receiving, max_bytes)
+        self._frame_reader = FrameReader(session.receiving, max_bytes, max_skipped_bytes=messages.max_skipped_bytes)
         self._frame_bytes: int | None = None
         """Of the frame whose length has been read, so that a cancelled `receive` can be taken up again."""
         self._message_deadline_s: float | None = None
@@ -138,14 +138,16 @@ class Connection:
     async def receive(self) -> Message:
         """The next message. May be cancelled and called again without losing any.
 
-        Raises UnknownMessage or InvalidMessage, after which the next message can be received; InvalidFrame, PeerTooSlow
-        or ConnectionLost, after which the connection is closed.
+        Raises UnknownMessage (SkippedMessage too) or InvalidMessage, after which the next message can be received;
+        InvalidFrame, PeerTooSlow or ConnectionLost, after which the connection is closed.
         """
         try:
             raw = await self._receive()
         except (Invalid, ConnectionLost):
             self.abort()
             raise
+        if raw.is_skipped:
+            raise SkippedMessage(f"a message with code {raw.code} that is larger than it may be from this peer now")
         return messages.decode(raw)
 
     async def close(self, reason: DisconnectReason | None = None) -> None:

@@ -10,6 +10,7 @@ from chain.block import Block, encode_body
 from chain.header import Header
 from chain.importer import ImportStatus, UnknownParent, transactions_root
 from chain.pool.pool import TransactionPool
+from chain.receipt import encode_receipts
 from chain.transaction import Transaction
 from p2p.address_book import AddressBook
 from p2p.backend import CertifiedBlock, ChainHead, Unsubscribe, Wire
@@ -22,10 +23,13 @@ from p2p.messages import (
     Disconnect,
     DisconnectReason,
     Message,
+    SkippedMessage,
+    StatePlace,
     Status,
     decode,
     encode,
     max_payload_bytes,
+    max_skipped_bytes,
 )
 from p2p.node_url import NodeUrl
 from p2p.owed_answers import OwedAnswers
@@ -79,7 +83,10 @@ class MemoryWire:
         if raw is None:
             self.abort()
             raise ConnectionLost("the peer hung up")
-        if len(raw.payload) > (self._max_bytes(raw.code) or 65_536):
+        allowed = self._max_bytes(raw.code)
+        if len(raw.payload) > (65_536 if allowed is None else allowed):
+            if len(raw.payload) <= max_skipped_bytes(raw.code):
+                raise SkippedMessage("a message that is larger than it may be now")
             self.abort()
             raise InvalidFrame("a message that is too large")
         return decode(raw)
@@ -203,6 +210,17 @@ class FakeChain:
     async def bodies(self, block_hashes: Sequence[bytes], soft_limit_bytes: int) -> Sequence[bytes]:
         found = [self.blocks.get(block_hash) for block_hash in block_hashes]
         return [encode_body(block.transactions) if block else b"" for block in found]
+
+    async def receipts(self, block_hashes: Sequence[bytes], soft_limit_bytes: int) -> Sequence[bytes]:
+        return [encode_receipts([]) if block_hash in self.blocks else b"" for block_hash in block_hashes]
+
+    async def state_pieces(
+        self, block_hash: bytes, places: Sequence[StatePlace], soft_limit_bytes: int
+    ) -> Sequence[bytes]:
+        return []
+
+    async def codes(self, code_hashes: Sequence[bytes], soft_limit_bytes: int) -> Sequence[bytes]:
+        return [b""] * len(code_hashes)
 
     def subscribe(self, listener: Callable[[CertifiedBlock], None]) -> Unsubscribe:
         self.listeners.append(listener)

@@ -21,11 +21,16 @@ from p2p.messages import (
     BlockAnnouncement,
     Bodies,
     CertifiedHeader,
+    Codes,
+    Consensus,
     Disconnect,
     DisconnectReason,
     GetBodies,
+    GetCodes,
     GetHeaders,
     GetPeers,
+    GetReceipts,
+    GetStatePieces,
     GetTransactions,
     Headers,
     Message,
@@ -34,6 +39,9 @@ from p2p.messages import (
     Peers,
     Ping,
     Pong,
+    Receipts,
+    StatePieces,
+    StatePlace,
     Status,
     Transactions,
     UnknownMessage,
@@ -48,6 +56,9 @@ total_difficulties = st.integers(0, 2**256 - 1)
 certificates = st.binary(max_size=100)
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=limits.MAX_CLIENT_VERSION_CHARACTERS)
 addresses = st.ip_addresses().filter(lambda address: getattr(address, "ipv4_mapped", None) is None)
+
+nibbles = st.lists(st.integers(0, 15), max_size=limits.MAX_STATE_PATH_NIBBLES).map(bytes)
+places = st.builds(StatePlace, st.just(b"") | hashes, nibbles)
 
 
 def tuples(entries: st.SearchStrategy[object], least: int = 0) -> st.SearchStrategy[object]:
@@ -81,6 +92,13 @@ KINDS: dict[type, st.SearchStrategy[Message]] = {
     ),
     GetBodies: st.builds(GetBodies, uint32, tuples(hashes, 1)),
     Bodies: st.builds(Bodies, uint32, tuples(st.binary(max_size=200))),
+    GetReceipts: st.builds(GetReceipts, uint32, tuples(hashes, 1)),
+    Receipts: st.builds(Receipts, uint32, tuples(st.binary(max_size=200))),
+    GetStatePieces: st.builds(GetStatePieces, uint32, hashes, tuples(places, 1)),
+    StatePieces: st.builds(StatePieces, uint32, tuples(st.binary(max_size=200))),
+    GetCodes: st.builds(GetCodes, uint32, tuples(hashes, 1)),
+    Codes: st.builds(Codes, uint32, tuples(st.binary(max_size=200))),
+    Consensus: st.builds(Consensus, st.booleans(), st.binary(min_size=1, max_size=200)),
 }
 any_message = st.one_of(list(KINDS.values()))
 wire_values = st.recursive(
@@ -96,7 +114,7 @@ def raw(code: int, *items: object) -> RawMessage:
 
 def test_every_row_of_the_table_is_drawn_by_these_tests() -> None:
     assert set(KINDS) == {row.record.kind for row in TABLE}
-    assert len({row.code for row in TABLE}) == len(TABLE) == 15
+    assert len({row.code for row in TABLE}) == len(TABLE) == 22
     assert all(0 <= row.code <= 255 for row in TABLE)
 
 
@@ -127,6 +145,13 @@ LARGEST: list[Message] = [
     ),
     GetBodies(2**32 - 1, (bytes(32),) * limits.MAX_REQUESTED_BODIES),
     Bodies(2**32 - 1, (bytes(limits.SOFT_RESPONSE_BYTES), bytes(MAX_BLOCK_BYTES)) + (b"",) * 126),
+    GetReceipts(2**32 - 1, (bytes(32),) * limits.MAX_REQUESTED_RECEIPTS),
+    Receipts(2**32 - 1, (bytes(limits.SOFT_RESPONSE_BYTES), bytes(limits.MAX_RECEIPTS_BYTES)) + (b"",) * 14),
+    GetStatePieces(2**32 - 1, bytes(32), (StatePlace(bytes(32), bytes(64)),) * limits.MAX_REQUESTED_STATE_PIECES),
+    StatePieces(2**32 - 1, (bytes(limits.MAX_STATE_PIECE_BYTES),) * 9),
+    GetCodes(2**32 - 1, (bytes(32),) * limits.MAX_REQUESTED_CODES),
+    Codes(2**32 - 1, (bytes(limits.MAX_SENT_CODE_BYTES),) * 9),
+    Consensus(True, bytes(limits.MAX_CONSENSUS_MESSAGE_BYTES)),
 ]
 
 
@@ -212,6 +237,12 @@ def test_what_a_newer_version_says_is_unknown_rather_than_wrong() -> None:
         (raw(0x00, 1, 1, "v\x1b[2J", 1, bytes(32), b"", 1), "client_version: expected up to 128 printable"),
         (raw(0x00, 1, 1, "w\u00e4tt", 1, bytes(32), b"", 1), "client_version: expected up to 128 printable"),
         (raw(0x00, 1, 1, "x" * 129, 1, bytes(32), b"", 1), "client_version: expected up to 128 printable"),
+        (raw(0x28, 1, 1, bytes(32), []), "expected a list of 1 to 64"),
+        (raw(0x28, 1, 1, bytes(32), [[bytes(20), b""]]), "owner: expected 32 to 32 bytes"),
+        (raw(0x28, 1, 1, bytes(32), [[b"", b"\x10"]]), "path: expected up to 64 half bytes"),
+        (raw(0x28, 1, 1, bytes(32), [["", b""]]), "owner: expected 32 to 32 bytes"),
+        (raw(0x28, 1, 1, bytes(32), [[b"", bytes(65)]]), "path: expected up to 64 half bytes"),
+        (raw(0x30, 1, False, b""), "data: expected 1 to"),
         (RawMessage(0x00, bytes(1_025)), "at most 1024 are accepted"),
     ],
 )
