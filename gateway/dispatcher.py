@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Mapping
 
+from gateway.caller import Caller
 from gateway.context import Context
 from gateway.errors import (
     INTERNAL_ERROR,
@@ -45,22 +46,22 @@ class Dispatcher:
         self._context = context
         self._methods = methods
 
-    async def answer(self, body: bytes) -> bytes | None:
+    async def answer(self, body: bytes, caller: Caller = Caller.ANYBODY) -> bytes | None:
         """The answer to one request or batch; None where none is due, since all of it are notifications."""
         try:
             request = parse_json(body)
         except InvalidJson:
             return encode_error(None, RpcError(PARSE_ERROR, "parse error: the body is not JSON"))
         if not isinstance(request, list):
-            return await self._answer_one(request, MAX_RESPONSE_BYTES)
+            return await self._answer_one(request, MAX_RESPONSE_BYTES, caller)
         if not request:
             return encode_error(None, RpcError(INVALID_REQUEST, "empty batch"))
         if len(request) > MAX_BATCH_LENGTH:
             message = f"batch too large: {len(request)} requests, at most {MAX_BATCH_LENGTH}"
             return encode_error(None, RpcError(INVALID_REQUEST, message))
-        return await self._answer_batch(request)
+        return await self._answer_batch(request, caller)
 
-    async def _answer_batch(self, requests: list[object]) -> bytes | None:
+    async def _answer_batch(self, requests: list[object], caller: Caller) -> bytes | None:
         """One after another, in order: what a request sends, the next one finds."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + BATCH_TIME_LIMIT_S
@@ -72,18 +73,21 @@ class Dispatcher:
             elif room <= 0:
                 answer = _refuse(request, RpcError(RESPONSE_TOO_LARGE, "response too large"))
             else:
-                answer = await self._answer_one(request, room)
+                answer = await self._answer_one(request, room, caller)
             if answer is not None:
                 answers.append(answer)
                 room -= len(answer)
         return b"[" + b",".join(answers) + b"]" if answers else None
 
-    async def _answer_one(self, request: object, room: int) -> bytes | None:
+    async def _answer_one(self, request: object, room: int, caller: Caller) -> bytes | None:
         try:
             name, values = _check(request)
             method = self._methods.get(name)
             if method is None:
                 raise RpcError(METHOD_NOT_FOUND, f"the method {name[:80]} does not exist/is not available")
+            if method.is_for_operator and caller is not Caller.OPERATOR:
+                message = f"the method {name} is not available here: only programs on the node's own computer may ask"
+                raise RpcError(METHOD_NOT_FOUND, message)
             result = await self._run(method, values)
             answer = _encode({"jsonrpc": "2.0", "id": _request_id(request), "result": result})
             if len(answer) > room:

@@ -19,6 +19,7 @@ from typing import Self
 from aiohttp import web
 
 from gateway.backend import Backend
+from gateway.caller import Caller, identify
 from gateway.context import Context, WorkLimits
 from gateway.dispatcher import Dispatcher, encode_error
 from gateway.errors import INVALID_REQUEST, LIMIT_EXCEEDED, PARSE_ERROR, RpcError
@@ -56,6 +57,8 @@ class GatewaySettings:
     cors_origins: tuple[str, ...] = ()
     """Origins such as https://app.example whose pages may call it; "*" allows all."""
     limits: WorkLimits = field(default_factory=WorkLimits)
+    answers_operator: bool = True
+    """Answer admin_* to programs on this computer."""
 
 
 class Gateway:
@@ -147,7 +150,8 @@ class Gateway:
             return _error(413, error, headers)
         except TimeoutError:
             return _error(408, RpcError(PARSE_ERROR, "the request did not arrive in time"), headers)
-        answer = await dispatcher.answer(body)
+        caller = identify(request) if self.settings.answers_operator else Caller.ANYBODY
+        answer = await dispatcher.answer(body, caller)
         if answer is None:
             return web.Response(status=204, headers=headers)
         return web.Response(body=answer, content_type="application/json", headers=headers)

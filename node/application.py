@@ -151,4 +151,4 @@ def _builder_settings(settings: NodeSettings) -> BuilderSettings:
 
 def _gateway_settings(settings: NodeSettings) -> GatewaySettings:
     rpc = settings.rpc
-    return GatewaySettings(rpc.host, rpc.port, rpc.allowed_hosts, rpc.cors_origins)
+    return GatewaySettings(rpc.host, rpc.port, rpc.allowed_hosts, rpc.cors_origins, answers_operator=rpc.admin)

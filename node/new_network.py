@@ -132,6 +132,7 @@ def settings_text(settings: NodeSettings) -> str:
         ("port", rpc.port, "8545 is what wallets expect"),
         ("allowed_hosts", list(rpc.allowed_hosts), "names besides localhost under which browsers may come"),
         ("cors_origins", list(rpc.cors_origins), "web pages of these origins may call the gateway"),
+        ("admin", rpc.admin, "let programs on this computer name peers; false behind a proxy"),
         ("[mining]", None, ""),
         ("enabled", mining.enabled, "make blocks"),
         ("coinbase", mining.coinbase, "address that receives fees and rewards"),

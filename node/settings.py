@@ -50,6 +50,8 @@ class RpcSettings:
     """Names besides localhost under which browsers may reach the gateway (protection from DNS rebinding)."""
     cors_origins: tuple[str, ...] = ()
     """Web pages of these origins may call the gateway."""
+    admin: bool = True
+    """Let programs on this computer name peers; off where a proxy on it passes on what strangers ask."""
 
 
 @dataclass(frozen=True, slots=True)

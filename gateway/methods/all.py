@@ -1,6 +1,6 @@
 """All methods that the gateway answers, in one table."""
 
-from gateway.methods import accounts, blocks, calls, debug, fees, logs, node, transactions
+from gateway.methods import accounts, admin, blocks, calls, debug, fees, logs, node, transactions
 from gateway.methods.table import Table
 
 METHODS = Table(
@@ -12,4 +12,5 @@ METHODS = Table(
     fees.TABLE,
     logs.TABLE,
     debug.TABLE,
+    admin.TABLE,
 )

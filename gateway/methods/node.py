@@ -78,4 +78,4 @@ async def hash_rate(context: Context) -> Json:
 
 @TABLE.answer("rpc_modules")
 async def modules(context: Context) -> Json:
-    return dict.fromkeys(("debug", "eth", "net", "rpc", "txpool", "web3"), "1.0")
+    return dict.fromkeys(("admin", "debug", "eth", "net", "rpc", "txpool", "wattchain", "web3"), "1.0")

@@ -57,6 +57,8 @@ class Method:
     place: Place
     parameters: tuple[Parameter, ...]
     function: Callable[..., Any]
+    is_for_operator: bool = False
+    """Answered on the node's own computer only (gateway/caller.py)."""
 
     def parse(self, values: Sequence[object]) -> list[Any]:
         """The parameters of a request. Raises InvalidParameter, naming the one that is wrong."""
@@ -84,6 +86,10 @@ class Table:
         """An `async def (context, *parameters)` that runs in the event loop."""
         return self._row(name, Place.LOOP, parameters)
 
+    def operate(self, name: str, *parameters: Parameter) -> Callable[[Function], Function]:
+        """As `answer`, for the operator alone."""
+        return self._row(name, Place.LOOP, parameters, is_for_operator=True)
+
     def read(self, name: str, *parameters: Parameter) -> Callable[[Function], Function]:
         """A `def (chain, *parameters)` that runs in a reader thread."""
         return self._row(name, Place.READER, parameters)
@@ -98,9 +104,11 @@ class Table:
     def __iter__(self) -> Iterator[Method]:
         return iter(self._methods.values())
 
-    def _row(self, name: str, place: Place, parameters: tuple[Parameter, ...]) -> Callable[[Function], Function]:
+    def _row(
+        self, name: str, place: Place, parameters: tuple[Parameter, ...], *, is_for_operator: bool = False
+    ) -> Callable[[Function], Function]:
         def add(function: Function) -> Function:
-            self._add(Method(name, place, parameters, function))
+            self._add(Method(name, place, parameters, function, is_for_operator))
             return function
 
         return add

@@ -18,7 +18,7 @@ from chain.pool.pool import PoolContent, PoolStatus, TransactionPool
 from chain.receipt import EMPTY_BLOOM, Receipt, merge_blooms
 from chain.state import State
 from chain.transaction import Transaction
-from gateway.backend import ChainView, NodeStatus, SyncProgress
+from gateway.backend import ChainView, NodeInfo, NodeStatus, PeerInfo, SyncProgress
 from primitives.clock import ManualClock
 from primitives.errors import Invalid
 from vm.host import BlockContext
@@ -28,6 +28,17 @@ T = TypeVar("T")
 CHAIN_ID = 4711
 COINBASE = bytes.fromhex("c0ffee0000000000000000000000000000000000")
 GENESIS_TIME_S = 1_700_000_000
+NODE = NodeInfo(
+    node_id=COINBASE,
+    public_key=b"\x01" * 64,
+    url="wattchain://0xC0FFEE0000000000000000000000000000000000@192.168.1.7:30403",
+    listen_host="0.0.0.0",
+    listen_port=30_403,
+    protocol_version=1,
+    validators=(),
+    is_validating=False,
+    started_s=GENESIS_TIME_S - 60,
+)
 BLOCK_TIME_S = 15
 REORGANISATION_CAP = 5
 KEPT_STATES = 20
@@ -153,6 +164,9 @@ class MemoryLedger:
         self.config = config or ChainConfig(CHAIN_ID)
         self.clock = ManualClock(GENESIS_TIME_S)
         self.sync: SyncProgress | None = None
+        self.node = NODE
+        self.connected: list[PeerInfo] = []
+        self.named: list[str] = []
         state = MemoryState({address: Account(balance=balance) for address, balance in balances.items()})
         genesis = Entry(Block(_header(None, GENESIS_TIME_S, self.config), ()), (), state)
         self._canonical = [genesis]
@@ -189,7 +203,24 @@ class MemoryLedger:
         return self.pool.subscribe(listener)
 
     def status(self) -> NodeStatus:
-        return NodeStatus("wattchain/test", COINBASE, True, 1_000, False, 0, self.sync)
+        return NodeStatus("wattchain/test", COINBASE, True, 1_000, False, len(self.connected), self.sync)
+
+    def node_info(self) -> NodeInfo:
+        return self.node
+
+    def peers(self) -> Sequence[PeerInfo]:
+        return self.connected
+
+    def add_peer(self, url: str) -> bool:
+        if "://" not in url:
+            raise Invalid(f"{url!r} is no node")
+        self.named.append(url)
+        return url != self.node.url
+
+    def remove_peer(self, url: str) -> bool:
+        was_named = url in self.named
+        self.named = [other for other in self.named if other != url]
+        return was_named
 
     def mine(self, count: int = 1, *, with_pool: bool = True, coinbase: bytes = COINBASE) -> Block:
         """So many blocks, the first with all that is pending; the last of them."""

@@ -62,7 +62,7 @@ def test_a_file_replaces_what_it_names(tmp_path: Path) -> None:
         ("[foo]", "unknown section [foo]"),
         ("port = 1", "unknown setting port outside of all sections"),
         ("rpc = 1", "[rpc] must be a section"),
-        ("[rpc]\nprt = 1", "unknown setting rpc.prt. Known are: allowed_hosts, cors_origins, host, port"),
+        ("[rpc]\nprt = 1", "unknown setting rpc.prt. Known are: admin, allowed_hosts, cors_origins, host, port"),
         ('[rpc]\nport = "8545"', "rpc.port must be a whole number, not '8545'"),
         ("[rpc]\nport = true", "rpc.port must be a whole number, not True"),
         ("[rpc]\nport = 1.0", "rpc.port must be a whole number, not 1.0"),
