@@ -7,7 +7,7 @@ compiler's layout names. Events of these first registrations do not exist: an in
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, VALIDATORS_ADDRESS
 from contracts.binding import load_artifact
 from contracts.reading_format import MAX_REGISTER_WH, MeterStatus
 from primitives.errors import InvalidGenesis
@@ -19,6 +19,7 @@ ADDRESS_BYTES = 20
 MAX_RATE_WEI_PER_WH = 2**64 - 1
 MAX_LOW_CREDIT_WEI = 2**72 - 1
 MAX_CREDIT_WEI = 10**36
+MAX_VALIDATORS = 128
 EXHAUSTION_SINK_NUMBER = 1
 CONTRACT_NONCE = 1  # EIP-161, as if the contract had been created by a transaction
 
@@ -41,21 +42,29 @@ def genesis_alloc(
     suppliers: Iterable[bytes] = (),
     rates_wei_per_wh: Mapping[bytes, int] | None = None,
     meters: Iterable[GenesisMeter] = (),
+    validators: Iterable[bytes] = (),
 ) -> Alloc:
-    """The accounts of Meter and Exhaustion, to be merged into a genesis file's `alloc`.
+    """The accounts of Meter and Exhaustion, and of Validators where there are any, to be merged into a genesis file's
+    `alloc`.
 
     `operator` names suppliers later; `suppliers` are known from the start, their rates (in wei per Wh) hold for all
-    readings from then on. Raises InvalidGenesis for values that the contracts themselves would refuse.
+    readings from then on. `validators` make the first block, and decide who makes the others. Raises InvalidGenesis for
+    values that the contracts themselves would refuse.
     """
-    supplier_list, meter_list = list(suppliers), list(meters)
+    supplier_list, meter_list, validator_list = list(suppliers), list(meters), list(validators)
     rates = dict(rates_wei_per_wh or {})
     _check(operator, supplier_list, rates, meter_list)
-    return {
+    _check_validators(validator_list)
+    alloc: Alloc = {
         "0x" + METER_ADDRESS.hex(): _account("Meter", _meter_storage(operator, supplier_list, meter_list), 0),
         "0x" + EXHAUSTION_ADDRESS.hex(): _account(
             "Exhaustion", _exhaustion_storage(rates, meter_list), sum(meter.credit_wei for meter in meter_list)
         ),
     }
+    if validator_list:
+        storage = load_artifact("Validators").storage_layout.assign_list("_validators", validator_list)
+        alloc["0x" + VALIDATORS_ADDRESS.hex()] = _account("Validators", storage, 0)
+    return alloc
 
 
 def _meter_storage(operator: bytes, suppliers: list[bytes], meters: list[GenesisMeter]) -> dict[int, int]:
@@ -103,8 +112,7 @@ def _account(contract: str, storage: Mapping[int, int], balance_wei: int) -> dic
 def _check(operator: bytes, suppliers: list[bytes], rates: Mapping[bytes, int], meters: list[GenesisMeter]) -> None:
     addresses = [operator, *suppliers, *(address for one in meters for address in (one.meter, one.owner))]
     for address in addresses:
-        if len(address) != ADDRESS_BYTES or not any(address):
-            raise InvalidGenesis(f"not an address of {ADDRESS_BYTES} bytes, or zero: 0x{address.hex()}")
+        _check_address(address)
     known = set(suppliers)
     for supplier, rate in rates.items():
         if supplier not in known:
@@ -121,6 +129,20 @@ def _check(operator: bytes, suppliers: list[bytes], rates: Mapping[bytes, int], 
         _check_range("credit", one.credit_wei, MAX_CREDIT_WEI)
         if one.credit_wei and one.supplier not in rates:
             raise InvalidGenesis(f"the meter 0x{one.meter.hex()} has credit, but its supplier has no rate")
+
+
+def _check_validators(validators: list[bytes]) -> None:
+    if len(validators) > MAX_VALIDATORS:
+        raise InvalidGenesis(f"{len(validators)} validators; at most {MAX_VALIDATORS} are possible")
+    for address in validators:
+        _check_address(address)
+    if len(set(validators)) != len(validators):
+        raise InvalidGenesis("a validator is named twice")
+
+
+def _check_address(address: bytes) -> None:
+    if len(address) != ADDRESS_BYTES or not any(address):
+        raise InvalidGenesis(f"not an address of {ADDRESS_BYTES} bytes, or zero: 0x{address.hex()}")
 
 
 def _check_range(name: str, value: int, maximum: int) -> None:

@@ -1,7 +1,7 @@
 """Where a contract keeps its variables: slots and values for a genesis file, from the compiler's own layout.
 
-Covers what our contracts declare: integers, booleans, enumerations, addresses, fixed bytes, structs and mappings of
-them. Arrays are not written at genesis. https://docs.soliditylang.org, "Layout of State Variables in Storage".
+Covers what our contracts have at genesis: integers, booleans, enumerations, addresses, fixed bytes, structs and mappings
+of them, and dynamic arrays of addresses. https://docs.soliditylang.org, "Layout of State Variables in Storage".
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,26 @@ class StorageLayout:
             raise ValueError(f"{variable} has no member {', '.join(sorted(unknown))}")
         return self._assign_struct(slot, members, value)
 
+    def assign_list(self, variable: str, values: Sequence[object]) -> dict[int, int]:
+        """Slot -> content for a variable that is a dynamic array of single values, each in a slot of its own."""
+        slot, type_name = self._find(variable, ())
+        described = self._types[type_name]
+        if described["encoding"] != "dynamic_array":
+            raise ValueError(f"{variable} is not a dynamic array")
+        element = str(described["base"])
+        if 2 * int(self._types[element]["numberOfBytes"]) <= SLOT_BYTES:
+            raise ValueError(f"{variable} has several elements in a slot")
+        first = int.from_bytes(keccak256(slot.to_bytes(SLOT_BYTES, "big")), "big")
+        elements = {first + index: self._encode(element, value) for index, value in enumerate(values)}
+        return {slot: len(values), **elements}
+
     def _resolve(self, variable: str, keys: Sequence[bytes]) -> tuple[int, str]:
+        slot, type_name = self._find(variable, keys)
+        if self._types[type_name]["encoding"] != "inplace":
+            raise ValueError(f"{variable} is not a single value: {type_name}")
+        return slot, type_name
+
+    def _find(self, variable: str, keys: Sequence[bytes]) -> tuple[int, str]:
         if variable not in self._variables:
             raise ValueError(f"the contract has no variable {variable}")
         declared = self._variables[variable]
@@ -50,8 +69,6 @@ class StorageLayout:
             encoded_key = self._encode(described["key"], key).to_bytes(SLOT_BYTES, "big")
             slot = int.from_bytes(keccak256(encoded_key + slot.to_bytes(SLOT_BYTES, "big")), "big")
             type_name = str(described["value"])
-        if self._types[type_name]["encoding"] != "inplace":
-            raise ValueError(f"{variable} is not a single value: {type_name}")
         return slot, type_name
 
     def _assign_struct(
