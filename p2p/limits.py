@@ -229,6 +229,14 @@ CONSENSUS_MEMORY_S = 5.0
 MAX_REMEMBERED_CONSENSUS_MESSAGES = 4_096
 """Of those that were passed on: what 128 validators say in several rounds."""
 
+# ---- consensus -----------------------------------------------------------------------------------------------------
+
+CONSENSUS_MEMORY_S = 1.0
+"""A message that is repeated sooner is not passed on again; its sender repeats it every few seconds, for those who
+missed it."""
+MAX_REMEMBERED_CONSENSUS_MESSAGES = 4_096
+"""Digests of messages that were passed on: of 128 validators, a round's three messages ten times over; some 400 kB."""
+
 # ---- peers ---------------------------------------------------------------------------------------------------------
 
 DIAL_INTERVAL_S = 1.0

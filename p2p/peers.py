@@ -92,6 +92,10 @@ class PeerSet:
         self._reserve()
         return added
 
+    def is_static(self, node_id: NodeId) -> bool:
+        """Whether the operator named it."""
+        return node_id in self._book.static_nodes()
+
     def remove_static(self, node_id: NodeId) -> None:
         self._book.remove_static(node_id)
         self._reserve()

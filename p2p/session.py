@@ -96,6 +96,7 @@ class PeerSession:
         self.claimed_head = ChainHead(0, bytes(32), 0)
         """The best that the peer said of its chain: a claim, worth no more than a question."""
         self.ping_time_s: float | None = None
+        self._began_s = clock.precise_time_s()
         self.finished = asyncio.Event()
         """For whoever keeps the session: to be set when it is closed and everybody has taken leave of it."""
         self._wire = wire
@@ -122,6 +123,11 @@ class PeerSession:
     @property
     def is_ending(self) -> bool:
         return self._ending.done()
+
+    @property
+    def age_s(self) -> int:
+        """How long the connection has lasted."""
+        return max(0, int(self._clock.precise_time_s() - self._began_s))
 
     @property
     def consensus_limit_bytes(self) -> int:
