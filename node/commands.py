@@ -177,6 +177,7 @@ def init(
     show_default=True,
     help="How much to tell on standard error.",
 )
+@click.option("--log-blocks", is_flag=True, help="Tell when each block arrives, to the microsecond, for measurements.")
 @json_option
 def node(
     data_directory: Path,
@@ -185,6 +186,7 @@ def node(
     rpc_port: int | None,
     archive: bool,
     log_level: str,
+    log_blocks: bool,
     as_json: bool,
 ) -> None:
     """Run a node until it is stopped (Ctrl-C, or SIGTERM from a service manager).
@@ -192,7 +194,7 @@ def node(
     The node keeps the ledger in its folder and answers wallets and meters on its JSON-RPC gateway. With --json it
     prints one line as soon as it is ready: the address of the gateway and the head of its chain.
     """
-    configure_log(log_level)
+    configure_log(log_level, blocks=log_blocks)
     settings = _override(load_settings(data_directory), mine, coinbase, rpc_port, archive)
     asyncio.run(run_node(settings, lambda facts: _announce(facts, as_json)))
 
