@@ -61,7 +61,7 @@ def test_nothing_to_wait_for_is_a_deadlock(loop: VirtualLoop) -> None:
 
 def test_being_busy_without_end_is_a_livelock(loop: VirtualLoop) -> None:
     async def main() -> None:
-        while True:
+        while True:  # noqa: ASYNC110 - this is what has to be noticed
             await asyncio.sleep(0)
 
     with pytest.raises(Livelock):

@@ -56,9 +56,16 @@ class Life:
 
     def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """A task of this life; whatever it starts belongs to the life too."""
+        return asyncio.get_running_loop().create_task(work, context=self._context())
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call the function within this life, as for a call from outside."""
+        return self._context().run(function, *arguments)
+
+    def _context(self) -> Context:
         context = copy_context()
         context.run(_LIFE.set, self)
-        return asyncio.get_running_loop().create_task(work, context=context)
+        return context
 
     def keep(self, task: "asyncio.Task[Any]") -> None:
         """Hold on to it: no coroutine of a dead node may be cleared away, which would run its `finally` parts."""
