@@ -77,7 +77,7 @@ async def open_daemon(settings: MeterSettings) -> AsyncIterator[MeterDaemon]:
     meter_key = load_key(settings.meter.key, settings.meter.password_file, "meter's")
     account = settings.account
     sender_key = meter_key if account is None else load_key(account.key, account.password_file, "paying account's")
-    async with RpcClient(settings.ledger.node) as node:
+    async with RpcClient(settings.ledger.node, spare_urls=settings.ledger.spare_nodes) as node:
         daemon = build_daemon(settings, node, clock, meter_key, sender_key)
         try:
             logger.info(

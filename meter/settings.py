@@ -46,6 +46,8 @@ class LedgerSettings:
 
     chain_id: int
     node: str = "http://127.0.0.1:8545"
+    spare_nodes: tuple[str, ...] = ()
+    """Other nodes of the same ledger, which are asked in their order while `node` does not answer."""
     meter_contract: bytes = METER_ADDRESS
     exhaustion_contract: bytes = EXHAUSTION_ADDRESS
     confirmations: int = 6

@@ -6,6 +6,7 @@ checked before use, and no key ever comes here. Follows JSON-RPC 2.0 and ethereu
 
 import itertools
 import json
+import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
@@ -26,6 +27,8 @@ REQUEST_TIMEOUT_S = 30.0
 POLL_INTERVAL_S = 0.5
 
 _Parsed = TypeVar("_Parsed")
+
+_log = logging.getLogger(__name__)
 
 BlockTag = int | str
 """A block number, or "latest", "pending", "earliest", "safe" or "finalized"."""
@@ -57,10 +60,21 @@ class TransactionPending(UserError):
 class RpcClient:
     """One node's RPC. Use as `async with RpcClient(url) as client`. Raises RpcError, NodeUnreachable, InvalidAnswer."""
 
-    def __init__(self, url: str, timeout_s: float = REQUEST_TIMEOUT_S, clock: Clock | None = None) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise UserError(f"The node's address must begin with http:// or https://, it is {url[:200]!r}.")
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        clock: Clock | None = None,
+        spare_urls: Sequence[str] = (),
+    ) -> None:
+        """`spare_urls` are of other nodes of the same ledger: while one does not answer the next is asked. Whatever is
+        asked can be asked twice: a signed transaction is the same one at every node."""
+        self._urls = (url, *spare_urls)
+        for one in self._urls:
+            if not one.startswith(("http://", "https://")):
+                raise UserError(f"The node's address must begin with http:// or https://, it is {one[:200]!r}.")
         self.url = url
+        """Of the node that is asked at present."""
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
         self._ids = itertools.count(1)
@@ -185,26 +199,37 @@ class RpcClient:
         return _checked(method, parse_data, await self.request(method, *parameters))
 
     async def _post(self, body: str) -> bytes:
+        """The first answer of any node, beginning with the one that answered last."""
+        begin = self._urls.index(self.url)
+        *others, last = (*self._urls[begin:], *self._urls[:begin])
+        for url in others:
+            self.url = url
+            try:
+                return await self._post_to(url, body)
+            except NodeUnreachable as error:
+                _log.warning("%s The next node is asked.", error)
+        self.url = last
+        return await self._post_to(last, body)
+
+    async def _post_to(self, url: str, body: str) -> bytes:
         if self._session is None:
             raise RuntimeError("use RpcClient within `async with`")
         try:
-            async with self._session.post(self.url, data=body, allow_redirects=False) as response:
+            async with self._session.post(url, data=body, allow_redirects=False) as response:
                 content = bytearray()
                 async for chunk in response.content.iter_chunked(2**16):
                     content += chunk
                     if len(content) > MAX_RESPONSE_BYTES:
                         raise InvalidAnswer(f"the node's answer is longer than {MAX_RESPONSE_BYTES} bytes")
                 if not content or (response.status != 200 and content[:1] != b"{"):
-                    raise InvalidAnswer(f"{self.url} answered with HTTP status {response.status}: is it a node's RPC?")
+                    raise InvalidAnswer(f"{url} answered with HTTP status {response.status}: is it a node's RPC?")
                 return bytes(content)
         except TimeoutError as error:
-            raise NodeUnreachable(
-                f"The node at {self.url} did not answer within {self._timeout_s:g} seconds."
-            ) from error
+            raise NodeUnreachable(f"The node at {url} did not answer within {self._timeout_s:g} seconds.") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
             raise NodeUnreachable(
-                f"No node answers at {self.url} ({reason}). Is it running, and is this its address? "
+                f"No node answers at {url} ({reason}). Is it running, and is this its address? "
                 "Name another with --node or WATTCHAIN_NODE."
             ) from error
 

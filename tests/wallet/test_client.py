@@ -20,6 +20,7 @@ KEY = b"\x11" * 32
 SENDER = address_of(KEY)
 OTHER = b"\x22" * 20
 WATT = 10**18
+UNREACHABLE = "http://127.0.0.1:1"
 
 
 @pytest.fixture
@@ -125,9 +126,27 @@ async def test_an_endless_answer_is_cut_off(node: ToyNode, monkeypatch: pytest.M
 
 
 async def test_a_node_that_is_not_there_is_said_plainly(node: ToyNode) -> None:
-    async with RpcClient("http://127.0.0.1:1") as client:
+    async with RpcClient(UNREACHABLE) as client:
         with pytest.raises(NodeUnreachable, match=r"No node answers at http://127\.0\.0\.1:1 .*--node"):
             await client.block_number()
+
+
+async def test_while_a_node_is_away_the_next_is_asked(node: ToyNode, caplog: pytest.LogCaptureFixture) -> None:
+    async with (
+        broken_node(answers_never=False) as broken,
+        RpcClient(broken, spare_urls=[UNREACHABLE, node.url]) as client,
+    ):
+        assert await client.chain_id() == CHAIN_ID
+        assert client.url == node.url
+        assert len(caplog.messages) == 2
+        assert await client.chain_id() == CHAIN_ID
+        assert len(caplog.messages) == 2  # it goes on with the node that answered
+
+
+async def test_where_no_node_answers_the_last_is_named() -> None:
+    async with RpcClient(UNREACHABLE, spare_urls=[UNREACHABLE]) as client:
+        with pytest.raises(NodeUnreachable, match="No node answers"):
+            await client.chain_id()
 
 
 async def test_a_node_that_hangs_up_is_said_plainly() -> None:
@@ -167,7 +186,7 @@ def test_other_schemes_are_refused(url: str) -> None:
 
 async def test_a_client_that_is_not_open_is_a_bug() -> None:
     with pytest.raises(RuntimeError, match="async with"):
-        await RpcClient("http://127.0.0.1:1").block_number()
+        await RpcClient(UNREACHABLE).block_number()
 
 
 async def sent(node: ToyNode, client: RpcClient, value: int = WATT) -> bytes:
