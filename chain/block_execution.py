@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from chain.account import StateChanges
 from chain.config import ChainConfig
+from chain.consensus.qbft.validator_contract import write_validators
 from chain.execution import execute_transaction
 from chain.header import Header
 from chain.receipt import Receipt, merge_blooms
@@ -37,11 +38,15 @@ class BlockExecution:
     """One block being executed, transaction by transaction."""
 
     def __init__(self, state: State, context: BlockContext, config: ChainConfig) -> None:
+        """An operator's override of validators is written into the state before the first transaction."""
         self.state = state
         self.context = context
         self.config = config
         self.gas_used = 0
         self.receipts: list[Receipt] = []
+        validators = config.override_at(context.number)
+        if validators is not None:
+            write_validators(state, config.validator_contract, validators)
 
     @property
     def gas_left(self) -> int:

@@ -1,7 +1,8 @@
 """The block builder: makes an unsealed block on the present head from what the pool offers.
 
 It executes with the importer's own pieces (chain/block_execution.py), so a block that it built passes import by
-construction. It neither seals nor imports, and leaves no trace in the state.
+construction. It neither seals nor imports, and leaves no trace in the state; given a memory of candidates, it leaves
+there what it executed, so that the import of the same block, sealed or not, need not do it again.
 """
 
 import logging
@@ -13,6 +14,7 @@ from typing import Protocol
 from chain.account import StateChanges, StateReader
 from chain.block import MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, Block
 from chain.block_execution import BlockExecution, block_context
+from chain.candidates import Candidate, Candidates
 from chain.config import ChainConfig
 from chain.consensus.difficulty import anchor_number
 from chain.consensus.engine import Engine
@@ -20,6 +22,7 @@ from chain.fees import expected_base_fee, next_gas_limit
 from chain.header import EMPTY_OMMERS_HASH, MAX_EXTRA_DATA_BYTES, Header
 from chain.receipt import EMPTY_BLOOM
 from chain.state import State
+from chain.store.state_preparing import PreparedChanges
 from chain.transaction import Transaction
 from chain.trie.ordered import ordered_root
 from chain.validity import TRANSACTION_GAS
@@ -32,14 +35,8 @@ rule (chain/block.py) allows four times as much."""
 DEFAULT_BUILD_TIME_LIMIT_S = 2.0
 """A block that takes longer to execute here would hold up every Pi that imports it."""
 
-_UNSEALED_MIX_HASH = bytes(32)
 _UNSEALED_NONCE = bytes(8)
 _log = logging.getLogger(__name__)
-
-
-class Prepared(Protocol):
-    @property
-    def state_root(self) -> bytes: ...
 
 
 class HeadState(Protocol):
@@ -47,7 +44,7 @@ class HeadState(Protocol):
 
     def reader(self) -> StateReader: ...
 
-    def prepare(self, changes: StateChanges) -> Prepared:
+    def prepare(self, changes: StateChanges) -> PreparedChanges:
         """What the changes would make of the state, without making it so."""
 
 
@@ -105,8 +102,12 @@ class BlockBuilder:
         state: HeadState,
         settings: BuilderSettings,
         stopwatch_s: Callable[[], float] = time.perf_counter,
+        candidates: Candidates | None = None,
     ) -> None:
-        """`stopwatch_s` measures this machine's effort, which has nothing to do with the ledger's time."""
+        """`stopwatch_s` measures this machine's effort, which has nothing to do with the ledger's time.
+
+        `candidates` are the ledger's own (chain.ledger.Ledger.candidates).
+        """
         self._config = config
         self._engine = engine
         self._clock = clock
@@ -114,29 +115,34 @@ class BlockBuilder:
         self._state = state
         self._settings = settings
         self._stopwatch_s = stopwatch_s
+        self._candidates = candidates
 
     def build(self, pending: PendingTransactions) -> Block:
-        """A block on the present head of what is pending, complete but for mix_hash and nonce, which are zeros."""
+        """A block on the present head of what is pending; with proof of work, complete but for mix_hash and nonce."""
         parent = self._chain.head()
         draft = self._draft(parent)
         context = block_context(draft, self._config, self._canonical_hash)
         execution = BlockExecution(State(self._state.reader()), context, self._config)
         transactions = self._fill(execution, pending)
         executed = execution.finish()
+        prepared = self._state.prepare(executed.changes)
         header = replace(
             draft,
-            state_root=self._state.prepare(executed.changes).state_root,
+            state_root=prepared.state_root,
             transactions_root=ordered_root([transaction.encoded for transaction in transactions]),
             receipts_root=ordered_root([receipt.encode() for receipt in executed.receipts]),
             logs_bloom=executed.logs_bloom,
             gas_used=executed.gas_used,
         )
-        return Block(header, tuple(transactions))
+        block = Block(header, tuple(transactions))
+        if self._candidates is not None:
+            self._candidates.remember(header, Candidate(block.transactions, executed, prepared))
+        return block
 
     def _draft(self, parent: Header) -> Header:
         """The header with all that is known before anything is executed."""
         settings = self._settings
-        timestamp_s = max(parent.timestamp_s + 1, self._clock.time_s())
+        timestamp_s = max(parent.timestamp_s + self._engine.period_s, self._clock.time_s())
         number = anchor_number(parent.number)
         anchor = None if number is None else self._chain.canonical_header(number)
         target = parent.gas_limit if settings.gas_limit_target is None else settings.gas_limit_target
@@ -154,7 +160,7 @@ class BlockBuilder:
             0,
             timestamp_s,
             settings.extra_data,
-            _UNSEALED_MIX_HASH,
+            self._engine.mix_hash,
             _UNSEALED_NONCE,
             expected_base_fee(parent, self._config),
         )

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chain.account import EMPTY_CODE_HASH, EMPTY_TRIE_ROOT, Account, StateChanges
-from chain.config import ZERO, ChainConfig, parse_config, parse_integer
+from chain.config import QBFT, ZERO, ChainConfig, parse_config, parse_integer
+from chain.consensus.qbft import engine as qbft
+from chain.consensus.qbft.validator_contract import InvalidValidators, validators_in_slots
+from chain.consensus.qbft.validators import ValidatorSet
 from chain.fees import MAX_GAS_LIMIT, MIN_GAS_LIMIT
 from chain.header import EMPTY_OMMERS_HASH, MAX_EXTRA_DATA_BYTES, Header
 from chain.receipt import EMPTY_BLOOM
@@ -59,6 +62,15 @@ class Genesis:
         ]
         return keccak256(rlp.encode(rows))
 
+    def validators(self) -> ValidatorSet:
+        """Of block 1, on a qbft chain. Raises InvalidGenesis where the contract's storage in `alloc` names none."""
+        contract = self.config.validator_contract
+        slots = self.state.storage.get(contract, {})
+        try:
+            return validators_in_slots(lambda slot: slots.get(slot, 0))
+        except InvalidValidators as error:
+            raise InvalidGenesis(f"the storage of 0x{contract.hex()} in alloc: {error}") from error
+
     def header(self, state_root: bytes) -> Header:
         """The header of block 0 over the state with this root."""
         return Header(
@@ -104,9 +116,14 @@ def parse_genesis(document: object) -> Genesis:
     gas_limit = parse_integer(document.get("gasLimit", DEFAULT_GAS_LIMIT), "gasLimit", 64)
     if not MIN_GAS_LIMIT <= gas_limit <= MAX_GAS_LIMIT:
         raise InvalidGenesis(f"gasLimit must be from {MIN_GAS_LIMIT} to {MAX_GAS_LIMIT}, not {gas_limit}")
-    difficulty = parse_integer(document.get("difficulty", DEFAULT_DIFFICULTY), "difficulty")
+    is_qbft = config.consensus == QBFT
+    difficulty = parse_integer(
+        document.get("difficulty", qbft.DIFFICULTY if is_qbft else DEFAULT_DIFFICULTY), "difficulty"
+    )
     if difficulty == 0:
         raise InvalidGenesis("difficulty must be at least 1")
+    if is_qbft and difficulty != qbft.DIFFICULTY:
+        raise InvalidGenesis(f"difficulty must be {qbft.DIFFICULTY} on a qbft chain, not {difficulty}")
     extra_data = _hex(document.get("extraData", ""), "extraData")
     if len(extra_data) > MAX_EXTRA_DATA_BYTES:
         raise InvalidGenesis(f"extraData must be at most {MAX_EXTRA_DATA_BYTES} bytes, not {len(extra_data)}")
@@ -114,7 +131,7 @@ def parse_genesis(document: object) -> Genesis:
     if config.fee_rule == ZERO and base_fee is not None and parse_integer(base_fee, "baseFeePerGas") != 0:
         raise InvalidGenesis("baseFeePerGas must be 0 on a network without fees")
     default_base_fee = 0 if config.fee_rule == ZERO else INITIAL_BASE_FEE
-    return Genesis(
+    genesis = Genesis(
         config,
         _parse_alloc(document.get("alloc", {})),
         parse_integer(document.get("nonce", 0), "nonce", 64).to_bytes(8, "big"),
@@ -126,6 +143,9 @@ def parse_genesis(document: object) -> Genesis:
         _hex(document.get("coinbase", "00" * 20), "coinbase", 20),
         default_base_fee if base_fee is None else parse_integer(base_fee, "baseFeePerGas"),
     )
+    if is_qbft:
+        genesis.validators()
+    return genesis
 
 
 def _parse_alloc(alloc: object) -> StateChanges:

@@ -28,6 +28,11 @@ def check_header(
         raise InvalidBlock(f"the block's number is {header.number}, its parent's {parent.number}")
     if header.timestamp_s <= parent.timestamp_s:
         raise InvalidBlock(f"the block's time {header.timestamp_s} is not after its parent's {parent.timestamp_s}")
+    if header.timestamp_s < parent.timestamp_s + engine.period_s:
+        raise InvalidBlock(
+            f"the block's time {header.timestamp_s} is less than {engine.period_s} s after its parent's "
+            f"{parent.timestamp_s}"
+        )
     if header.timestamp_s > now_s + MAX_CLOCK_DRIFT_S:
         raise BlockFromFuture(f"the block's time {header.timestamp_s} is ahead of this node's clock, {now_s}")
     if header.ommers_hash != EMPTY_OMMERS_HASH:

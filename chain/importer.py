@@ -2,7 +2,8 @@
 
 Cheap checks come first: header against parent, seal, transactions root. A block on a side branch is kept unexecuted;
 when its branch becomes the heaviest, one database transaction rolls back to the fork and executes the branch, or, where
-a block of the branch turns out to be invalid, leaves everything as it was.
+a block of the branch turns out to be invalid, leaves everything as it was. Where blocks are final there are no
+branches: nothing but a child of the head is taken, and its certificate is checked before anything is executed.
 """
 
 from collections import OrderedDict
@@ -12,16 +13,18 @@ from enum import Enum
 
 from chain.block import Block, check_size, check_transaction_count
 from chain.block_execution import BlockExecution, ExecutedBlock, block_context
+from chain.candidates import Candidate, Candidates
 from chain.config import ChainConfig
 from chain.consensus.difficulty import anchor_number
 from chain.consensus.engine import Engine
+from chain.consensus.qbft.validators import ValidatorSet
 from chain.header import Header
 from chain.header_rules import check_header
 from chain.receipt import Receipt
 from chain.state import State
 from chain.store.blocks import BlockStore
 from chain.store.database import Database
-from chain.store.state import PreparedChanges, StateStore
+from chain.store.state import StateStore
 from chain.trie.ordered import ordered_root
 from primitives.clock import Clock
 from primitives.errors import InvalidBlock, InvalidTransaction
@@ -59,6 +62,8 @@ class ImportResult:
     connected: tuple[Block, ...] = ()
     receipts: tuple[Sequence[Receipt], ...] = field(default=(), repr=False)
     """Of the connected blocks, one sequence a block."""
+    certificates: tuple[bytes, ...] = field(default=(), repr=False)
+    """Of the connected blocks as well: what proves each beside its header, empty with proof of work."""
 
 
 class Importer:
@@ -73,7 +78,9 @@ class Importer:
         engine: Engine,
         clock: Clock,
         reorganisation_cap: int = DEFAULT_REORGANISATION_CAP,
+        candidates: Candidates | None = None,
     ) -> None:
+        """`candidates` is where the builder on the same chain leaves what it executed."""
         self._config = config
         self._database = database
         self._blocks = blocks
@@ -81,46 +88,81 @@ class Importer:
         self._engine = engine
         self._clock = clock
         self._reorganisation_cap = reorganisation_cap
+        self._candidates = Candidates() if candidates is None else candidates
         self._invalid: OrderedDict[bytes, None] = OrderedDict()
+        database.on_rollback(self._candidates.clear)
 
-    def import_block(self, block: Block) -> ImportResult:
+    def import_block(self, block: Block, certificate: bytes = b"") -> ImportResult:
         """Take one block in. Raises InvalidBlock (or UnknownParent, BlockFromFuture) and changes nothing."""
-        header = block.header
+        header, head = block.header, self._head()
         if self._blocks.header(block.hash) is not None:
-            return ImportResult(ImportStatus.KNOWN, self._head())
-        if block.hash in self._invalid or header.parent_hash in self._invalid:
-            raise InvalidBlock(f"block 0x{block.hash.hex()} is, or stands on, a block that was found invalid")
-        parent = self._blocks.header(header.parent_hash)
-        if parent is None:
-            raise UnknownParent(f"the parent 0x{header.parent_hash.hex()} of block {header.number} is not known")
-        check_header(header, parent, self._anchor(parent), self._config, self._engine, self._clock.time_s())
-        head = self._head()
+            return ImportResult(ImportStatus.KNOWN, head)
+        if self._engine.is_final and header.number <= head.number:
+            raise InvalidBlock(f"block {header.number} is not the one that is final here")
+        validators = self._check_header(header)
+        self._engine.check_certificate(header, certificate, validators)
         # Before the body is looked at: work at the difficulty of long ago may be cheap.
         if header.number <= head.number - self._reorganisation_cap:
             raise ReorganisationTooDeep(
                 f"block {header.number} is not on our chain and lies more than {self._reorganisation_cap} blocks "
                 f"below its head, {head.number}"
             )
-        check_body(block)
+        candidate = self._candidates.find(header)
+        if candidate is not None and candidate.has(block.transactions):
+            block = Block(header, candidate.transactions)  # Their senders are known.
+        else:
+            check_body(block)
         if header.parent_hash == head.hash:
-            return self._extend(block)
-        total_difficulty = self._total_difficulty(parent) + header.difficulty
+            return self._extend(block, certificate)
+        total_difficulty = self._total_difficulty(header)
         if total_difficulty <= self._total_difficulty(head):
             with self._database.transaction():
                 self._blocks.put(block, total_difficulty)
             return ImportResult(ImportStatus.SIDE_BRANCH, head)
-        return self._reorganise(block, head, total_difficulty)
+        return self._reorganise(block, head)
 
-    def _extend(self, block: Block) -> ImportResult:
+    def check_proposal(self, block: Block) -> None:
+        """Whether the block could be imported next, if it were certified. Its execution is remembered for that moment.
+
+        Raises InvalidBlock (or BlockFromFuture); nothing is stored.
+        """
+        header, head = block.header, self._head()
+        if header.parent_hash != head.hash:
+            raise InvalidBlock(f"block {header.number} does not stand on this node's head, block {head.number}")
+        self._check_header(header)
+        known = self._candidates.find(header)
+        if known is not None and known.has(block.transactions):
+            return
+        check_body(block)
         try:
-            with self._database.transaction():
-                executed = self._connect(block)
+            self._candidates.remember(header, self._execute(block))
         except InvalidBlock:
             self._remember_invalid([block])
             raise
-        return ImportResult(ImportStatus.EXTENDED, block.header, (), (block,), (executed.receipts,))
 
-    def _reorganise(self, block: Block, head: Header, total_difficulty: int) -> ImportResult:
+    def _check_header(self, header: Header) -> ValidatorSet | None:
+        """All that needs no body; who may vote on the block. Raises InvalidBlock."""
+        if header.hash in self._invalid or header.parent_hash in self._invalid:
+            raise InvalidBlock(f"block 0x{header.hash.hex()} is, or stands on, a block that was found invalid")
+        parent = self._blocks.header(header.parent_hash)
+        if parent is None:
+            raise UnknownParent(f"the parent 0x{header.parent_hash.hex()} of block {header.number} is not known")
+        check_header(header, parent, self.anchor(parent), self._config, self._engine, self._clock.time_s())
+        # The present state is the parent's wherever anybody votes: only children of the head come that far.
+        validators = self._engine.validators_of(header.number, self._state.reader())
+        self._engine.check_builder(header, validators)
+        return validators
+
+    def _extend(self, block: Block, certificate: bytes) -> ImportResult:
+        try:
+            with self._database.transaction():
+                executed = self._connect(block, certificate)
+        except InvalidBlock:
+            self._remember_invalid([block])
+            raise
+        return ImportResult(ImportStatus.EXTENDED, block.header, (), (block,), (executed.receipts,), (certificate,))
+
+    def _reorganise(self, block: Block, head: Header) -> ImportResult:
         branch = self._branch_to_canonical(block)
         fork_number = branch[0].number - 1
         depth = head.number - fork_number
@@ -146,28 +188,35 @@ class Importer:
                     self._remember_invalid(branch[position:])
                     raise
         disconnected.reverse()
-        return ImportResult(ImportStatus.REORGANISED, block.header, tuple(disconnected), tuple(branch), tuple(receipts))
+        return ImportResult(
+            ImportStatus.REORGANISED,
+            block.header,
+            tuple(disconnected),
+            tuple(branch),
+            tuple(receipts),
+            (b"",) * len(branch),
+        )
 
-    def _connect(self, block: Block) -> ExecutedBlock:
-        """Execute on top of the present head, check, write. Inside a database transaction."""
-        parent = self._blocks.header(block.header.parent_hash)
-        if parent is None:
-            raise UnknownParent(f"the parent of block {block.number} is not known")
-        executed, prepared = self._execute(block)
-        self._state.commit(block.number, prepared)
-        self._blocks.put(block, self._total_difficulty(parent) + block.header.difficulty)
-        self._blocks.connect(block, executed.receipts)
-        return executed
+    def _connect(self, block: Block, certificate: bytes = b"") -> ExecutedBlock:
+        """Execute on top of the present head unless that was done, check, write. Inside a database transaction."""
+        candidate = self._candidates.find(block.header) or self._execute(block)
+        self._candidates.clear()
+        self._state.commit(block.number, candidate.prepared)
+        self._blocks.put(block, self._total_difficulty(block.header), certificate)
+        self._blocks.connect(block, candidate.executed.receipts)
+        return candidate.executed
 
     def _disconnect(self, number: int) -> Block:
         block = self._blocks.canonical_block(number)
         if block is None:
             raise RuntimeError(f"the canonical block {number} is missing from the database")
+        self._candidates.clear()
         self._state.rollback(number)
         self._blocks.disconnect(number)
         return block
 
-    def _execute(self, block: Block) -> tuple[ExecutedBlock, PreparedChanges]:
+    def _execute(self, block: Block) -> Candidate:
+        """On top of the present head. Raises InvalidBlock where the outcome is not what the header says."""
         header = block.header
         context = block_context(header, self._config, self._canonical_hash)
         execution = BlockExecution(State(self._state.reader()), context, self._config)
@@ -189,7 +238,7 @@ class Importer:
                 f"the block's state root is 0x{header.state_root.hex()}, its transactions lead to "
                 f"0x{prepared.state_root.hex()}"
             )
-        return executed, prepared
+        return Candidate(block.transactions, executed, prepared)
 
     def _branch_to_canonical(self, block: Block) -> list[Block]:
         """The block and its ancestors that are not canonical, oldest first."""
@@ -202,8 +251,11 @@ class Importer:
         branch.reverse()
         return branch
 
-    def _anchor(self, parent: Header) -> Header | None:
-        """The block that difficulty on top of `parent` is measured from, on parent's own branch."""
+    def anchor(self, parent: Header) -> Header | None:
+        """The block that difficulty on top of `parent` is measured from, on parent's own branch.
+
+        Raises UnknownParent where that branch does not reach down to it here.
+        """
         number = anchor_number(parent.number)
         if number is None:
             return None
@@ -219,10 +271,11 @@ class Importer:
         return self._blocks.head()
 
     def _total_difficulty(self, header: Header) -> int:
-        total = self._blocks.total_difficulty(header.hash)
-        if total is None:
-            raise RuntimeError(f"the total difficulty of block {header.number} is missing from the database")
-        return total
+        """Of the chain up to a block whose parent is stored."""
+        below = self._blocks.total_difficulty(header.parent_hash)
+        if below is None:
+            raise RuntimeError(f"the total difficulty of block {header.number - 1} is missing from the database")
+        return below + header.difficulty
 
     def _canonical_hash(self, number: int) -> bytes:
         return self._blocks.canonical_hash(number) or bytes(32)

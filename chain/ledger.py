@@ -11,18 +11,21 @@ from typing import Self
 
 from chain.account import Account
 from chain.block import Block
-from chain.config import ChainConfig
+from chain.candidates import Candidates
 from chain.consensus.engine import Engine, engine_for
+from chain.consensus.qbft.signing import Recover, recover_signer
+from chain.consensus.qbft.validators import ValidatorSet
 from chain.genesis import Genesis
 from chain.header import Header
-from chain.importer import DEFAULT_REORGANISATION_CAP, Importer, ImportResult
+from chain.header_chain import HeaderChain
+from chain.importer import DEFAULT_REORGANISATION_CAP, Importer, ImportResult, UnknownParent
 from chain.queries import ChainQueries
 from chain.store.blocks import BlockStore, BlockView
 from chain.store.database import Database, DatabaseReader, read_meta, write_meta
 from chain.store.state import StateStore
 from chain.store.state_reader import StateView
 from primitives.clock import Clock
-from primitives.errors import UserError
+from primitives.errors import InvalidBlock, UserError
 
 DEFAULT_HISTORY_BLOCKS = 1_024
 """How far back states can be asked for where the node is no archive."""
@@ -46,22 +49,34 @@ class Ledger:
 
     def __init__(
         self,
-        config: ChainConfig,
+        genesis: Genesis,
         database: Database,
         clock: Clock,
         archive: bool,
         reorganisation_cap: int,
+        recover: Recover,
     ) -> None:
-        self.config = config
-        self.engine: Engine = engine_for(config)
+        self.config = genesis.config
         self.database = database
         self.blocks = BlockStore(database)
         self.state = StateStore(
             database, history_blocks=max(DEFAULT_HISTORY_BLOCKS, reorganisation_cap), archive=archive
         )
+        self._begin_or_check(genesis)
+        self.engine: Engine = engine_for(self.config, self.genesis_hash, recover)
+        self.candidates = Candidates()
+        """What was executed on the head and not imported yet; a builder on this ledger is given it."""
+        self._clock = clock
         self._reorganisation_cap = reorganisation_cap
         self._importer = Importer(
-            config, database, self.blocks, self.state, self.engine, clock, reorganisation_cap=reorganisation_cap
+            self.config,
+            database,
+            self.blocks,
+            self.state,
+            self.engine,
+            clock,
+            reorganisation_cap=reorganisation_cap,
+            candidates=self.candidates,
         )
         self._idle_readers: queue.SimpleQueue[DatabaseReader] = queue.SimpleQueue()
         self.latest_accounts = LatestAccounts(database.reader())
@@ -75,17 +90,17 @@ class Ledger:
         *,
         archive: bool = False,
         reorganisation_cap: int = DEFAULT_REORGANISATION_CAP,
+        recover: Recover = recover_signer,
     ) -> Self:
         """Open the directory's ledger, or begin it with the genesis.
 
-        Raises UserError where it belongs to another chain, is damaged, or is in use by another node.
+        `recover` finds the signers of a certificate's seals. Raises UserError where the ledger belongs to another
+        chain, is damaged, or is in use by another node.
         """
         with ExitStack() as stack:
             database = stack.enter_context(Database.open(directory))
             with database.reading():
-                ledger = cls(genesis.config, database, clock, archive, reorganisation_cap)
-                stack.push(ledger)
-                ledger._begin_or_check(genesis)
+                ledger = cls(genesis, database, clock, archive, reorganisation_cap, recover)
             stack.pop_all()
         return ledger
 
@@ -100,10 +115,56 @@ class Ledger:
         with self.database.reading():
             return self.blocks.head()
 
-    def import_block(self, block: Block) -> ImportResult:
-        """Take a block in. Raises InvalidBlock, and changes nothing, where it breaks a rule."""
+    def total_difficulty(self) -> int:
+        """Of the chain up to the head."""
         with self.database.reading():
-            return self._importer.import_block(block)
+            total = self.blocks.total_difficulty(self.blocks.head().hash)
+        if total is None:
+            raise RuntimeError("the total difficulty of the head is missing from the database")
+        return total
+
+    def validators_of_next(self) -> ValidatorSet:
+        """Who votes on the block after the head. Raises UserError where nobody can: that needs an override."""
+        number = self.head().number + 1
+        try:
+            with self.database.reading():
+                validators = self.engine.validators_of(number, self.state.reader())
+        except InvalidBlock as error:
+            raise UserError(
+                f"nobody can make block {number}: {error}. The operators of the network have to agree on an override "
+                "of validators for that block, the same in the settings of every node"
+            ) from error
+        if validators is None:
+            raise RuntimeError("a proof-of-work chain has no validators")
+        return validators
+
+    def import_block(self, block: Block, certificate: bytes = b"") -> ImportResult:
+        """Take a block in, with what proves it beside its header (qbft).
+
+        Raises InvalidBlock, and changes nothing, where a rule is broken.
+        """
+        with self.database.reading():
+            return self._importer.import_block(block, certificate)
+
+    def check_proposal(self, block: Block) -> None:
+        """Raises InvalidBlock unless the block, once certified, can be imported next. It is not executed again then."""
+        with self.database.reading():
+            self._importer.check_proposal(block)
+
+    def header_chain(self, parent_hash: bytes) -> HeaderChain:
+        """For checking headers that follow a block which is here, the head on a qbft chain; it needs no ledger itself.
+
+        Raises UnknownParent.
+        """
+        with self.database.reading():
+            parent = self.blocks.header(parent_hash)
+            if parent is None:
+                raise UnknownParent(f"the block 0x{parent_hash.hex()} is not known")
+            if self.engine.is_final and parent_hash != self.blocks.head().hash:
+                raise UnknownParent(f"block {parent.number} is not the head, and only the head has a next block")
+            validators = self.engine.validators_of(parent.number + 1, self.state.reader())
+            anchor = self._importer.anchor(parent)
+        return HeaderChain(self.config, self.engine, self._clock, parent, validators, anchor)
 
     @contextmanager
     def view(self) -> Iterator[ChainQueries]:

@@ -5,11 +5,14 @@ from collections.abc import Iterator, Sequence
 from chain.account import StateReader
 from chain.block import Block
 from chain.block_execution import block_context
-from chain.config import ChainConfig
+from chain.config import QBFT, ChainConfig
+from chain.consensus.qbft.engine import validators_of
+from chain.consensus.qbft.validators import ValidatorSet
 from chain.header import Header
 from chain.receipt import Receipt
 from chain.store.blocks import BlockView
 from chain.store.state_reader import StateView
+from primitives.errors import Invalid
 from vm.host import BlockContext
 
 
@@ -27,6 +30,8 @@ class ChainQueries:
 
     def finalized_number(self) -> int:
         """The highest block that no reorganisation may undo any more; 0 where only the genesis is safe."""
+        if self.config.consensus == QBFT:
+            return self.head().number
         return max(0, self.head().number - self._reorganisation_cap)
 
     def header_by_number(self, number: int) -> Header | None:
@@ -62,6 +67,21 @@ class ChainQueries:
     def receipts(self, block_hash: bytes) -> Sequence[Receipt] | None:
         """One a transaction, in order; None for a block that is unknown or was never canonical."""
         return self._blocks.receipts(block_hash)
+
+    def certificate(self, block_hash: bytes) -> bytes:
+        """What proves a block beside its header; empty with proof of work, for the genesis and for an unknown block."""
+        return self._blocks.certificate(block_hash)
+
+    def validators_of(self, number: int) -> ValidatorSet:
+        """Who votes, or voted, on a block of this number: at most the one after the head.
+
+        Raises Invalid where the state before it is not kept or names nobody, and where the chain has no validators.
+        """
+        if self.config.consensus != QBFT:
+            raise Invalid("proof of work has no validators")
+        if number < 1:
+            raise Invalid("nobody voted on the genesis block")
+        return validators_of(self.config, number, self.state_at(number - 1))
 
     def find_transaction(self, transaction_hash: bytes) -> tuple[Block, int] | None:
         """The canonical block that holds a transaction, and its index there."""

@@ -5,9 +5,11 @@ mix_hash, so that a seal is refused or looked at without hashing twice, and valu
 2**256 - 1. This is neither Ethash nor Bitcoin's double hash; no other chain's work can be reused here.
 """
 
+from chain.account import StateReader
 from chain.config import ChainConfig
 from chain.consensus import difficulty
 from chain.consensus.nonce_search import NONCES_A_RUN, search_nonce
+from chain.consensus.qbft.validators import ValidatorSet
 from chain.header import Header
 from primitives.errors import InvalidBlock
 from primitives.keccak import keccak256
@@ -17,6 +19,10 @@ _RUNS_A_SEARCH = 16
 
 class ProofOfWork:
     """The engine (chain.consensus.engine.Engine) of a proof-of-work chain."""
+
+    is_final = False
+    period_s = 1
+    mix_hash = bytes(32)
 
     def __init__(self, config: ChainConfig) -> None:
         self._config = config
@@ -31,6 +37,18 @@ class ProofOfWork:
         if header.difficulty != expected:
             raise InvalidBlock(f"the block's difficulty is {header.difficulty}; it must be {expected}")
         check_seal(header)
+
+    def validators_of(self, number: int, parent_state: StateReader) -> ValidatorSet | None:
+        """Nobody votes."""
+        return None
+
+    def check_builder(self, header: Header, validators: ValidatorSet | None) -> None:
+        """Whoever has done the work may build."""
+
+    def check_certificate(self, header: Header, certificate: bytes, validators: ValidatorSet | None) -> None:
+        """Raises InvalidBlock where there is one: the seal in the header is all the proof."""
+        if certificate:
+            raise InvalidBlock(f"block {header.number} comes with a certificate; proof of work knows none")
 
 
 def pow_value(seal_hash: bytes, nonce: bytes) -> bytes:

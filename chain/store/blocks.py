@@ -98,6 +98,13 @@ class BlockView:
         ).fetchone()
         return None if row is None else _decoded(decode_receipts, row[0])
 
+    def certificate(self, block_hash: bytes) -> bytes:
+        """What proves the block beside its header; empty where it came with nothing, or is not known."""
+        row = self._connection.execute(
+            "SELECT certificate FROM certificates JOIN headers USING (id) WHERE hash = ?", (block_hash,)
+        ).fetchone()
+        return b"" if row is None else bytes(row[0])
+
     def transaction_location(self, transaction_hash: bytes) -> TransactionLocation | None:
         """Where the canonical chain holds a transaction."""
         newest = self._connection.execute("SELECT max(number) FROM canonical").fetchone()[0]
@@ -144,7 +151,7 @@ class BlockStore(BlockView):
         self._headers: GenerationCache[bytes, _StoredHeader] = GenerationCache(HEADER_CACHE_LIMIT)
         database.on_rollback(self._headers.clear)
 
-    def put(self, block: Block, total_difficulty: int) -> None:
+    def put(self, block: Block, total_difficulty: int, certificate: bytes = b"") -> None:
         """Keep a block, canonical or not. One that is there already stays as it is."""
         if self._stored(block.hash) is not None:
             return
@@ -160,6 +167,8 @@ class BlockStore(BlockView):
             (block_id, block.hash, rlp.encode_int(total_difficulty), block.header.encode()),
         )
         self._connection.execute("INSERT INTO bodies VALUES (?, ?)", (block_id, encode_body(block.transactions)))
+        if certificate:
+            self._connection.execute("INSERT INTO certificates VALUES (?, ?)", (block_id, certificate))
         self._headers.put(block.hash, _StoredHeader(block_id, total_difficulty, block.header))
 
     def connect(self, block: Block, receipts: Sequence[Receipt]) -> None:
@@ -208,6 +217,7 @@ class BlockStore(BlockView):
             self._connection.execute("DELETE FROM headers WHERE id = ?", (block_id,))
             self._connection.execute("DELETE FROM bodies WHERE id = ?", (block_id,))
             self._connection.execute("DELETE FROM receipts WHERE id = ?", (block_id,))
+            self._connection.execute("DELETE FROM certificates WHERE id = ?", (block_id,))
         if rows:
             self._headers.clear()
 

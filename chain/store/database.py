@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chain.store.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
+from chain.store.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES, UPGRADES
 from primitives.errors import UserError
 
 DATABASE_FILE = "chain.sqlite"
@@ -224,11 +224,20 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
             f"BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; "
             f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
+    _upgrade(connection)
     _check_identity(connection, path)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring the tables of an older version of this program up to date, one version at a time."""
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        return
+    while (version := connection.execute("PRAGMA user_version").fetchone()[0]) in UPGRADES:
+        connection.executescript(f"BEGIN IMMEDIATE; {UPGRADES[version]} PRAGMA user_version = {version + 1}; COMMIT;")
 
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:

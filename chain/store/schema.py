@@ -7,7 +7,7 @@ an SD card a row in a random place costs as much as four thousand bytes in a row
 APPLICATION_ID = 0x57415454
 """"WATT", in the file's header: tells our databases from everybody else's."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -18,6 +18,8 @@ CREATE TABLE headers (
     id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, total_difficulty BLOB NOT NULL, header BLOB NOT NULL);
 CREATE TABLE bodies (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE receipts (id INTEGER PRIMARY KEY, receipts BLOB NOT NULL);
+-- What proves a block beside its header; only blocks that came with something have a row.
+CREATE TABLE certificates (id INTEGER PRIMARY KEY, certificate BLOB NOT NULL);
 CREATE TABLE canonical (number INTEGER PRIMARY KEY, id INTEGER NOT NULL, hash BLOB NOT NULL);
 
 -- Where canonical transactions are. `prefix`: the first 48 bits of the hash; `position`: number * 65536 + index.
@@ -45,6 +47,9 @@ CREATE TABLE undo_accounts (
 CREATE TABLE undo_slots (
     number INTEGER, address BLOB, key BLOB, value BLOB, PRIMARY KEY (number, address, key)) WITHOUT ROWID;
 """
+
+UPGRADES = {1: "CREATE TABLE certificates (id INTEGER PRIMARY KEY, certificate BLOB NOT NULL);"}
+"""What makes of the tables of a version those of the next."""
 
 ARCHIVE_TABLES = """
 -- In an archive alone: in which blocks a key was replaced, for finding the undo row among millions of blocks.

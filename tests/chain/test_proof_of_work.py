@@ -67,7 +67,7 @@ def test_the_bound_is_inclusive() -> None:
 
 
 def test_engine_checks_difficulty_and_seal() -> None:
-    engine = engine_for(ChainConfig(1))
+    engine = engine_for(ChainConfig(1), bytes(32))
     parent = _header(number=0, timestamp_s=0)
     assert engine.next_difficulty(parent, 1_000, None) == _DIFFICULTY
     engine.check_header(_SEALED, parent, None)
@@ -79,7 +79,7 @@ def test_engine_checks_difficulty_and_seal() -> None:
 
 def test_no_engine_for_an_unknown_consensus() -> None:
     with pytest.raises(ValueError, match="'luck'"):
-        engine_for(ChainConfig(1, consensus="luck"))
+        engine_for(ChainConfig(1, consensus="luck"), bytes(32))
 
 
 @given(st.binary(min_size=39, max_size=39), st.integers(2**246, 2**256 - 1))

@@ -1,0 +1,59 @@
+"""Proposals as blocks of the ledger: fits events.Blocks, through which the machine asks about what is mere bytes to it.
+
+Lives where the machine lives, on the thread that imports.
+"""
+
+from collections import OrderedDict
+from typing import Protocol
+
+from chain.block import Block, decode_block
+from primitives.errors import InvalidBlock, InvalidTransaction
+
+MAX_DECODED = 4
+"""Blocks kept as decoded: the machine asks for the hash of the proposal that it has checked next. At most 8 MB each."""
+
+
+class Checker(Protocol):
+    """Who tells whether a block could be imported next; chain.ledger.Ledger is one."""
+
+    def check_proposal(self, block: Block) -> None:
+        """Raises InvalidBlock unless the block is a valid child of the head."""
+
+
+class LedgerProposals:
+    """The ledger's blocks for one machine."""
+
+    def __init__(self, checker: Checker) -> None:
+        self._checker = checker
+        self._decoded: OrderedDict[bytes, Block] = OrderedDict()
+
+    def block_hash(self, block: bytes) -> bytes:
+        """Raises InvalidBlock where these bytes are not a block's one encoding."""
+        return self._block(block).hash
+
+    def check(self, block: bytes, height: int, parent_hash: bytes, proposer: bytes | None) -> None:
+        """Raises InvalidBlock where the block cannot be the child of that parent, which is the ledger's head.
+
+        `proposer` must have built it; None where a quorum prepared the block already, whoever built it.
+        """
+        decoded = self._block(block)
+        header = decoded.header
+        if header.number != height or header.parent_hash != parent_hash:
+            raise InvalidBlock(f"the proposal of height {height} is block {header.number}, or has another parent")
+        if proposer is not None and header.coinbase != proposer:
+            raise InvalidBlock(
+                f"0x{proposer.hex()} proposes a block that says it was built by 0x{header.coinbase.hex()}"
+            )
+        self._checker.check_proposal(decoded)
+
+    def _block(self, encoded: bytes) -> Block:
+        block = self._decoded.get(encoded)
+        if block is None:
+            try:
+                block = decode_block(encoded)
+            except InvalidTransaction as error:
+                raise InvalidBlock(f"a transaction of the proposal: {error}") from error
+            self._decoded[encoded] = block
+            if len(self._decoded) > MAX_DECODED:
+                self._decoded.popitem(last=False)
+        return block
