@@ -10,6 +10,7 @@ import click
 from wallet.command_line import LazyCommand, LazyGroup
 
 COMMANDS = {
+    "bench": LazyCommand("node.bench.commands:bench", "Measure whole networks of nodes on this machine."),
     "demo": LazyCommand("node.commands:demo", "Watch everything at work, in a minute."),
     "init": LazyCommand("node.commands:init", "Make the folder of a node, of a new network or a given one."),
     "meter": LazyCommand("meter.commands:meter", "Your electricity meter: sign readings, carry them to the ledger."),
