@@ -237,6 +237,47 @@ missed it."""
 MAX_REMEMBERED_CONSENSUS_MESSAGES = 4_096
 """Digests of messages that were passed on: of 128 validators, a round's three messages ten times over; some 400 kB."""
 
+# ---- synchronisation -----------------------------------------------------------------------------------------------
+
+SYNC_LOOK_INTERVAL_S = 5.0
+"""Between two looks at what everybody claims, where nobody was named: a claim that stands so long is not of a block
+that is being imported."""
+MIN_SYNC_INTERVAL_S = 1.0
+"""Between two rounds with one peer that had nothing new: it may be named with every block that it sends."""
+SYNC_REST_S = 5.0
+"""For a peer that led nowhere, doubled with each time in a row: others have their turn, and a liar costs little."""
+MAX_SYNC_REST_S = 60.0
+"""An honest peer that was cut off, or that alone is left, is tried again within a minute."""
+SLOW_HEADERS_S = 5.0
+"""A peer that takes longer for 192 headers is asked after the others. A Pi that is importing needs about two."""
+MAX_HEADERS_AHEAD = 2_048
+"""Checked headers whose blocks are not imported: up to a minute of work for the chain thread, under 16 MB with the
+certificates of 128 validators."""
+MAX_BODY_QUESTIONS = 6
+"""For bodies, to all peers together: an answer of the largest blocks has 10 MiB."""
+MAX_BODY_QUESTIONS_TO_PEER = 2
+"""So that the next one waits at the peer while an answer is on its way."""
+SHARE_BYTES = 1024 * 1024
+"""What a peer is asked for at once, judged by the bodies of late: a second or a few of Wi-Fi."""
+MAX_SHARE_BODIES = 64
+"""However small they are: a share that does not come holds up no more blocks than this."""
+USUAL_BODY_BYTES = 8 * 1024
+"""How large a body is thought to be before the first one came: fifty readings of meters."""
+USUAL_BODY_MEMORY = 32
+"""Bodies over which the usual size is learnt."""
+MAX_WAITING_BODY_BYTES = 16 * 1024 * 1024
+"""Bodies that wait for their turn in the import; decoded they take several times as much."""
+LATE_SHARE_S = 10.0
+"""After this a share is asked of somebody else as well: ten times what a home network needs for it."""
+SHARE_LOOK_INTERVAL_S = 1.0
+"""Between two looks for shares that are late."""
+EMPTY_HANDED_S = 10.0
+"""A peer that had none of the bodies it was asked for is given no share for so long: it is behind, or began later."""
+MIN_SYNCING_BLOCKS = 8
+"""Further behind than this a node counts as syncing, and does not pass on what is history to the others."""
+SYNC_LOG_INTERVAL_S = 8.0
+"""Between two lines of progress in the log, where no terminal shows it; as often as geth."""
+
 # ---- peers ---------------------------------------------------------------------------------------------------------
 
 DIAL_INTERVAL_S = 1.0
@@ -249,3 +290,34 @@ MIN_TELL_PEERS_INTERVAL_S = 60
 """How often one peer is told others; asking more often gets an empty answer, so that the book cannot be drained."""
 SAVE_INTERVAL_S = 300.0
 """Between two writes of the address book: an SD card wears out, and the book is a cache."""
+
+# ---- the local network ---------------------------------------------------------------------------------------------
+
+LOCAL_GENESIS_DIGITS = 16
+"""Of the genesis hash in an announcement: tells two chains with one id apart; the handshake checks all of it."""
+MAX_ANNOUNCEMENT_TEXT_BYTES = 512
+"""What stands beside name and address; ours has some 110."""
+MAX_ANNOUNCED_ADDRESSES = 16
+"""Of one node: a Pi has two networks, and some of containers."""
+MIN_LOCAL_PREFIX = 8
+"""A network that claims to be larger is a tunnel to everywhere, and says nothing about who is near."""
+MAX_LOCAL_NODES = 256
+"""Announced at a time: the Pis of a large building. Others wait until one has gone."""
+LOCAL_NAMES_BURST = 128
+"""Names heard at once: all Pis of a street after a power cut."""
+LOCAL_NAMES_PER_S = 1
+"""And how fast that is filled up again. Whoever makes up names for fun costs us one look-up a second."""
+MAX_WAITING_LOCAL_NAMES = 128
+"""Names to be looked up; those beyond are heard of again when the node looks around anew."""
+LOCAL_LOOKUPS_AT_ONCE = 4
+LOCAL_LOOKUP_TIME_S = 3.0
+"""For the address behind a name: two repetitions of the question on a lossy Wi-Fi."""
+LOCAL_REMINDER_S = 60.0
+"""How often the address book is told of the nodes nearby: when a router has given everybody a new address, an old one
+is believed until three calls were in vain."""
+LOCAL_LOOK_AROUND_S = 600.0
+"""How often the node asks the network anew who is there: what was missed is found then."""
+OWN_ADDRESSES_CHECK_S = 15.0
+"""How often it looks whether its own addresses changed: Wi-Fi often comes up after the node."""
+LOCAL_RETRY_S = 60.0
+"""After multicast failed, for whatever reason."""
