@@ -1,13 +1,10 @@
-"""The IPv4 addresses of this machine: where it can be called, and who is next to it."""
+"""The IPv4 addresses of this machine: where its neighbours can call it, and who they are."""
 
 import ipaddress
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Interface
 
 import ifaddr
-
-from p2p.identity import NodeId
-from p2p.node_url import NodeUrl
 
 LOOPBACK = IPv4Interface("127.0.0.1/8")
 
@@ -31,21 +28,6 @@ def listening_interfaces(listen_host: str, own: Sequence[IPv4Interface]) -> tupl
     if address.is_loopback:
         return (LOOPBACK,)
     return tuple(interface for interface in own if interface.ip == address)
-
-
-def own_url(node_id: NodeId, listen_host: str, port: int, own: Sequence[IPv4Interface]) -> NodeUrl:
-    """How others may call a node that listens there: as well as can be told from inside.
-
-    Where it listens on all addresses that is the one of the local network; a router's address on the Internet is
-    known to nobody here.
-    """
-    address = _address(listen_host)
-    if address is None:
-        return NodeUrl(node_id, listen_host, port)
-    if not address.is_unspecified:
-        return NodeUrl(node_id, str(address), port)
-    ordered = sorted(own, key=lambda interface: (interface.ip.is_link_local, not interface.ip.is_private, interface.ip))
-    return NodeUrl(node_id, str(ordered[0].ip if ordered else LOOPBACK.ip), port)
 
 
 def _address(host: str) -> IPv4Address | ipaddress.IPv6Address | None:

@@ -4,9 +4,8 @@ from ipaddress import IPv4Interface
 
 import pytest
 
-from p2p.own_addresses import LOOPBACK, listening_interfaces, own_interfaces, own_url
+from p2p.own_addresses import LOOPBACK, listening_interfaces, own_interfaces
 
-ANNA = bytes.fromhex("a0" * 20)
 HOME, CAMPUS, ALONE = (
     IPv4Interface("192.168.1.7/24"),
     IPv4Interface("130.92.7.7/23"),
@@ -36,21 +35,3 @@ def test_this_machines_addresses_are_in_order_and_without_loopback() -> None:
 )
 def test_where_a_listener_can_be_called(host: str, expected: tuple[IPv4Interface, ...]) -> None:
     assert listening_interfaces(host, OWN) == expected
-
-
-@pytest.mark.parametrize(
-    ("host", "own", "expected"),
-    [
-        ("0.0.0.0", OWN, "192.168.1.7"),
-        ("::", (CAMPUS, ALONE), "130.92.7.7"),
-        ("0.0.0.0", (ALONE,), "169.254.1.1"),
-        ("0.0.0.0", (), "127.0.0.1"),
-        ("130.92.7.7", OWN, "130.92.7.7"),
-        ("fd00::7", OWN, "fd00::7"),
-        ("localhost", OWN, "127.0.0.1"),
-        ("pi.local", OWN, "pi.local"),
-    ],
-)
-def test_the_url_of_this_node(host: str, own: tuple[IPv4Interface, ...], expected: str) -> None:
-    url = own_url(ANNA, host, 30_403, own)
-    assert (url.node_id, url.host, url.port) == (ANNA, expected, 30_403)
