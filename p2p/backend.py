@@ -86,10 +86,10 @@ class HeaderChecker(Protocol):
         `supply_receipts`."""
 
     def add(self, header: Header, certificate: bytes) -> None:
-        """Raises InvalidBlock, or BlockFromFuture."""
+        """Raises InvalidBlock, or BlockFromFuture, and then another header may be added in its place."""
 
     def supply_receipts(self, receipts: Sequence[Receipt]) -> None:
-        """Raises InvalidBlock where they are not those that the header commits to."""
+        """Raises InvalidBlock where they are not those that the header commits to; others may be supplied then."""
 
 
 class SyncBackend(Protocol):
@@ -102,6 +102,9 @@ class SyncBackend(Protocol):
         reorganisation cap below it; at least 0."""
 
     async def canonical_hash(self, number: int) -> bytes | None: ...
+
+    async def total_difficulty(self, block_hash: bytes) -> int | None:
+        """Of the chain up to a block that is here."""
 
     async def has_block(self, block_hash: bytes) -> bool: ...
 

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from p2p.backend import ChainBackend, PoolBackend, Synchroniser
 from p2p.block_gossip import BlockGossip
@@ -32,6 +32,13 @@ from p2p.transaction_gossip import TransactionGossip
 from primitives.clock import Clock
 
 
+class RunningSynchroniser(Synchroniser, Follower, Protocol):
+    """One that catches up by itself, with the peers it hears of."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+
+
 def status_of(chain: ChainBackend, client_version: str, listening_port: int) -> Callable[[], Status]:
     """What this node says of itself when a session begins."""
 
@@ -47,14 +54,14 @@ async def run_gossip(
     peers: PeerSet,
     chain: ChainBackend,
     pool: PoolBackend,
-    synchroniser: Synchroniser,
+    synchroniser: RunningSynchroniser,
     chain_id: int,
     clock: Clock,
     random: Random,
     notices: Mapping[type[Message], Callable[[PeerSession, Any], None]] = MappingProxyType({}),
     followers: Sequence[Follower] = (),
 ) -> None:
-    """Keep peers, and pass transactions and blocks between them and this node, until cancelled. `notices` and
+    """Keep peers, pass transactions and blocks between them and this node, and catch up, until cancelled. `notices` and
     `followers` are for whatever else the node talks about with its peers."""
     transactions = TransactionGossip(pool, chain_id, clock)
     blocks = BlockGossip(chain, synchroniser, clock, random)
@@ -75,8 +82,9 @@ async def run_gossip(
             GetCodes: server.codes,
         },
     )
-    peers.serve(handlers, [transactions, blocks, *followers])
+    peers.serve(handlers, [synchroniser, transactions, blocks, *followers])
     async with asyncio.TaskGroup() as group:
         group.create_task(transactions.run())
         group.create_task(blocks.run())
+        group.create_task(synchroniser.run())
         group.create_task(peers.run())

@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from random import Random
+from typing import TypeVar
 
 from chain.block import Block, encode_body
 from chain.header import Header
+from chain.header_rules import BlockFromFuture
 from chain.importer import ImportStatus, UnknownParent, transactions_root
 from chain.pool.pool import TransactionPool
-from chain.receipt import encode_receipts
+from chain.receipt import Receipt, encode_receipts
 from chain.transaction import Transaction
 from p2p.address_book import AddressBook
 from p2p.backend import CertifiedBlock, ChainHead, Unsubscribe, Wire
@@ -41,6 +43,8 @@ from p2p.transport import ConnectionLost
 from primitives.clock import ManualClock
 from primitives.errors import InvalidBlock
 from tests.chain import pool_world
+
+T = TypeVar("T")
 
 CHAIN_ID = pool_world.CHAIN_ID
 STATUS = Status(1, "test", 0, bytes(32), 0, 0)
@@ -166,23 +170,76 @@ async def begin_talk(
     return Talk(clock, session, theirs, reputation, offences, asyncio.create_task(session.run()))
 
 
+class FakeChecker:
+    """Takes headers that follow each other, and asks for receipts where the test says so."""
+
+    def __init__(self, chain: "FakeChain", parent_hash: bytes) -> None:
+        self.needs_receipts: Header | None = None
+        self._chain = chain
+        self._top_hash = parent_hash
+
+    def add(self, header: Header, certificate: bytes) -> None:
+        assert self.needs_receipts is None
+        if (
+            header.parent_hash != self._top_hash
+            or header.hash in self._chain.invalid_headers
+            or certificate == b"false"
+        ):
+            raise InvalidBlock("an invalid header, the test says")
+        if header.hash in self._chain.future:
+            raise BlockFromFuture("a header of tomorrow, the test says")
+        self._top_hash = header.hash
+        if header.hash in self._chain.changes_validators:
+            self.needs_receipts = header
+
+    def supply_receipts(self, receipts: Sequence[Receipt]) -> None:
+        assert self.needs_receipts is not None
+        if receipts:
+            raise InvalidBlock("other receipts than those of the block, which has none")
+        self.needs_receipts = None
+
+
 class FakeChain:
-    """Blocks that are valid when their parent is known and their hash is not in `invalid`."""
+    """Blocks that are valid when their parent is known and their hash is not in `invalid`; the longest chain counts."""
 
     def __init__(self) -> None:
         genesis = Block(pool_world.header(0), ())
         self.blocks = {genesis.hash: genesis}
-        self.best = genesis
+        self.canonical = [genesis]
         self.invalid: set[bytes] = set()
+        self.invalid_headers: set[bytes] = set()
+        self.future: set[bytes] = set()
+        self.changes_validators: set[bytes] = set()
+        self.reorganisation_cap = 128
         self.refusal: InvalidBlock | None = None
         self.imports: list[bytes] = []
         self.listeners: list[Callable[[CertifiedBlock], None]] = []
 
+    @property
+    def best(self) -> Block:
+        return self.canonical[-1]
+
     def head(self) -> ChainHead:
         return ChainHead(self.best.number, self.best.hash, self.best.number + 1)
 
+    def final_number(self) -> int:
+        return max(0, self.best.number - self.reorganisation_cap)
+
+    async def canonical_hash(self, number: int) -> bytes | None:
+        return self.canonical[number].hash if number < len(self.canonical) else None
+
+    async def total_difficulty(self, block_hash: bytes) -> int | None:
+        return self.blocks[block_hash].number + 1 if block_hash in self.blocks else None
+
     async def has_block(self, block_hash: bytes) -> bool:
         return block_hash in self.blocks
+
+    async def header_checker(self, parent_hash: bytes) -> FakeChecker:
+        return FakeChecker(self, parent_hash)
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        await asyncio.sleep(0)
+        return work()
 
     async def import_block(self, block: Block, certificate: bytes) -> ImportStatus:
         self.imports.append(block.hash)
@@ -195,21 +252,44 @@ class FakeChain:
             raise self.refusal
         if block.header.parent_hash not in self.blocks:
             raise UnknownParent("no parent")
+        extends = block.header.parent_hash == self.best.hash
+        return self.put(block, certificate, extends)
+
+    def put(self, block: Block, certificate: bytes = b"", extends: bool = True) -> ImportStatus:
         self.blocks[block.hash] = block
         if block.number <= self.best.number:
             return ImportStatus.SIDE_BRANCH
-        self.best = block
+        if extends:
+            self.canonical.append(block)
+        else:
+            branch = [block]
+            while branch[-1].header.parent_hash != self.canonical[branch[-1].number - 1].hash:
+                branch.append(self.blocks[branch[-1].header.parent_hash])
+            self.canonical[branch[-1].number :] = reversed(branch)
         for listener in list(self.listeners):
             listener(CertifiedBlock(block, certificate, block.number + 1))
-        return ImportStatus.EXTENDED
+        return ImportStatus.EXTENDED if extends else ImportStatus.REORGANISED
 
     async def headers(self, origin: bytes | int, count: int, skip: int, falling: bool) -> Sequence[CertifiedHeader]:
         block = self.blocks.get(origin) if isinstance(origin, bytes) else None
-        return [] if block is None else [CertifiedHeader(block.header.encode(), b"")]
+        first = origin if isinstance(origin, int) else block.number if block is not None else len(self.canonical)
+        if block is not None and self.canonical[first : first + 1] != [block]:
+            return [CertifiedHeader(block.header.encode(), b"")]
+        step = -(skip + 1) if falling else skip + 1
+        numbers = range(first, max(-1, first + step * count), step)
+        return [
+            CertifiedHeader(self.canonical[number].header.encode(), b"")
+            for number in numbers
+            if number < len(self.canonical)
+        ]
 
     async def bodies(self, block_hashes: Sequence[bytes], soft_limit_bytes: int) -> Sequence[bytes]:
-        found = [self.blocks.get(block_hash) for block_hash in block_hashes]
-        return [encode_body(block.transactions) if block else b"" for block in found]
+        bodies: list[bytes] = []
+        for block_hash in block_hashes:
+            if sum(map(len, bodies)) < soft_limit_bytes:
+                block = self.blocks.get(block_hash)
+                bodies.append(encode_body(block.transactions) if block else b"")
+        return bodies
 
     async def receipts(self, block_hashes: Sequence[bytes], soft_limit_bytes: int) -> Sequence[bytes]:
         return [encode_receipts([]) if block_hash in self.blocks else b"" for block_hash in block_hashes]
@@ -241,6 +321,15 @@ class FakeSynchroniser:
 
     def sync_with(self, node_id: NodeId) -> None:
         self.asked.append(node_id)
+
+    def joined(self, session: PeerSession) -> None:
+        pass
+
+    def left(self, session: PeerSession) -> None:
+        pass
+
+    async def run(self) -> None:
+        await asyncio.get_running_loop().create_future()
 
 
 class MemoryNetwork:

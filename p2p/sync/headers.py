@@ -1,0 +1,190 @@
+"""Headers of the chain that a peer claims, one after another, each checked before it is worth anything.
+
+The next batch is on its way while one is checked. Where the peer that was chosen fails, others carry on where it
+stopped. A header that may change the validators is followed by a question for its receipts, which anybody may answer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from chain.header import Header, decode_header
+from chain.header_rules import BlockFromFuture
+from p2p import limits
+from p2p.backend import ChainHead, HeaderChecker, SyncBackend
+from p2p.identity import NodeId
+from p2p.messages import CertifiedHeader
+from p2p.reputation import Offence
+from p2p.session import NoAnswer, SessionEnded
+from p2p.sync.outcome import RoundEnded
+from p2p.sync.peers import SyncPeer, SyncPeers
+from p2p.sync.receipts import decode_foreign_receipts
+from primitives.clock import Clock
+from primitives.errors import InvalidBlock
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedHeader:
+    """A header that keeps all rules that can be checked without executing its block."""
+
+    header: Header
+    certificate: bytes
+    total_difficulty: int
+    sender: NodeId
+    receipts: bytes = b""
+    """Of its block, as they travel, where they were needed to know the validators."""
+
+
+class _WrongAnswer(InvalidBlock):
+    """Headers other than those asked for."""
+
+
+class _OtherBranch(InvalidBlock):
+    """A batch goes on from another block: the peer's chain was reorganised, or it never was on this branch."""
+
+
+class HeaderSource:
+    """The headers that follow a block which is here: `next` until it gives none, then `close`."""
+
+    def __init__(
+        self,
+        chain: SyncBackend,
+        peers: SyncPeers,
+        clock: Clock,
+        peer: SyncPeer,
+        parent: ChainHead,
+        checker: HeaderChecker,
+    ) -> None:
+        self.peer = peer
+        """Who is asked for headers now."""
+        self.top = parent
+        """The last header that was checked."""
+        self._chain = chain
+        self._peers = peers
+        self._clock = clock
+        self._checker = checker
+        self._is_at_end = False
+        self._fault = ""
+        """Why the peer is asked for no more, where it failed."""
+        self._ahead: asyncio.Task[tuple[CertifiedHeader, ...]] | None = None
+
+    async def next(self) -> Sequence[CheckedHeader]:
+        """The next headers, at least one; none at the end of the chain. Raises RoundEnded where nobody can go on."""
+        while not self._is_at_end:
+            if self._fault:
+                await self._change_peer()
+            try:
+                received = await self._receive()
+            except (NoAnswer, SessionEnded) as error:
+                self._fault = str(error)
+                continue
+            # A peer sends as many as it has: with fewer it is at its end, and cannot dribble them out one by one.
+            self._is_at_end = len(received) < limits.MAX_REQUESTED_HEADERS
+            if not self._is_at_end:
+                self._ask(self.top.number + 1 + len(received))
+            if checked := await self._check(received):
+                return checked
+        return ()
+
+    async def close(self) -> None:
+        """Ask for no more."""
+        if self._ahead is not None:
+            self._ahead.cancel()
+            await asyncio.gather(self._ahead, return_exceptions=True)
+            self._ahead = None
+
+    # Asking
+
+    def _ask(self, number: int) -> asyncio.Task[tuple[CertifiedHeader, ...]]:
+        question = self.peer.session.get_headers(number, limits.MAX_REQUESTED_HEADERS)
+        self._ahead = asyncio.create_task(question)
+        return self._ahead
+
+    async def _receive(self) -> tuple[CertifiedHeader, ...]:
+        since_s = self._clock.precise_time_s()
+        received = await (self._ahead or self._ask(self.top.number + 1))
+        self._ahead = None
+        self.peer.is_slow = self._clock.precise_time_s() - since_s > limits.SLOW_HEADERS_S
+        return received
+
+    async def _change_peer(self) -> None:
+        LOGGER.debug("%s: no headers after %d: %s", self.peer.session, self.top.number, self._fault)
+        await self.close()
+        self._peers.failed(self.peer)
+        other = self._peers.best_above(self.top.number, self.peer)
+        if other is None:
+            raise RoundEnded(self._fault)
+        self.peer, self._fault = other, ""
+
+    # Checking
+
+    async def _check(self, received: Sequence[CertifiedHeader]) -> list[CheckedHeader]:
+        """Those that are good, from the first on. What is wrong with the next one is noted, and counted."""
+        checked: list[CheckedHeader] = []
+        try:
+            while len(checked) < len(received):
+                good, error = await self._chain.beside(partial(self._check_until_unsure, received[len(checked) :]))
+                checked += good
+                if error is not None:
+                    raise error
+                if self._checker.needs_receipts is not None:
+                    checked[-1] = replace(checked[-1], receipts=await self._supply_receipts())
+        except _OtherBranch as error:
+            raise RoundEnded(str(error)) from error
+        except BlockFromFuture as error:
+            LOGGER.debug("%s: header %d waits: %s", self.peer.session, self.top.number + 1, error)
+            self._is_at_end = True
+        except InvalidBlock as error:
+            LOGGER.warning("%s: a header after %d is refused: %s", self.peer.session, self.top.number, error)
+            offence = Offence.WRONG_ANSWER if isinstance(error, _WrongAnswer) else Offence.INVALID_BLOCK
+            self.peer.session.offend(offence, str(error))
+            self._fault, self._is_at_end = str(error), False
+        return checked
+
+    def _check_until_unsure(
+        self, received: Sequence[CertifiedHeader]
+    ) -> tuple[list[CheckedHeader], InvalidBlock | None]:
+        """Check headers up to one that may change the validators, or that is wrong. Not for the event loop."""
+        checked: list[CheckedHeader] = []
+        try:
+            for one in received:
+                header = decode_header(one.header)
+                if header.number != self.top.number + 1:
+                    raise _WrongAnswer(f"header {header.number} where {self.top.number + 1} is due")
+                if header.parent_hash != self.top.hash:
+                    kind = _WrongAnswer if checked else _OtherBranch
+                    raise kind(f"header {header.number} does not follow the one before it")
+                self._checker.add(header, one.certificate)
+                total_difficulty = self.top.total_difficulty + header.difficulty
+                self.top = ChainHead(header.number, header.hash, total_difficulty)
+                checked.append(CheckedHeader(header, one.certificate, total_difficulty, self.peer.session.node_id))
+                if self._checker.needs_receipts is not None:
+                    break
+        except InvalidBlock as error:
+            return checked, error
+        return checked, None
+
+    async def _supply_receipts(self) -> bytes:
+        """Fetch the receipts of the last header from whoever has them. Raises RoundEnded where nobody has."""
+        others = [peer for peer in self._peers if peer is not self.peer and peer.claimed_number >= self.top.number]
+        for peer in (self.peer, *others):
+            try:
+                answer = await peer.session.get_receipts((self.top.hash,))
+                if answer and answer[0]:
+                    await self._chain.beside(partial(self._take_receipts, answer[0]))
+                    return answer[0]
+            except (NoAnswer, SessionEnded) as error:
+                LOGGER.debug("%s: no receipts of block %d: %s", peer.session, self.top.number, error)
+            except InvalidBlock as error:
+                peer.session.offend(Offence.WRONG_ANSWER, str(error))
+        LOGGER.warning(
+            "Nobody who is connected has the receipts of block %d, which changes validators", self.top.number
+        )
+        raise RoundEnded(f"nobody has the receipts of block {self.top.number}")
+
+    def _take_receipts(self, encoded: bytes) -> None:
+        self._checker.supply_receipts(decode_foreign_receipts(encoded))

@@ -1,0 +1,131 @@
+"""Catching up with the network: again and again with the peer that seems to be furthest ahead, until nobody is ahead.
+
+A round looks for the block that both chains share, has the peer's headers checked from there on, and then either
+executes the blocks (replay.py) or, on a node that is new, takes over a recent state (state.py). Whatever a peer claims,
+sends or withholds costs a bounded time, and the next round is another peer's.
+"""
+
+import asyncio
+import logging
+
+from chain.importer import UnknownParent
+from p2p import limits
+from p2p.backend import ChainHead, SyncBackend
+from p2p.identity import NodeId
+from p2p.reputation import Offence
+from p2p.session import NoAnswer, PeerSession, SessionEnded
+from p2p.sync.ancestor import common_ancestor
+from p2p.sync.headers import HeaderSource
+from p2p.sync.outcome import NotAhead, RoundEnded
+from p2p.sync.peers import SyncPeer, SyncPeers
+from p2p.sync.progress import Phase, ProgressBoard
+from p2p.sync.replay import Replay
+from p2p.time_limit import within
+from primitives.clock import Clock
+
+LOGGER = logging.getLogger(__name__)
+
+
+class ChainSynchroniser:
+    """Fits p2p.backend.Synchroniser, and follows the sessions. `run` does the work."""
+
+    def __init__(self, chain: SyncBackend, clock: Clock, *, is_full: bool = False) -> None:
+        """`clock` is the network's. With `is_full` every block is executed, whatever the node could take over."""
+        self.board = ProgressBoard(clock)
+        self._chain = chain
+        self._clock = clock
+        self._is_full = is_full
+        self._peers = SyncPeers(clock)
+        self._wake = asyncio.Event()
+        self._source: HeaderSource | None = None
+        """Of the round in progress."""
+
+    @property
+    def is_syncing(self) -> bool:
+        """Whether it is proved that others are well ahead."""
+        return self._source is not None and (
+            self._source.top.number - self._chain.head().number > limits.MIN_SYNCING_BLOCKS
+        )
+
+    def sync_with(self, node_id: NodeId) -> None:
+        if (peer := self._peers.get(node_id)) is not None:
+            peer.is_named = True
+            self._wake.set()
+
+    def joined(self, session: PeerSession) -> None:
+        self._peers.joined(session)
+        self._wake.set()
+
+    def left(self, session: PeerSession) -> None:
+        self._peers.left(session)
+
+    async def run(self) -> None:
+        """Catch up whenever a peer is ahead, until cancelled."""
+        while True:
+            peer = self._peers.best_ahead(self._chain.head().total_difficulty)
+            if peer is None:
+                self.board.update(phase=Phase.NOTHING)
+                await self._wait()
+            else:
+                await self._round(peer)
+
+    async def _wait(self) -> None:
+        try:
+            await within(self._clock, limits.SYNC_LOOK_INTERVAL_S, self._woken())
+        except TimeoutError:
+            self._peers.look()
+
+    async def _woken(self) -> None:
+        await self._wake.wait()
+        self._wake.clear()
+
+    # A round
+
+    async def _round(self, peer: SyncPeer) -> None:
+        before = self._chain.head()
+        try:
+            await self._catch_up_with(peer)
+        except NotAhead as ending:
+            LOGGER.debug("%s is not ahead: %s", peer.session, ending)
+            self._peers.reached(peer)
+        except (RoundEnded, NoAnswer, SessionEnded) as ending:
+            LOGGER.debug("synchronisation with %s ended: %s", peer.session, ending)
+            if self._chain.head().total_difficulty > before.total_difficulty:
+                peer.rest_s = 0.0
+            self._peers.failed(peer)
+        else:
+            self._peers.reached(peer)
+
+    async def _catch_up_with(self, peer: SyncPeer) -> None:
+        number = await common_ancestor(self._chain, peer.session)
+        source = await self._source_above(number, peer)
+        head = self._chain.head()
+        if not self.board.progress.is_syncing:
+            self.board.update(starting_block=head.number, highest_block=peer.claimed_number)
+        self.board.update(phase=Phase.HEADERS, current_block=head.number)
+        try:
+            self._source = source
+            await Replay(self._chain, self._peers, self._clock, self.board).run(source)
+            self._settle_claim(source)
+        finally:
+            self._source = None
+            await source.close()
+
+    async def _source_above(self, number: int, peer: SyncPeer) -> HeaderSource:
+        block_hash = await self._chain.canonical_hash(number)
+        total_difficulty = None if block_hash is None else await self._chain.total_difficulty(block_hash)
+        if block_hash is None or total_difficulty is None:
+            raise RoundEnded("our own chain was reorganised meanwhile")
+        try:
+            checker = await self._chain.header_checker(block_hash)
+        except UnknownParent as error:
+            raise RoundEnded(str(error)) from error
+        parent = ChainHead(number, block_hash, total_difficulty)
+        return HeaderSource(self._chain, self._peers, self._clock, peer, parent, checker)
+
+    def _settle_claim(self, source: HeaderSource) -> None:
+        """The chain is at its end: a peer that claimed more is believed less."""
+        session = source.peer.session
+        if session.claimed_head.total_difficulty > source.top.total_difficulty:
+            session.offend(Offence.STALLED_REQUEST, "its chain is lighter than it said")
+            session.claimed_head = source.top
