@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from chain.config import ASERT, FIXED, POW
+from chain.config import ASERT, FIXED, POW, QBFT
 from node.bench.mining import measure, prepare_output
-from node.bench.plan import DEFAULT_HASH_RATE, MAX_BLOCKS, MAX_PEERS, MAX_SCALE, MIN_HASH_RATE, QBFT, MiningPlan
+from node.bench.plan import DEFAULT_HASH_RATE, MAX_BLOCKS, MAX_PEERS, MAX_SCALE, MIN_HASH_RATE, MiningPlan
 from node.bench.plot import require_plotting, write_plot
 from node.bench.report import block_time_table, cost_table, result_json, write_results
 from node.bench.screen import Screen

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from chain.config import FIXED, POW
 
-QBFT = "qbft"
-
 PAPER_REFERENCE_PEERS = 2
 PAPER_REFERENCE_S = 9.0
 """The row of the table that the difficulty is calibrated to."""
@@ -88,8 +86,6 @@ class MiningPlan:
 
     def clock_rate(self, peers: int) -> float:
         """How fast the nodes' clock runs."""
-        if not self.is_mined:
-            return max(self.scale, 1.0)
         return LEDGER_SECONDS_A_BLOCK / self.planned_s(peers)
 
     def block_time_ledger_s(self, peers: int) -> int:

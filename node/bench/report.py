@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 
 from node.bench.calibration import Calibration
@@ -19,6 +20,7 @@ from node.bench.run import PeerRun
 from primitives.errors import UserError
 
 JSON_FILE, CSV_FILE, BLOCKS_FILE, PLOT_FILE = "mining.json", "mining.csv", "blocks.csv", "mining.png"
+NOTHING = "-"
 MEDIAN, NEARLY_ALL = 50.0, 99.0
 
 
@@ -95,9 +97,8 @@ def block_time_table(results: Results) -> Table:
     title = "Time a block, in seconds"
     if results.plan.scale != 1:
         title += f" (measured {results.plan.scale:g} times as fast, and multiplied by {results.plan.scale:g})"
-    table = Table(title=title, title_justify="left")
-    for name in ("peers", "measured", "95 % interval", "formula", "paper", "measured", "formula", "paper"):
-        table.add_column(name, justify="right")
+    names = ("peers", "here", "95 %", "formula", "paper", "ratio:\nhere", "formula", "paper")
+    table = _table(title, names)
     rows = results.rows
     first = rows[0]
     for row in rows:
@@ -107,7 +108,7 @@ def block_time_table(results: Results) -> Table:
             f"{row.block_time.low:.2f} - {row.block_time.high:.2f}",
             _number(row.formula_s, ".2f"),
             _number(row.paper_s, ".0f"),
-            f"x {row.block_time.mean / first.block_time.mean:.2f}",
+            f"{row.block_time.mean / first.block_time.mean:.2f}",
             _share(row.formula_s, first.formula_s),
             _share(row.paper_s, first.paper_s),
         )
@@ -116,9 +117,9 @@ def block_time_table(results: Results) -> Table:
 
 def cost_table(results: Results) -> Table:
     """What it took: CPU, memory, stale blocks, how long a block travelled."""
-    table = Table(title="CPU of each node, stale blocks, time for a block to reach every peer", title_justify="left")
-    for name in ("peers", "CPU %", "least - most", "paper", "MiB", "blocks", "stale", "median ms", "99 % ms"):
-        table.add_column(name, justify="right")
+    title = "CPU and memory of a node, stale blocks, time for a block to reach every peer"
+    names = ("peers", "CPU\n%", "of each\n%", "paper\n%", "memory\nMiB", "blocks", "stale", "median\nms", "99 %\nms")
+    table = _table(title, names)
     for row in results.rows:
         table.add_row(
             f"{row.peers}",
@@ -228,12 +229,19 @@ def machine_facts() -> dict[str, object]:
     }
 
 
+def _table(title: str, names: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
+    return table
+
+
 def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+    return NOTHING if value is None else format(value, form)
 
 
 def _share(value: float | None, whole: float | None) -> str:
-    return "" if value is None or whole is None else f"x {value / whole:.2f}"
+    return NOTHING if value is None or whole is None else f"{value / whole:.2f}"
 
 
 def _csv(lines: Sequence[dict[str, object]]) -> str:

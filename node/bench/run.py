@@ -6,12 +6,13 @@ in /proc; while it lasts nobody asks the nodes for anything.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from node.bench.measurements import MeasuredChain, measure_chain, settled_chain
-from node.bench.network import BenchNetwork
+from node.bench.network import BenchNetwork, BenchNode
 from node.bench.plan import MiningPlan
 from node.bench.usage import Usage, usage_of_groups
 from primitives.errors import UserError
@@ -76,13 +77,13 @@ async def run_peers(plan: MiningPlan, peers: int, difficulty: int, folder: Path,
             progress("starting", started, peers)
 
         await network.start(on_started)
-        stretch = _Stretch(plan, network, progress)
+        stretch = Stretch(plan, network, progress)
         await _unless_a_node_ends(network, stretch)
         await network.stop()
         return stretch.result(difficulty)
 
 
-async def _unless_a_node_ends(network: BenchNetwork, stretch: "_Stretch") -> None:
+async def _unless_a_node_ends(network: BenchNetwork, stretch: "Stretch") -> None:
     """Raises UserError where a node ends before the measurement does."""
     measuring, watching = asyncio.create_task(stretch.measure()), asyncio.create_task(network.watch())
     try:
@@ -97,10 +98,24 @@ async def _unless_a_node_ends(network: BenchNetwork, stretch: "_Stretch") -> Non
         await asyncio.gather(measuring, watching, return_exceptions=True)
 
 
-class _Stretch:
-    """The measured part of a run."""
+class Network(Protocol):
+    """The nodes of a run; node.bench.network.BenchNetwork is one."""
 
-    def __init__(self, plan: MiningPlan, network: BenchNetwork, progress: Progress) -> None:
+    @property
+    def nodes(self) -> Sequence[BenchNode]: ...
+
+    @property
+    def makers(self) -> Mapping[bytes, int]: ...
+
+    async def connect(self) -> None: ...
+
+    def read_logs(self) -> None: ...
+
+
+class Stretch:
+    """The measured part of a run: `measure` while the nodes run, `result` when they were stopped."""
+
+    def __init__(self, plan: MiningPlan, network: Network, progress: Progress) -> None:
         self._plan = plan
         self._network = network
         self._progress = progress
