@@ -55,6 +55,9 @@ class ChainView(Protocol):
 
     def total_difficulty(self, block_hash: bytes) -> int | None: ...
 
+    def certificate(self, block_hash: bytes) -> bytes:
+        """What proves a block beside its header; empty with proof of work, for the genesis and for an unknown block."""
+
     def receipts(self, block_hash: bytes) -> Sequence[Receipt] | None:
         """One a transaction, in order, of a block that is canonical, or was and its receipts are still kept; else None.
 

@@ -131,6 +131,10 @@ class MemoryView:
         entry = self._known.get(block_hash)
         return None if entry is None else entry.block.header.difficulty * (entry.block.number + 1)
 
+    def certificate(self, block_hash: bytes) -> bytes:
+        entry = self._known.get(block_hash)
+        return b"seals of " + block_hash[:4] if entry is not None and entry.block.number else b""
+
     def receipts(self, block_hash: bytes) -> Sequence[Receipt] | None:
         entry = self._known.get(block_hash)
         return None if entry is None else entry.receipts
