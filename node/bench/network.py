@@ -19,7 +19,7 @@ from node.bench.log_follower import LogFollower
 from node.bench.plan import MiningPlan
 from node.mining_total import MiningTotal, parse_mining_total
 from node.new_network import NetworkPlan, genesis_document, random_chain_id, write_genesis, write_settings
-from node.node_key import NODE_KEY_FILE, make_node_key
+from node.node_key import load_node_key
 from node.processes import CommandProcess
 from node.settings import ClockSettings, MiningSettings, NodeSettings, P2pSettings, RpcSettings
 from p2p.node_url import NodeUrl
@@ -148,7 +148,7 @@ def _make_node(folder: Path, number: int) -> BenchNode:
         data_directory.mkdir(parents=True)
     except OSError as error:
         raise UserError(f"The folder {data_directory} cannot be made: {error.strerror}.") from error
-    key = make_node_key(data_directory / NODE_KEY_FILE)
+    key = load_node_key(data_directory)
     arguments = ["node", "--data-dir", str(data_directory), "--log-blocks", "--json"]
     process = CommandProcess(f"Node {number}", arguments, log_path)
     return BenchNode(number, data_directory, address_of(key), process, LogFollower(log_path))
