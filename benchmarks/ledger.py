@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from rich.console import Console
@@ -26,19 +27,24 @@ from rich.table import Table
 from benchmarks.transfer_blocks import BLOCK_TIME_S, START_S, genesis_of, read_blocks
 from chain.block import decode_block
 from chain.block_execution import BlockExecution
-from chain.builder import BlockBuilder, BuilderSettings
+from chain.builder import BuilderSettings
+from chain.importer import DEFAULT_REORGANISATION_CAP
 from chain.ledger import Ledger
 from chain.miner import Miner
-from chain.pool.pool import TransactionPool
 from gateway.server import Gateway, GatewaySettings
 from node.backend import NodeBackend
-from node.service import LedgerService
-from node.settings import MiningSettings
-from primitives.clock import ManualClock
+from node.core import CoreSettings, NodeCore, Surroundings
+from node.settings import NodeSettings
+from p2p.identity import Network, new_local_identity
+from p2p.sockets import SocketConnector
+from p2p.transport import Endpoint
+from primitives.clock import Clock, ManualClock
+from primitives.secp256k1 import public_key
 
 WARM_UP_BLOCKS = 10
 TURN_BLOCKS = 5
 MEBIBYTE = 1024 * 1024
+_NODE_KEY = (1).to_bytes(32, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,19 +217,24 @@ async def measure_memory(blocks: int, transfers: int, progress: Progress) -> Mem
         genesis = genesis_of(1_000)
         clock = ManualClock(START_S + BLOCK_TIME_S * (blocks + 1))
         with Ledger.open(Path(folder), genesis, clock) as ledger:
-            pool = TransactionPool(genesis.config, ledger.latest_accounts, ledger.head(), clock)
-            builder = BlockBuilder(
-                ledger.config, ledger.engine, clock, ledger.blocks, ledger.state, BuilderSettings(bytes(20))
-            )
-            async with LedgerService(ledger, pool, builder) as service:
-                backend = NodeBackend(service, clock, MiningSettings(), Miner(), "benchmark")
+            settings = NodeSettings(Path(folder))
+            async with _node_core(ledger, clock) as core:
+                backend = NodeBackend(core, clock, settings, Miner(), public_key(_NODE_KEY), "127.0.0.1")
                 async with Gateway(backend, GatewaySettings(port=0)):
                     task = progress.add_task("importing", total=blocks)
                     for encoded in read_blocks(stream):
-                        await service.import_block(decode_block(encoded))
+                        await core.service.import_block(decode_block(encoded))
                         progress.advance(task)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Memory(blocks, transfers, round(_resident_mebibytes(), 1), round(peak, 1), time.perf_counter() - started)
+
+
+def _node_core(ledger: Ledger, clock: Clock) -> NodeCore:
+    """A node that talks to no others."""
+    identity = new_local_identity(Network(ledger.config.chain_id, ledger.genesis_hash), _NODE_KEY)
+    surroundings = Surroundings(clock, clock, SocketConnector(Endpoint(identity)), Random(1))
+    settings = CoreSettings(BuilderSettings(bytes(20)), "benchmark", DEFAULT_REORGANISATION_CAP, is_networked=False)
+    return NodeCore(ledger, None, identity.node_id, surroundings, settings)
 
 
 def show_speed(speeds: list[ImportSpeed]) -> None:

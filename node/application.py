@@ -1,4 +1,4 @@
-"""The one place where a node is wired together: ledger, pool, miner and gateway in one task group."""
+"""The one place where a node is wired to the world: disk, sockets, clock, miner and gateway around its core."""
 
 import asyncio
 import contextlib
@@ -7,27 +7,38 @@ import os
 import platform
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
+from random import Random
 
-from chain.builder import BlockBuilder, BuilderSettings
-from chain.config import DEVELOPMENT, PRODUCTION
+from chain.builder import BuilderSettings
+from chain.config import DEVELOPMENT, POW, PRODUCTION, QBFT, ValidatorOverride
+from chain.consensus.qbft.signing import KeySigner
+from chain.consensus.qbft.validators import ValidatorSet
+from chain.consensus.qbft.vote_store import SqliteVoteStore
 from chain.genesis import Genesis, load_genesis
 from chain.ledger import Ledger
 from chain.miner import Miner
-from chain.pool.admission import PoolLimits
 from chain.pool.journal import PoolJournal
-from chain.pool.pool import TransactionPool
 from gateway.server import Gateway, GatewaySettings
 from node.backend import NodeBackend
+from node.core import CoreSettings, NodeCore, Surroundings
 from node.mining import MiningLoop
-from node.service import LedgerService
-from node.settings import ClockSettings, NodeSettings
-from primitives.clock import Clock
+from node.node_key import load_node_key
+from node.own_address import own_host
+from node.settings import ClockSettings, NodeSettings, P2pSettings
+from node.validator import Ballot, remembering_recover
+from p2p.identity import Network, new_local_identity
+from p2p.peers import PeerSet
+from p2p.sockets import SocketConnector, listen
+from p2p.transport import Endpoint
+from primitives.clock import Clock, SystemClock
 from primitives.errors import InvalidGenesis, UserError, plain_cause
 from primitives.hexadecimal import parse_address
+from primitives.secp256k1 import address_of, public_key
 
 POOL_JOURNAL_FILE = "pool.sqlite"
+ADDRESS_BOOK_FILE = "peers.json"
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +51,8 @@ class NodeFacts:
     chain_id: int
     block_number: int
     process_id: int
+    node_url: str
+    """Where other nodes can call it, as far as it can tell; empty where they cannot."""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -47,6 +60,7 @@ class NodeFacts:
             "chainId": self.chain_id,
             "blockNumber": self.block_number,
             "processId": self.process_id,
+            "node": self.node_url,
         }
 
 
@@ -57,9 +71,13 @@ def client_version() -> str:
 
 
 def read_genesis(settings: NodeSettings) -> Genesis:
-    """The genesis of a data directory. Raises UserError."""
+    """The genesis of a data directory, with the operator's overrides of its validators. Raises UserError."""
+    overrides = tuple(
+        ValidatorOverride(one.block, ValidatorSet.of(one.validators)) for one in settings.consensus.validator_overrides
+    )
     try:
-        return load_genesis(settings.genesis_path)
+        genesis = load_genesis(settings.genesis_path)
+        return replace(genesis, config=replace(genesis.config, validator_overrides=overrides))
     except FileNotFoundError as error:
         raise UserError(
             f"The folder {settings.data_directory} is not that of a node yet: {settings.genesis_path} is missing. "
@@ -97,31 +115,47 @@ async def run_node(settings: NodeSettings, on_ready: Callable[[NodeFacts], None]
     genesis = read_genesis(settings)
     clock = make_clock(settings.clock, genesis.config.network)
     stop = _stop_event()
-    if settings.mining.enabled and not any(parse_address(settings.mining.coinbase)):
-        _log.warning("no coinbase is set: fees and rewards of blocks made here belong to nobody")
-    with open_ledger(settings, genesis, clock) as ledger, _open_journal(settings) as journal:
-        limits = PoolLimits(settled_depth_blocks=settings.chain.reorganisation_cap)
-        pool = TransactionPool(genesis.config, ledger.latest_accounts, ledger.head(), clock, journal, limits)
-        builder = BlockBuilder(
-            genesis.config, ledger.engine, clock, ledger.blocks, ledger.state, _builder_settings(settings)
+    _check_mining(settings, genesis)
+    async with contextlib.AsyncExitStack() as stack:
+        ledger = stack.enter_context(open_ledger(settings, genesis, clock))
+        journal = stack.enter_context(_open_journal(settings))
+        key = load_node_key(settings.data_directory)
+        identity = new_local_identity(Network(genesis.config.chain_id, ledger.genesis_hash), key)
+        endpoint = Endpoint(identity, settings.allow_list())
+        surroundings = Surroundings(
+            clock, SystemClock(), SocketConnector(endpoint), Random(), recover=remembering_recover()
         )
+        ballot = _ballot(settings, genesis, key, stack)
+        core = NodeCore(ledger, journal, identity.node_id, surroundings, _core_settings(settings, genesis, key), ballot)
+        await stack.enter_async_context(core)
         miner = Miner(settings.mining.cpu_share_percent, settings.mining.hash_rate)
-        async with LedgerService(ledger, pool, builder) as service:
-            backend = NodeBackend(service, clock, settings.mining, miner, client_version())
-            async with Gateway(backend, _gateway_settings(settings)) as gateway:
-                facts = NodeFacts(gateway.url, genesis.config.chain_id, service.head.number, os.getpid())
-                _log.info("chain %d, head %d 0x%s", facts.chain_id, facts.block_number, service.head.hash.hex())
-                on_ready(facts)
-                mining = MiningLoop(service, miner, settings.mining, clock) if settings.mining.enabled else None
-                await _run_until(stop, mining)
-        _log.info("stopped at block %d", service.head.number)
+        backend = NodeBackend(core, clock, settings, miner, public_key(key), own_host(settings.p2p.host))
+        if settings.p2p.enabled:
+            server = await stack.enter_async_context(await _listen(settings.p2p, core.peers, endpoint))
+            core.listening_port = server.sockets[0].getsockname()[1]
+        gateway = await stack.enter_async_context(Gateway(backend, _gateway_settings(settings)))
+        head = core.service.head
+        facts = NodeFacts(gateway.url, genesis.config.chain_id, head.number, os.getpid(), backend.node_info().url)
+        _log.info("chain %d, head %d 0x%s, %s", facts.chain_id, head.number, head.hash.hex(), facts.node_url)
+        on_ready(facts)
+        mining = _mining_loop(settings, core, miner, clock)
+        await _run_until(stop, core, mining)
+        _log.info("stopped at block %d", core.service.head.number)
 
 
-async def _run_until(stop: asyncio.Event, mining: MiningLoop | None) -> None:
+def _mining_loop(settings: NodeSettings, core: NodeCore, miner: Miner, clock: Clock) -> MiningLoop | None:
+    if not settings.mining.enabled:
+        return None
+    return MiningLoop(core.service, miner, settings.mining, clock, lambda: core.synchroniser.is_syncing)
+
+
+async def _run_until(stop: asyncio.Event, core: NodeCore, mining: MiningLoop | None) -> None:
     """The node's background work, until it is told to stop. A task that dies takes the node down, loudly."""
     try:
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(mining.run())] if mining is not None else []
+            running = [tasks.create_task(core.run())]
+            if mining is not None:
+                running.append(tasks.create_task(mining.run()))
             await stop.wait()
             _log.info("stopping")
             for task in running:
@@ -131,6 +165,53 @@ async def _run_until(stop: asyncio.Event, mining: MiningLoop | None) -> None:
         if (cause := plain_cause(failures)) is not None:
             raise cause from failures
         raise
+
+
+async def _listen(settings: P2pSettings, peers: PeerSet, endpoint: Endpoint) -> asyncio.Server:
+    """Raises UserError where the place is taken."""
+    try:
+        return await listen(peers, settings.host, settings.port, endpoint)
+    except OSError as error:
+        raise UserError(
+            f"Other nodes cannot be answered at {settings.host}, port {settings.port}: {error.strerror}. "
+            "Is another node running here? Choose another with --p2p-port, or in the settings, section [p2p]."
+        ) from error
+
+
+def _check_mining(settings: NodeSettings, genesis: Genesis) -> None:
+    if not settings.mining.enabled:
+        return
+    if genesis.config.consensus != POW:
+        raise UserError(
+            "The blocks of this network are made by its validators, not by mining. Leave out --mine, and set "
+            "enabled = false in the section [mining] of the settings."
+        )
+    if not any(parse_address(settings.mining.coinbase)):
+        _log.warning("no coinbase is set: fees and rewards of blocks made here belong to nobody")
+
+
+def _ballot(settings: NodeSettings, genesis: Genesis, key: bytes, stack: contextlib.AsyncExitStack) -> Ballot | None:
+    """What this node votes with; None where it does not. Raises UserError where its votes cannot be kept."""
+    if genesis.config.consensus != QBFT or not settings.consensus.validate:
+        return None
+    votes = stack.enter_context(contextlib.closing(SqliteVoteStore.open(settings.data_directory)))
+    return Ballot(KeySigner(key), votes)
+
+
+def _core_settings(settings: NodeSettings, genesis: Genesis, key: bytes) -> CoreSettings:
+    # On a chain of validators a block belongs to the key that proposed it.
+    coinbase = address_of(key) if genesis.config.consensus == QBFT else parse_address(settings.mining.coinbase)
+    return CoreSettings(
+        builder=BuilderSettings(coinbase, gas_limit_target=settings.mining.gas_limit_target),
+        client_version=client_version(),
+        reorganisation_cap=settings.chain.reorganisation_cap,
+        is_networked=settings.p2p.enabled,
+        full_sync=settings.sync.full,
+        static_peers=settings.static_peers(),
+        max_inbound=settings.p2p.max_inbound,
+        max_outbound=settings.p2p.max_outbound,
+        address_book=settings.data_directory / ADDRESS_BOOK_FILE,
+    )
 
 
 def _stop_event() -> asyncio.Event:
@@ -143,10 +224,6 @@ def _stop_event() -> asyncio.Event:
 
 def _open_journal(settings: NodeSettings) -> "contextlib.closing[PoolJournal]":
     return contextlib.closing(PoolJournal(settings.data_directory / POOL_JOURNAL_FILE))
-
-
-def _builder_settings(settings: NodeSettings) -> BuilderSettings:
-    return BuilderSettings(parse_address(settings.mining.coinbase), gas_limit_target=settings.mining.gas_limit_target)
 
 
 def _gateway_settings(settings: NodeSettings) -> GatewaySettings:

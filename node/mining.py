@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from chain.block import Block
@@ -10,6 +10,7 @@ from chain.header_rules import BlockFromFuture
 from chain.importer import ImportResult
 from chain.miner import Miner
 from chain.transaction import Transaction
+from node.mining_total import log_mining_total
 from node.service import LedgerService
 from node.settings import MiningSettings
 from primitives.clock import Clock
@@ -21,13 +22,25 @@ it, and building costs CPU that a Pi needs elsewhere."""
 FUTURE_PAUSE_S = 1.0
 """Before building anew after the clock was set back: there is nothing to do but wait for it to catch up."""
 
+CATCH_UP_PAUSE_S = 1.0
+"""How often a node that is behind looks whether it still is."""
+
 _log = logging.getLogger(__name__)
 
 
 class MiningLoop:
     """One node's miner. It makes a block when something is pending, or when the empty block's time has come."""
 
-    def __init__(self, service: LedgerService, miner: Miner, settings: MiningSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        service: LedgerService,
+        miner: Miner,
+        settings: MiningSettings,
+        clock: Clock,
+        is_catching_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """While the node catches up with others, blocks on its old head would be thrown away."""
+        self._is_catching_up = is_catching_up
         self._service = service
         self._miner = miner
         self._settings = settings
@@ -45,7 +58,7 @@ class MiningLoop:
                     await self._await_turn()
                     await self._seal_one()
             finally:
-                _log.info("tried %d hashes in %.3f s of sealing", self._miner.hashes, self._miner.sealing_s)
+                log_mining_total(self._miner.hashes, self._miner.sealing_s)
 
     def _on_import(self, _: ImportResult) -> None:
         self._head_moved.set()
@@ -61,6 +74,8 @@ class MiningLoop:
             await _first(self._clock.sleep_s(wait_s), self._head_moved.wait(), self._pool_grew.wait())
 
     def _time_to_next_block_s(self) -> float:
+        if self._is_catching_up():
+            return CATCH_UP_PAUSE_S
         age_s = self._clock.precise_time_s() - self._service.head.timestamp_s
         has_work = self._service.pool.status().pending > 0
         period_s = self._settings.minimum_block_period_s

@@ -6,34 +6,36 @@ their own, so that a long call holds up neither blocks nor other questions. The 
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
 
 from chain.block import Block
 from chain.builder import BlockBuilder
+from chain.header import Header
 from chain.importer import ImportResult
 from chain.ledger import Ledger
 from chain.pool.pool import TransactionPool
 from chain.queries import ChainQueries
 from chain.transaction import Transaction
+from node.arrivals import log_arrival
+from node.workers import ThreadWorkers, Workers
 
 T = TypeVar("T")
-
-READER_THREADS = 4
-"""Two may be busy with long calls while two others still answer."""
 
 
 class LedgerService:
     """Ledger, pool and builder behind an asynchronous face, for use by `async with`."""
 
-    def __init__(self, ledger: Ledger, pool: TransactionPool, builder: BlockBuilder) -> None:
+    def __init__(
+        self, ledger: Ledger, pool: TransactionPool, builder: BlockBuilder, workers: Workers | None = None
+    ) -> None:
         self.pool = pool
         self.head = ledger.head()
         """Of the canonical chain, as of the last import."""
+        self.total_difficulty = ledger.total_difficulty()
+        """Of the chain up to that head."""
         self._ledger = ledger
         self._builder = builder
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="chain")
-        self._readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="reader")
+        self._workers = workers or ThreadWorkers()
         self._listeners: list[Callable[[ImportResult], None]] = []
 
     async def __aenter__(self) -> Self:
@@ -41,22 +43,23 @@ class LedgerService:
 
     async def __aexit__(self, *_: object) -> None:
         # The block that is being written is finished, nothing new starts.
-        for executor in (self._writer, self._readers):
-            await asyncio.to_thread(executor.shutdown, wait=True, cancel_futures=True)
+        await self._workers.close()
 
-    def on_import(self, listener: Callable[[ImportResult], None]) -> None:
-        """Have the listener called, in the event loop, after every change of the canonical chain."""
+    def on_import(self, listener: Callable[[ImportResult], None]) -> Callable[[], None]:
+        """Have the listener called, in the event loop, after every change of the canonical chain, until the answer is
+        called."""
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
-    async def import_block(self, block: Block) -> ImportResult:
+    async def import_block(self, block: Block, certificate: bytes = b"") -> ImportResult:
         """Take a block in, wherever it comes from. Raises InvalidBlock, and then nothing has changed."""
         # Shielded: once begun, an import ends, and the pool hears of it even if nobody waits any more.
-        return await asyncio.shield(asyncio.ensure_future(self._import(block)))
+        return await asyncio.shield(asyncio.ensure_future(self._import(block, certificate)))
 
     async def build(self) -> Block:
         """An unsealed block on top of the head, of what is pending in the pool."""
         pending = self.pool.pending()
-        return await self._in_chain_thread(lambda: self._builder.build(pending))
+        return await self._workers.write(lambda: self._builder.build(pending))
 
     async def submit(self, transaction: Transaction) -> bytes:
         """Put a transaction into the pool, on disk before this returns; its hash. Raises InvalidTransaction."""
@@ -69,18 +72,40 @@ class LedgerService:
             with self._ledger.view() as view:
                 return function(view)
 
-        return await asyncio.get_running_loop().run_in_executor(self._readers, answer)
+        return await self._workers.read(answer)
 
-    async def _import(self, block: Block) -> ImportResult:
-        result = await self._in_chain_thread(lambda: self._ledger.import_block(block))
+    async def write(self, function: Callable[[Ledger], T]) -> T:
+        """Run the function on the ledger itself, in the chain thread. Whoever changes the head says so by
+        `head_replaced`."""
+        return await self._workers.write(lambda: function(self._ledger))
+
+    async def work(self, function: Callable[[], T]) -> T:
+        """Run what takes long and touches nothing of the node, beside everything else."""
+        return await self._workers.read(function)
+
+    async def head_replaced(self) -> None:
+        """The ledger has got another head otherwise than by an import (a fetched state): take over where it stands."""
+        head, total_difficulty = await self._workers.write(
+            lambda: (self._ledger.head(), self._ledger.total_difficulty())
+        )
+        self._head_moved(head, total_difficulty)
+        self.pool.head_changed(self._ledger.latest_accounts, head, ())
+
+    async def _import(self, block: Block, certificate: bytes) -> ImportResult:
+        def work() -> tuple[ImportResult, int]:
+            return self._ledger.import_block(block, certificate), self._ledger.total_difficulty()
+
+        result, total_difficulty = await self._workers.write(work)
+        log_arrival(block, result.status)
         if result.connected:
-            self.head = result.head
+            self._head_moved(result.head, total_difficulty)
             included = [transaction for one in result.connected for transaction in one.transactions]
             returned = [transaction for one in result.disconnected for transaction in one.transactions]
             self.pool.head_changed(self._ledger.latest_accounts, result.head, included, returned)
-            for listener in self._listeners:
+            for listener in list(self._listeners):
                 listener(result)
         return result
 
-    async def _in_chain_thread(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._writer, function)
+    def _head_moved(self, head: Header, total_difficulty: int) -> None:
+        self.head = head
+        self.total_difficulty = total_difficulty
