@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chain.config import ASERT, DEFAULT_BLOCK_TIME_S, PRODUCTION, ZERO
+from chain.config import ASERT, DEFAULT_BLOCK_TIME_S, DEFAULT_EMPTY_BLOCK_PERIOD_S, POW, PRODUCTION, QBFT, ZERO
 from chain.genesis import Genesis, load_genesis, parse_genesis
+from contracts.addresses import VALIDATORS_ADDRESS
 from contracts.genesis import GenesisMeter, genesis_alloc
+from node.node_key import NODE_KEY_FILE, existing_node_key, write_node_key
 from node.settings import GENESIS_FILE, SETTINGS_FILE, NodeSettings, OverrideSettings
 from primitives.errors import InvalidGenesis, UserError
 from primitives.hexadecimal import to_checksum_address
@@ -42,6 +44,11 @@ class NetworkPlan:
     fee_rule: str = ZERO
     network: str = PRODUCTION
     timestamp_s: int = 0
+    consensus: str = POW
+    validators: tuple[bytes, ...] = ()
+    """Node ids of those who make the first blocks, with qbft; difficulty and its rule mean nothing there."""
+    empty_block_period_s: int = DEFAULT_EMPTY_BLOCK_PERIOD_S
+    """With qbft: from block to block where nothing is waiting."""
 
 
 def random_chain_id() -> int:
@@ -52,27 +59,57 @@ def random_chain_id() -> int:
 def genesis_document(plan: NetworkPlan) -> dict[str, Any]:
     """The genesis file of a plan, in geth's format. Raises InvalidGenesis."""
     alloc: dict[str, dict[str, Any]] = dict(
-        genesis_alloc(plan.operator, list(plan.suppliers), plan.suppliers, plan.meters)
+        genesis_alloc(plan.operator, list(plan.suppliers), plan.suppliers, plan.meters, plan.validators)
     )
     for address, amount in plan.funds.items():
         alloc.setdefault("0x" + address.hex(), {})["balance"] = hex(amount)
+    is_qbft = plan.consensus == QBFT
     return {
         "config": {
             "chainId": plan.chain_id,
             "wattchain": {
-                "consensus": "pow",
-                "difficulty": plan.difficulty_rule,
+                "consensus": plan.consensus,
                 "blockTimeSeconds": plan.block_time_s,
                 "blockRewardWei": str(plan.block_reward),
                 "fees": plan.fee_rule,
                 "network": plan.network,
-            },
+            }
+            | (_qbft_rules(plan) if is_qbft else {"difficulty": plan.difficulty_rule}),
         },
-        "difficulty": hex(plan.difficulty),
+        "difficulty": "0x1" if is_qbft else hex(plan.difficulty),
         "gasLimit": hex(DEFAULT_GAS_LIMIT),
         "timestamp": hex(plan.timestamp_s),
         "alloc": alloc,
     }
+
+
+def _qbft_rules(plan: NetworkPlan) -> dict[str, object]:
+    return {
+        "emptyBlockPeriodSeconds": plan.empty_block_period_s,
+        "validatorContract": to_checksum_address(VALIDATORS_ADDRESS),
+    }
+
+
+def parse_plan(plan: NetworkPlan) -> tuple[dict[str, Any], Genesis]:
+    """The genesis file of a plan and what it means. Raises UserError."""
+    try:
+        document = genesis_document(plan)
+        return document, parse_genesis(document)
+    except InvalidGenesis as error:
+        raise UserError(f"The network cannot be made like this: {error}.") from error
+
+
+def make_node(data_directory: Path, document: Mapping[str, Any], key: bytes) -> Genesis:
+    """A node's folder: its key, and the genesis file that may already count on it. Raises UserError.
+
+    The key goes first: after a power cut in between, a key without a network does no harm, a network whose validator
+    has lost its key never makes a block.
+    """
+    refuse_other_genesis(data_directory, document)
+    _prepare_directory(data_directory)
+    if existing_node_key(data_directory) != key:
+        write_node_key(data_directory / NODE_KEY_FILE, key)
+    return write_genesis(data_directory, document)
 
 
 def write_genesis(data_directory: Path, document: Mapping[str, Any]) -> Genesis:
@@ -82,15 +119,24 @@ def write_genesis(data_directory: Path, document: Mapping[str, Any]) -> Genesis:
     except InvalidGenesis as error:
         raise UserError(f"The network cannot be made like this: {error}.") from error
     _prepare_directory(data_directory)
+    refuse_other_genesis(data_directory, document)
+    _write(data_directory / GENESIS_FILE, genesis_text(document))
+    return genesis
+
+
+def genesis_text(document: Mapping[str, Any]) -> str:
+    """As it stands in the file."""
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"
+
+
+def refuse_other_genesis(data_directory: Path, document: Mapping[str, Any]) -> None:
+    """Raises UserError where the folder is of another network."""
     path = data_directory / GENESIS_FILE
-    text = json.dumps(document, indent=2, sort_keys=True) + "\n"
-    if _is_there(path) and not _holds(path, text):
+    if _is_there(path) and not _holds(path, genesis_text(document)):
         raise UserError(
             f"The folder {data_directory} already belongs to another network ({path} is there). "
             "Choose another folder with --data-dir, or remove it if you no longer need its ledger."
         )
-    _write(path, text)
-    return genesis
 
 
 def copy_genesis(data_directory: Path, source: Path) -> Genesis:
@@ -186,11 +232,13 @@ def _toml(value: object) -> str:
 
 def describe(genesis: Genesis, genesis_hash: bytes) -> dict[str, object]:
     """The facts of a network that a person or a program wants to see after `init`."""
+    is_qbft = genesis.config.consensus == QBFT
     return {
         "chainId": genesis.config.chain_id,
         "genesisHash": "0x" + genesis_hash.hex(),
         "consensus": genesis.config.consensus,
         "difficultyRule": genesis.config.difficulty_rule,
+        "validators": [to_checksum_address(one) for one in genesis.validators().addresses] if is_qbft else [],
         "fees": genesis.config.fee_rule,
         "accounts": [to_checksum_address(address) for address in list(genesis.state.accounts)[:20]],
     }

@@ -1,7 +1,8 @@
 """The key that makes a node who it is: its address is the node's id, and a validator's name in the ledger.
 
 It lies in the data directory, unlocked since a node starts without anybody, readable by its owner alone. It is worth a
-copy: a validator that loses it is somebody else from then on. It is no account's key; it signs no transactions.
+copy: a validator that loses it is somebody else from then on. Like every key it has an account, from which a validator
+votes about other validators; money is better kept elsewhere.
 """
 
 import os
@@ -42,27 +43,39 @@ def read_node_key(path: Path) -> bytes:
     return key
 
 
-def make_node_key(path: Path) -> bytes:
-    """A new key in a new file. Raises UserError where there is a file already."""
+def new_node_key() -> bytes:
+    """32 random bytes that are a private key."""
     key = secrets.token_bytes(32)
     while not private_key_is_valid(key):
         key = secrets.token_bytes(32)
+    return key
+
+
+def write_node_key(path: Path, key: bytes) -> None:
+    """Keep a key in a new file. Raises UserError where there is a file already."""
     try:
         write_private_file(path, key.hex() + "\n")
     except FileExistsError as error:
         raise UserError(f"There is a node's key at {path} already; it is not overwritten.") from error
     except OSError as error:
         raise UserError(f"The node's key {path} cannot be written: {error.strerror}.") from error
-    return key
+
+
+def existing_node_key(data_directory: Path) -> bytes | None:
+    """The key of a data directory, None where there is none yet. Raises UserError."""
+    try:
+        return read_node_key(data_directory / NODE_KEY_FILE)
+    except FileNotFoundError:
+        return None
 
 
 def load_node_key(data_directory: Path) -> bytes:
     """The key of a data directory, made where there is none yet. Raises UserError."""
-    path = data_directory / NODE_KEY_FILE
-    try:
-        return read_node_key(path)
-    except FileNotFoundError:
-        return make_node_key(path)
+    key = existing_node_key(data_directory)
+    if key is None:
+        key = new_node_key()
+        write_node_key(data_directory / NODE_KEY_FILE, key)
+    return key
 
 
 def _parse(content: bytes) -> bytes | None:

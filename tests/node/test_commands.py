@@ -85,7 +85,7 @@ def change_genesis(folder: Path, change: Callable[[dict[str, Any]], object]) -> 
         (["--operator", ADDRESS, "--supplier", f"{ADDRESS}=1.5"], "A price is a whole number"),
         (["--operator", ADDRESS, "--supplier", f"{ADDRESS}=\N{SUPERSCRIPT TWO}"], "A price is a whole number"),
         (["--operator", ADDRESS, "--supplier", f"{ADDRESS}={'9' * 5_000}"], "A price is a whole number"),
-        (["--operator", ADDRESS, "--supplier", f"{ADDRESS}={2**64}"], "A rate must be from 0 to"),
+        (["--operator", ADDRESS, "--supplier", f"{ADDRESS}={2**64}"], "a rate must be from 0 to"),
         (["--operator", ADDRESS, "--genesis", "x.json"], "give one of them"),
         (["--genesis", "absent.json"], "The genesis file absent.json cannot be read: No such file"),
         (["--operator", ADDRESS, "--chain-id", "0"], "Invalid value for '--chain-id'"),

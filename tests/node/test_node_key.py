@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from node.node_key import NODE_KEY_FILE, load_node_key, make_node_key, read_node_key
+from node.node_key import NODE_KEY_FILE, load_node_key, new_node_key, read_node_key, write_node_key
 from primitives.errors import UserError
 from primitives.secp256k1 import ORDER
 
@@ -27,7 +27,7 @@ def test_a_key_is_made_once_and_is_nobody_elses(tmp_path: Path) -> None:
     assert load_node_key(tmp_path) == key
     assert load_node_key_of(tmp_path / "other") != key
     with pytest.raises(UserError, match="is not overwritten"):
-        make_node_key(path)
+        write_node_key(path, new_node_key())
     assert read_node_key(path) == key
 
 

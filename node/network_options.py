@@ -1,0 +1,189 @@
+"""The options that say what a new network is like, shared by `wattchain init` and `wattchain network new`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from chain.config import (
+    ASERT,
+    DEFAULT_BLOCK_TIME_S,
+    DEFAULT_EMPTY_BLOCK_PERIOD_S,
+    DEVELOPMENT,
+    EIP1559,
+    FIXED,
+    MAX_CHAIN_ID,
+    MAX_PERIOD_S,
+    POW,
+    PRODUCTION,
+    QBFT,
+    ZERO,
+)
+from node.new_network import DEFAULT_DIFFICULTY, NetworkPlan, random_chain_id
+from primitives.clock import SystemClock
+from primitives.errors import Invalid, UserError
+from primitives.hexadecimal import parse_address
+from wallet.amounts import parse_amount
+
+MAX_PRICE_DIGITS = 78
+"""Those of 2^256; what is in range is decided by the contract's genesis."""
+DEFAULT_QBFT_BLOCK_TIME_S = 2
+"""Validators agree within a second on a local network; a payment is final when its block is there."""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """As given on the command line; None where not."""
+
+    consensus: str
+    operator: str | None = None
+    suppliers: tuple[str, ...] = ()
+    funds: tuple[str, ...] = ()
+    chain_id: int | None = None
+    block_time: int | None = None
+    empty_block_period: int | None = None
+    difficulty_rule: str | None = None
+    difficulty: int | None = None
+    fees: str = ZERO
+    development: bool = False
+
+    @property
+    def is_qbft(self) -> bool:
+        return self.consensus == QBFT
+
+    def check(self) -> None:
+        """Raises UserError for options that do not go together."""
+        if self.operator is None and (self.suppliers or self.funds):
+            raise UserError("--supplier and --fund say what a new network begins with: name its --operator as well")
+        if self.is_qbft and (self.difficulty is not None or self.difficulty_rule is not None):
+            raise UserError("--difficulty is for mining; with --consensus qbft the validators take turns instead")
+        if not self.is_qbft and self.empty_block_period is not None:
+            raise UserError(
+                "--empty-block-period is for --consensus qbft; a miner has its own in its settings, [mining]"
+            )
+
+    def plan(self, validators: tuple[bytes, ...]) -> NetworkPlan:
+        """The network that they describe. Raises UserError, Invalid."""
+        if self.operator is None:
+            raise UserError("name the address that admits suppliers: --operator (`wattchain wallet new` makes one)")
+        default_block_time = DEFAULT_QBFT_BLOCK_TIME_S if self.is_qbft else DEFAULT_BLOCK_TIME_S
+        return NetworkPlan(
+            operator=address_option(self.operator, "--operator"),
+            chain_id=self.chain_id or random_chain_id(),
+            suppliers=_pairs(self.suppliers, "--supplier", _whole_number),
+            funds=_pairs(self.funds, "--fund", parse_amount),
+            difficulty=self.difficulty or DEFAULT_DIFFICULTY,
+            difficulty_rule=self.difficulty_rule or ASERT,
+            block_time_s=self.block_time or default_block_time,
+            fee_rule=self.fees,
+            network=DEVELOPMENT if self.development else PRODUCTION,
+            timestamp_s=SystemClock().time_s(),
+            consensus=self.consensus,
+            validators=validators if self.is_qbft else (),
+            empty_block_period_s=self.empty_block_period or DEFAULT_EMPTY_BLOCK_PERIOD_S,
+        )
+
+
+def network_options(default_consensus: str, prefix: str = "") -> Callable[[Command], Command]:
+    """Adds the options to a command, which gets their values as keyword arguments for NetworkOptions."""
+    options = [
+        click.option("--operator", metavar="ADDRESS", help=f"{prefix}the address that names suppliers."),
+        click.option(
+            "--supplier",
+            "suppliers",
+            multiple=True,
+            metavar="ADDRESS=RATE",
+            help=f"{prefix}a supplier and its price in wei per Wh. May be repeated.",
+        ),
+        click.option(
+            "--fund",
+            "funds",
+            multiple=True,
+            metavar="ADDRESS=AMOUNT",
+            help=f"{prefix}WATT that an address has from the start, such as 0x...=100. May be repeated.",
+        ),
+        click.option(
+            "--chain-id",
+            type=click.IntRange(1, MAX_CHAIN_ID),
+            help=f"{prefix}its number; random if not given.",
+        ),
+        click.option(
+            "--consensus",
+            type=click.Choice([QBFT, POW]),
+            default=default_consensus,
+            show_default=True,
+            help=f"{prefix}who makes blocks: validators that vote (qbft), or whoever mines (pow).",
+        ),
+        click.option(
+            "--block-time",
+            type=click.IntRange(1, MAX_PERIOD_S),
+            help=f"{prefix}seconds from block to block. "
+            f"[default: {DEFAULT_QBFT_BLOCK_TIME_S} with qbft, {DEFAULT_BLOCK_TIME_S} with pow]",
+        ),
+        click.option(
+            "--empty-block-period",
+            type=click.IntRange(1, MAX_PERIOD_S),
+            help=f"{prefix}with qbft, the same where nothing is waiting. [default: {DEFAULT_EMPTY_BLOCK_PERIOD_S}]",
+        ),
+        click.option(
+            "--difficulty-rule",
+            type=click.Choice([ASERT, FIXED]),
+            help=f"{prefix}with pow, let the difficulty follow the mining power, or keep it. [default: {ASERT}]",
+        ),
+        click.option(
+            "--difficulty",
+            type=click.IntRange(1),
+            help=f"{prefix}with pow, that of its first blocks, in hashes. [default: {DEFAULT_DIFFICULTY}]",
+        ),
+        click.option(
+            "--fees",
+            type=click.Choice([ZERO, EIP1559]),
+            default=ZERO,
+            show_default=True,
+            help=f"{prefix}none, for a closed network, or Ethereum's.",
+        ),
+        click.option(
+            "--development",
+            is_flag=True,
+            help=f"{prefix}for trying things out; its clock may run faster than time.",
+        ),
+    ]
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def address_option(text: str, option: str) -> bytes:
+    """The address given with an option. Raises UserError."""
+    try:
+        return parse_address(text)
+    except Invalid as error:
+        raise UserError(f"{option}: {error}") from error
+
+
+def _pairs(texts: tuple[str, ...], option: str, parse_number: Callable[[str], int]) -> dict[bytes, int]:
+    pairs: dict[bytes, int] = {}
+    for text in texts:
+        name, separator, number = text.partition("=")
+        if not separator:
+            raise UserError(
+                f"{option} takes an address and a number with = between them, such as 0x...=100; got {text}"
+            )
+        address = address_option(name, option)
+        if address in pairs:
+            raise UserError(f"{option} names the address {name} twice")
+        pairs[address] = parse_number(number)
+    return pairs
+
+
+def _whole_number(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > MAX_PRICE_DIGITS:
+        raise UserError(f"A price is a whole number of wei per Wh, not {text[:MAX_PRICE_DIGITS]}")
+    return int(text)
