@@ -1,7 +1,7 @@
 """Where a contract keeps its variables: slots and values for a genesis file, from the compiler's own layout.
 
-Covers what our contracts have at genesis: integers, booleans, enumerations, addresses, fixed bytes, structs and mappings
-of them, and dynamic arrays of addresses. https://docs.soliditylang.org, "Layout of State Variables in Storage".
+Covers what our contracts have at genesis: integers, booleans, enumerations, addresses, fixed bytes, structs, mappings of
+them, and dynamic arrays of addresses. https://docs.soliditylang.org, "Layout of State Variables in Storage".
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,6 +50,24 @@ class StorageLayout:
         first = int.from_bytes(keccak256(slot.to_bytes(SLOT_BYTES, "big")), "big")
         elements = {first + index: self._encode(element, value) for index, value in enumerate(values)}
         return {slot: len(values), **elements}
+
+    def slots(self, variable: str, *keys: bytes) -> tuple[int, ...]:
+        """All slots of a variable, or of a mapping's entry under these keys."""
+        slot, type_name = self._resolve(variable, keys)
+        size = int(self._types[type_name]["numberOfBytes"])
+        return tuple(range(slot, slot + (size + SLOT_BYTES - 1) // SLOT_BYTES))
+
+    def read_struct(self, variable: str, *keys: bytes, contents: Mapping[int, int]) -> dict[str, int]:
+        """The members of a struct, out of what its slots hold; an address is a number here as well."""
+        first_slot, type_name = self._resolve(variable, keys)
+        values = {}
+        for member in self._types[type_name]["members"]:
+            described = self._types[member["type"]]
+            size = int(described["numberOfBytes"])
+            word = contents[first_slot + int(member["slot"])] >> 8 * int(member["offset"]) & (1 << 8 * size) - 1
+            signed = str(described["label"]).startswith("int")
+            values[str(member["label"])] = int.from_bytes(word.to_bytes(size, "big"), "big", signed=signed)
+        return values
 
     def _resolve(self, variable: str, keys: Sequence[bytes]) -> tuple[int, str]:
         slot, type_name = self._find(variable, keys)

@@ -55,6 +55,16 @@ def test_a_struct_is_packed_from_the_right() -> None:
     assert LAYOUT.assign("pair", value={"second": 1}) == {1: 0x010000, 2: 0}
 
 
+def test_a_struct_is_read_as_it_was_written() -> None:
+    value = {"first": 0xFFFE, "second": -3, "third": PERSON}
+    contents = LAYOUT.assign("people", PERSON, value=value)
+    assert LAYOUT.slots("people", PERSON) == tuple(contents)
+    assert LAYOUT.slots("count") == (0,)
+    read = LAYOUT.read_struct("people", PERSON, contents=contents)
+    assert read == value | {"third": int.from_bytes(PERSON, "big")}
+    assert LAYOUT.read_struct("pair", contents={1: 0, 2: 0}) == {"first": 0, "second": 0, "third": 0}
+
+
 def test_a_mapping_hashes_key_and_slot() -> None:
     slot = int.from_bytes(keccak256(bytes(12) + PERSON + (3).to_bytes(32, "big")), "big")
     assert LAYOUT.slot("people", PERSON) == slot
