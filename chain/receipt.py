@@ -96,12 +96,36 @@ def encode_receipts(receipts: Sequence[Receipt]) -> bytes:
     )
 
 
-def decode_receipts(encoded: bytes) -> list[Receipt]:
-    """The receipts of a stored block. Raises InvalidBlock or InvalidRlp on damaged bytes."""
-    item = rlp.decode(encoded, max_items=len(encoded))  # Our own bytes: as many logs as gas allowed.
+def decode_receipts(encoded: bytes, max_items: int | None = None) -> list[Receipt]:
+    """The receipts of a stored block. Raises InvalidBlock or InvalidRlp on damaged bytes.
+
+    `max_items` bounds the items in all lists together, for bytes of somebody else; ours hold as many logs as gas
+    allowed.
+    """
+    item = rlp.decode(encoded, len(encoded) if max_items is None else max_items)
     if not isinstance(item, list):
         raise InvalidBlock("stored receipts are not a list")
     return [_decode_receipt(entry) for entry in item]
+
+
+def decode_consensus_receipts(encoded: Sequence[bytes]) -> list[Receipt]:
+    """The receipts of a block, each as Receipt.encode gives it. Raises InvalidBlock or InvalidRlp.
+
+    Gas follows from the receipt before; what else that form does not hold is left out. Blooms are not looked at: encoded
+    again, a receipt has its true one.
+    """
+    receipts: list[Receipt] = []
+    gas_before = 0
+    for one in encoded:
+        type_ = one[0] if one and one[0] < 0x80 else 0
+        item = rlp.decode(one[1:] if type_ else one)
+        if not isinstance(item, list) or len(item) != 4 or not isinstance(item[3], list):
+            raise InvalidBlock("a receipt has four fields")
+        gas = rlp.decode_int(item[1], 8)
+        logs = tuple([_decode_log(log) for log in item[3]])
+        receipts.append(Receipt(type_, item[0] == b"\x01", gas, logs, gas - gas_before))
+        gas_before = gas
+    return receipts
 
 
 def _decode_receipt(item: rlp.Item) -> Receipt:

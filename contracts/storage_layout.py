@@ -1,7 +1,7 @@
 """Where a contract keeps its variables: slots and values for a genesis file, from the compiler's own layout.
 
-Covers what our contracts have at genesis: integers, booleans, enumerations, addresses, fixed bytes, structs, mappings of
-them, and dynamic arrays of addresses. https://docs.soliditylang.org, "Layout of State Variables in Storage".
+Covers what our contracts have at genesis: integers, booleans, enumerations, addresses, fixed bytes, structs, mappings
+of them, and dynamic arrays of addresses. https://docs.soliditylang.org, "Layout of State Variables in Storage".
 """
 
 from collections.abc import Mapping, Sequence
