@@ -109,7 +109,8 @@ class SyncBackend(Protocol):
     async def has_block(self, block_hash: bytes) -> bool: ...
 
     async def header_checker(self, parent_hash: bytes) -> HeaderChecker:
-        """For the headers that follow a block which is here and executed, or on a side branch. Raises UnknownParent."""
+        """For the headers that follow a block which is here and executed, or on a side branch. Raises UnknownParent, or
+        InvalidBlock where nobody can tell who the validators are."""
 
     async def import_block(self, block: Block, certificate: bytes) -> ImportStatus:
         """As ChainBackend's."""

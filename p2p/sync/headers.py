@@ -67,6 +67,8 @@ class HeaderSource:
         self._peers = peers
         self._clock = clock
         self._checker = checker
+        self.must_wait = False
+        """The next header is of a time that has not come: nobody's fault, and nobody has better ones."""
         self._is_at_end = False
         self._fault = ""
         """Why the peer is asked for no more, where it failed."""
@@ -137,7 +139,7 @@ class HeaderSource:
             raise RoundEnded(str(error)) from error
         except BlockFromFuture as error:
             LOGGER.debug("%s: header %d waits: %s", self.peer.session, self.top.number + 1, error)
-            self._is_at_end = True
+            self.must_wait = self._is_at_end = True
         except InvalidBlock as error:
             LOGGER.warning("%s: a header after %d is refused: %s", self.peer.session, self.top.number, error)
             offence = Offence.WRONG_ANSWER if isinstance(error, _WrongAnswer) else Offence.INVALID_BLOCK

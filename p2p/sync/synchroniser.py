@@ -8,7 +8,6 @@ sends or withholds costs a bounded time, and the next round is another peer's.
 import asyncio
 import logging
 
-from chain.importer import UnknownParent
 from p2p import limits
 from p2p.backend import ChainHead, SyncBackend
 from p2p.identity import NodeId
@@ -18,10 +17,11 @@ from p2p.sync.ancestor import common_ancestor
 from p2p.sync.headers import HeaderSource
 from p2p.sync.outcome import NotAhead, RoundEnded
 from p2p.sync.peers import SyncPeer, SyncPeers
-from p2p.sync.progress import Phase, ProgressBoard
+from p2p.sync.progress import Phase, ProgressBoard, SyncProgress
 from p2p.sync.replay import Replay
 from p2p.time_limit import within
 from primitives.clock import Clock
+from primitives.errors import InvalidBlock
 
 LOGGER = logging.getLogger(__name__)
 
@@ -39,6 +39,11 @@ class ChainSynchroniser:
         self._wake = asyncio.Event()
         self._source: HeaderSource | None = None
         """Of the round in progress."""
+
+    @property
+    def progress(self) -> SyncProgress | None:
+        """How far it has come; None where the node is not, or not much, behind."""
+        return self.board.progress if self.is_syncing else None
 
     @property
     def is_syncing(self) -> bool:
@@ -100,9 +105,8 @@ class ChainSynchroniser:
         number = await common_ancestor(self._chain, peer.session)
         source = await self._source_above(number, peer)
         head = self._chain.head()
-        if not self.board.progress.is_syncing:
-            self.board.update(starting_block=head.number, highest_block=peer.claimed_number)
-        self.board.update(phase=Phase.HEADERS, current_block=head.number)
+        begun = {} if self.board.progress.is_syncing else {"starting_block": head.number, "highest_block": 0}
+        self.board.update(phase=Phase.HEADERS, current_block=head.number, **begun)
         try:
             self._source = source
             await Replay(self._chain, self._peers, self._clock, self.board).run(source)
@@ -118,13 +122,15 @@ class ChainSynchroniser:
             raise RoundEnded("our own chain was reorganised meanwhile")
         try:
             checker = await self._chain.header_checker(block_hash)
-        except UnknownParent as error:
+        except InvalidBlock as error:  # UnknownParent: it was reorganised away; or its state names no validators
             raise RoundEnded(str(error)) from error
         parent = ChainHead(number, block_hash, total_difficulty)
         return HeaderSource(self._chain, self._peers, self._clock, peer, parent, checker)
 
     def _settle_claim(self, source: HeaderSource) -> None:
         """The chain is at its end: a peer that claimed more is believed less."""
+        if source.must_wait:
+            raise RoundEnded("the next block is of a time that has not come")
         session = source.peer.session
         if session.claimed_head.total_difficulty > source.top.total_difficulty:
             session.offend(Offence.STALLED_REQUEST, "its chain is lighter than it said")

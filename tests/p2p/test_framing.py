@@ -116,6 +116,18 @@ def test_a_message_beyond_its_limit_is_refused_at_its_first_frame(code: int, lim
     assert reader.is_inside_message
 
 
+def test_a_message_beyond_its_limit_is_dropped_where_it_may_be_and_the_next_one_is_read() -> None:
+    sending, receiving = ciphers()
+    writer = FrameWriter(sending)
+    reader = FrameReader(receiving, lambda code: 1_000, max_skipped_bytes=lambda code: 200_000 if code == 3 else 0)
+    assert carry(writer, reader, RawMessage(3, bytes(200_000))) == (RawMessage(3, b"", is_skipped=True), 4)
+    assert not reader.is_inside_message
+    assert carry(writer, reader, RawMessage(3, bytes(1_000)))[0] == RawMessage(3, bytes(1_000))
+    assert carry(writer, reader, RawMessage(3, bytes(1_001)))[0] == RawMessage(3, b"", is_skipped=True)
+    with pytest.raises(InvalidFrame, match="of 200001 bytes"):
+        carry(writer, reader, RawMessage(3, bytes(200_001)))
+
+
 def test_frames_that_are_not_full_cannot_drip() -> None:
     with pytest.raises(InvalidFrame, match="not full"):
         ends()[1].receive(forged(b"\0" + (100).to_bytes(4, "big") + bytes(99)))

@@ -12,14 +12,22 @@ from p2p.framing import RawMessage
 from p2p.messages import (
     AnnounceTransactions,
     Bodies,
+    Codes,
+    Consensus,
     Disconnect,
     DisconnectReason,
     GetBodies,
+    GetCodes,
     GetPeers,
+    GetReceipts,
+    GetStatePieces,
     GetTransactions,
     Peers,
     Ping,
     Pong,
+    Receipts,
+    StatePieces,
+    StatePlace,
     Status,
     Transactions,
     code_of,
@@ -123,6 +131,41 @@ async def test_answers_find_their_requests_in_any_order() -> None:
         assert await first == (b"tx",)
         assert await second == (b"body",)
         assert not talk.offences
+
+
+async def test_receipts_pieces_and_codes_are_asked_for_and_no_more_than_asked_for_is_taken() -> None:
+    async with talking() as talk:
+        receipts = asyncio.create_task(talk.session.get_receipts((bytes(32),)))
+        pieces = asyncio.create_task(talk.session.get_state_pieces(bytes(32), (StatePlace(b"", b"\1"),)))
+        codes = asyncio.create_task(talk.session.get_codes((bytes(32),)))
+        (for_receipts,) = await talk.heard(GetReceipts)
+        (for_pieces,) = await talk.heard(GetStatePieces)
+        (for_codes,) = await talk.heard(GetCodes)
+        assert isinstance(for_receipts, GetReceipts)
+        assert isinstance(for_pieces, GetStatePieces)
+        assert isinstance(for_codes, GetCodes)
+        await talk.says(Codes(for_codes.request_id, (b"code",)), StatePieces(for_pieces.request_id, (b"piece",)))
+        await talk.says(Receipts(for_receipts.request_id, (b"one", b"too many")))
+        assert await codes == (b"code",)
+        assert await pieces == (b"piece",)
+        with pytest.raises(NoAnswer):
+            await receipts
+        assert talk.offences == [Offence.WRONG_ANSWER]
+
+
+async def test_a_message_of_the_consensus_is_dropped_where_the_peer_may_not_send_it() -> None:
+    heard: list[Consensus] = []
+    async with talking(Handlers({Consensus: lambda _, message: heard.append(message)})) as talk:
+        small, large = Consensus(False, b"small"), Consensus(True, bytes(200_000))
+        await talk.says(small)
+        assert talk.offences == [Offence.UNKNOWN_MESSAGE]
+        talk.session.consensus_limit_bytes = 64 * 1024
+        await talk.says(small, large)
+        talk.session.consensus_limit_bytes = limits.MAX_CONSENSUS_MESSAGE_BYTES
+        await talk.says(large)
+        assert heard == [small, large]
+        assert talk.offences == [Offence.UNKNOWN_MESSAGE] * 2
+        assert talk.session.consensus_limit_bytes == limits.MAX_CONSENSUS_MESSAGE_BYTES
 
 
 async def test_a_request_without_an_answer_fails_and_costs_points_and_a_late_answer_does_not() -> None:

@@ -15,12 +15,15 @@ from p2p.limits import REKEY_INTERVAL_FRAMES
 from p2p.messages import (
     AnnounceTransactions,
     Bodies,
+    Consensus,
     Disconnect,
     DisconnectReason,
     Message,
     Ping,
     Pong,
+    SkippedMessage,
     UnknownMessage,
+    code_of,
     max_payload_bytes,
 )
 from p2p.noise import MAX_PLAINTEXT_BYTES
@@ -251,6 +254,19 @@ async def test_after_a_bad_message_the_next_one_is_received_and_after_a_bad_fram
         with pytest.raises(ConnectionLost):
             await connection.receive()
         writer.transport.abort()
+
+
+async def test_a_message_of_the_consensus_that_is_too_large_for_this_peer_is_dropped() -> None:
+    limits = {code_of(Consensus): 70_000}
+    async with listening(Endpoint(identity(2))) as listener:
+        caller = await connect("127.0.0.1", listener.port, Endpoint(identity(1)), max_bytes=limits.get)
+        sender = await listener.connection()
+        await sender.send(Consensus(False, bytes(200_000)))
+        with pytest.raises(SkippedMessage):
+            await caller.receive()
+        await sender.send(Consensus(True, bytes(60_000)))
+        assert await caller.receive() == Consensus(True, bytes(60_000))
+        await caller.close()
 
 
 async def test_a_receive_that_was_cancelled_loses_nothing() -> None:
