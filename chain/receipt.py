@@ -111,8 +111,8 @@ def decode_receipts(encoded: bytes, max_items: int | None = None) -> list[Receip
 def decode_consensus_receipts(encoded: Sequence[bytes]) -> list[Receipt]:
     """The receipts of a block, each as Receipt.encode gives it. Raises InvalidBlock or InvalidRlp.
 
-    Gas follows from the receipt before; what else that form does not hold is left out. Blooms are not looked at: encoded
-    again, a receipt has its true one.
+    Gas follows from the receipt before; what else that form does not hold is left out. Blooms are not looked at:
+    encoded again, a receipt has its true one.
     """
     receipts: list[Receipt] = []
     gas_before = 0

@@ -45,6 +45,7 @@ def test_garbage_is_refused(garbage: bytes) -> None:
 
 
 def test_a_receipt_has_its_four_fields() -> None:
-    for wrong in ([b"", b"", bytes(256)], [b"", b"", bytes(256), b""], [b"", [], bytes(256), []], [b"", b"", b"", [[]]]):
+    bloom = bytes(256)
+    for wrong in ([b"", b"", bloom], [b"", b"", bloom, b""], [b"", [], bloom, []], [b"", b"", bloom, [[]]]):
         with pytest.raises((InvalidBlock, InvalidRlp)):
             decode_consensus_receipts([rlp.encode(wrong)])
