@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from chain.config import ChainConfig
 from chain.consensus.difficulty import anchor_number
 from chain.consensus.engine import Engine
-from chain.consensus.qbft.validator_contract import changed_validators, may_change_validators
+from chain.consensus.qbft.validator_contract import InvalidValidators, changed_validators, may_change_validators
 from chain.consensus.qbft.validators import ValidatorSet
 from chain.header import Header
 from chain.header_rules import check_header
@@ -51,7 +51,10 @@ class HeaderChain:
 
     @property
     def validators(self) -> ValidatorSet | None:
-        """Of the block after the head, if that changed nothing that is not told yet; None with proof of work."""
+        """Of the block after the head, as far as its receipts are known.
+
+        None with proof of work, and where the contract announced a list that cannot be used: no block follows then.
+        """
         return self._config.override_at(self._head.number + 1) or self._validators
 
     @property
@@ -75,9 +78,13 @@ class HeaderChain:
         )
 
     def supply_receipts(self, receipts: Sequence[Receipt]) -> None:
-        """The receipts of the head. Raises InvalidBlock where they are not, and they are still needed then."""
+        """The receipts of the head. Raises InvalidBlock where they are others, and changes nothing."""
         if receipts_root(receipts) != self._head.receipts_root:
             raise InvalidBlock(f"these are not the receipts of block {self._head.number}")
-        changed = changed_validators(receipts, self._config.validator_contract)
-        self._validators = changed or self._validators
         self._needs_receipts = False
+        try:
+            changed = changed_validators(receipts, self._config.validator_contract)
+        except InvalidValidators:
+            self._validators = None
+        else:
+            self._validators = changed or self._validators

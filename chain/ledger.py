@@ -23,7 +23,7 @@ from chain.queries import ChainQueries
 from chain.store.blocks import BlockStore, BlockView
 from chain.store.database import Database, DatabaseReader, read_meta, write_meta
 from chain.store.state import StateStore
-from chain.store.state_reader import StateView
+from chain.store.state_reader import StateUnavailable, StateView
 from primitives.clock import Clock
 from primitives.errors import InvalidBlock, UserError
 
@@ -152,18 +152,21 @@ class Ledger:
             self._importer.check_proposal(block)
 
     def header_chain(self, parent_hash: bytes) -> HeaderChain:
-        """For checking headers that follow a block which is here, the head on a qbft chain; it needs no ledger itself.
+        """For checking headers that follow a block which is here; it reads nothing of this ledger later.
 
-        Raises UnknownParent.
+        Raises UnknownParent, also where a qbft chain's state at that block is not kept, and InvalidBlock where the
+        state names no validators.
         """
         with self.database.reading():
             parent = self.blocks.header(parent_hash)
             if parent is None:
                 raise UnknownParent(f"the block 0x{parent_hash.hex()} is not known")
-            if self.engine.is_final and parent_hash != self.blocks.head().hash:
-                raise UnknownParent(f"block {parent.number} is not the head, and only the head has a next block")
-            validators = self.engine.validators_of(parent.number + 1, self.state.reader())
             anchor = self._importer.anchor(parent)
+            try:
+                state = self.state.reader_at(parent.number) if self.engine.is_final else self.state.reader()
+            except StateUnavailable as error:
+                raise UnknownParent(f"the validators after block {parent.number} cannot be told: {error}") from error
+            validators = self.engine.validators_of(parent.number + 1, state)
         return HeaderChain(self.config, self.engine, self._clock, parent, validators, anchor)
 
     @contextmanager

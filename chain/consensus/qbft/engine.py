@@ -47,13 +47,15 @@ class ProofOfAuthority:
 
     def check_builder(self, header: Header, validators: ValidatorSet | None) -> None:
         """Raises InvalidBlock unless the coinbase, who built the block, is a validator."""
-        if validators is None or header.coinbase not in validators:
+        if validators is None:
+            raise InvalidValidators(f"nobody may build block {header.number}: the list of validators cannot be used")
+        if header.coinbase not in validators:
             raise InvalidBlock(f"block {header.number} names 0x{header.coinbase.hex()} as its builder: no validator")
 
     def check_certificate(self, header: Header, certificate: bytes, validators: ValidatorSet | None) -> None:
         """Raises InvalidCertificate unless a quorum of the validators sealed the block."""
         if validators is None:
-            raise InvalidValidators(f"the validators of block {header.number} are not known")
+            raise InvalidValidators(f"nobody may seal block {header.number}: the list of validators cannot be used")
         seals = decode_certificate(certificate)
         check_certificate(seals, header.number, header.hash, validators, self._domain, self._recover)
 
