@@ -8,7 +8,7 @@ of its connections, and says so to whoever goes on using them.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context, copy_context
 from random import Random
 from typing import Protocol
@@ -27,6 +27,7 @@ from p2p.messages import (
     DisconnectReason,
     Message,
     NewBlock,
+    SkippedMessage,
     decode,
     encode,
     max_skipped_bytes,
@@ -65,21 +66,40 @@ class Host:
         self.life: Life | None = None
         self.take_call: Callable[[IpAddress, Accept], bool] = lambda address, accept: False
         """Within the life: somebody calls (p2p.peers.PeerSet.take_call)."""
+        self.tamper: Tamper | None = None
+        self.wires: list[SimulatedWire] = []
+        """Ends of connections at this machine that may be open."""
+
+
+class Tamper(Protocol):
+    """A liar who sits between a node and the network."""
+
+    def sends(self, wire: "SimulatedWire", message: Message) -> Iterable[Message]:
+        """What is sent instead of what the node says."""
+
+    def hears(self, wire: "SimulatedWire", message: Message) -> None:
+        """What the node is told."""
 
 
 class Watcher(Protocol):
     """Who hears of everything that happens."""
 
-    def __call__(self, *what: object) -> None: ...
+    def event(self, *what: object) -> None: ...
+
+    def said(self, host: Host, message: Message) -> None:
+        """A machine sends a message."""
+
+    def is_final(self, message: Message) -> bool:
+        """Whether it is one of those by which a block becomes final."""
 
 
 class SimulatedNetwork:
     """All machines, and the ways between them."""
 
-    def __init__(self, loop: VirtualLoop, random: Random, watch: Watcher) -> None:
+    def __init__(self, loop: VirtualLoop, random: Random, watcher: Watcher) -> None:
         self.loop = loop
         self.random = random
-        self.watch = watch
+        self.watcher = watcher
         self.messages = 0
         self.hosts: dict[IpAddress, Host] = {}
         self.stalled: dict[int, Way] = {}
@@ -301,7 +321,12 @@ class SimulatedWire:
         """Senders that wait for room, in order."""
         self._is_closed = False
         self._heard_s = network.loop.time()
+        sender.wires = [wire for wire in sender.wires if wire.is_open] + [self]
         network.later(limits.IDLE_TIME_S, self._look_for_silence)
+
+    @property
+    def is_open(self) -> bool:
+        return not self._is_closed and not self._life.is_over
 
     def join(self, other: "SimulatedWire") -> None:
         """These two are the ends of one connection."""
@@ -311,16 +336,24 @@ class SimulatedWire:
 
     async def send(self, message: Message) -> None:
         self._check_power()
+        if (tamper := self.sender.tamper) is None:
+            await self._send(message)
+            return
+        for said in tamper.sends(self, message):
+            await self._send(said)
+
+    async def _send(self, message: Message) -> None:
         raw = encode(message)
         if self._is_closed:
             raise ConnectionLost("the connection is closed")
+        self._network.watcher.said(self.sender, message)
         size = len(raw.payload)
         if self._unsent_bytes + size > limits.MAX_UNSENT_BYTES:
             self.abort()
             raise PeerTooSlow(f"more than {limits.MAX_UNSENT_BYTES} bytes wait for a peer that does not read")
         if self._on_the_way_bytes > SOCKET_BYTES:
             await self._wait_for_room(size)
-        self._transmit(raw, isinstance(message, NOTICES))
+        self._transmit(raw, self._loss(message))
 
     async def receive(self) -> Message:
         self._check_power()
@@ -339,13 +372,21 @@ class SimulatedWire:
             if len(item.payload) > max_skipped_bytes(item.code):
                 self.abort()
                 raise InvalidFrame("a message that is too large")
-            item = RawMessage(item.code, b"", is_skipped=True)
-        return decode(item)
+            raise SkippedMessage("a message that is larger than this node takes now")
+        message = decode(item)
+        if (tamper := self.sender.tamper) is not None:
+            tamper.hears(self, message)
+        return message
+
+    def inject(self, raw: RawMessage) -> None:
+        """Send what no node of ours would."""
+        if not self._is_closed and not self._life.is_over and self._other is not None:
+            self._transmit(raw, None)
 
     async def close(self, reason: DisconnectReason | None = None) -> None:
         self._check_power()
         if not self._is_closed and reason is not None and self._on_the_way_bytes <= SOCKET_BYTES:
-            self._transmit(encode(Disconnect(reason)), False)
+            self._transmit(encode(Disconnect(reason)), None)
         self._end("closed")
 
     def abort(self) -> None:
@@ -372,10 +413,19 @@ class SimulatedWire:
             if self._other is not None:
                 Way(self._network, self.sender, self.receiver).send(lambda: self._other_lost("the peer has left"))
             return
-        self._network.watch("message", self.receiver.name, self.sender.name, raw.code, len(raw.payload))
+        self._network.watcher.event("message", self.receiver.name, self.sender.name, raw.code, len(raw.payload))
         self._take(raw)
 
-    def _transmit(self, raw: RawMessage, is_notice: bool) -> None:
+    def _loss(self, message: Message) -> float | None:
+        """How probable it is that the message is lost; None of what is not a notice."""
+        weather = self._network.weather
+        if not isinstance(message, NOTICES):
+            return None
+        if weather.lost_final and self._network.watcher.is_final(message):
+            return max(weather.lost_notices, weather.lost_final)
+        return weather.lost_notices
+
+    def _transmit(self, raw: RawMessage, loss: float | None) -> None:
         network, other = self._network, self._other
         if other is None:
             raise RuntimeError("nobody has accepted this connection")
@@ -384,13 +434,14 @@ class SimulatedWire:
             network.later(network.random.uniform(0.0, 5.0), lambda: self._other_lost("the connection broke"))
             self.lost("the connection broke")
             return
-        if is_notice and network.happens(weather.lost_notices):
-            return
-        if is_notice and network.happens(weather.overtaking_notices):
-            network.later(network.random.uniform(*OVERTAKEN_S), lambda: self._arrive_beside(raw))
-            return
-        if is_notice and network.happens(weather.repeated_notices):
-            network.later(network.random.uniform(*OVERTAKEN_S), lambda: self._arrive_beside(raw))
+        if loss is not None:
+            if network.happens(loss):
+                return
+            is_overtaken = network.happens(weather.overtaking_notices)
+            if is_overtaken or network.happens(weather.repeated_notices):
+                network.later(network.random.uniform(*OVERTAKEN_S), lambda: self._arrive_beside(raw))
+            if is_overtaken:
+                return
         self._on_the_way_bytes += size
         self._way.send(lambda: other.arrived(raw), size)
 

@@ -86,6 +86,12 @@ class Disk:
         for number in range(1, self._lives):
             shutil.rmtree(self._root / str(number), ignore_errors=True)
 
+    def close_all(self) -> None:
+        """Nobody needs the disk any more."""
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+
     def _copy(self) -> Path:
         target = self._root / str(self._lives + 1)
         shutil.rmtree(target, ignore_errors=True)

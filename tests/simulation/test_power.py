@@ -27,14 +27,14 @@ class Machine:
 
     def run(self, work: Callable[[Path], object]) -> None:
         """One life, which ends after the work, or with the power."""
-        life = Life("one")
+        loop = VirtualLoop()
+        life = Life(loop, "one")
         life.power = PowerSupply(self.disk, lambda path: self.next_cut, self._off)
         self.is_on = True
 
         async def main() -> None:
             await asyncio.wait([life.start(self._work(work))])
 
-        loop = VirtualLoop()
         with powered_databases():
             task = loop.create_task(main())
             assert loop.run_while_pending(task, 1)

@@ -86,7 +86,7 @@ def test_work_for_a_thread_is_done_here_and_late(loop: VirtualLoop) -> None:
         failing = asyncio.to_thread(int, "no number")
         return await asyncio.gather(work, failing, return_exceptions=True)
 
-    life = Life("one", work_time_s=lambda: 2.5)
+    life = Life(loop, "one", work_time_s=lambda: 2.5)
 
     async def start() -> list[object]:
         return await life.start(main())
@@ -98,7 +98,7 @@ def test_work_for_a_thread_is_done_here_and_late(loop: VirtualLoop) -> None:
 
 def test_a_dead_life_does_nothing_more_not_even_clean_up(loop: VirtualLoop) -> None:
     seen: list[str] = []
-    life = Life("one")
+    life = Life(loop, "one")
 
     async def child() -> None:
         try:
@@ -129,7 +129,7 @@ def test_a_dead_life_does_nothing_more_not_even_clean_up(loop: VirtualLoop) -> N
 
 def test_power_that_fails_within_a_step_ends_it_there_without_trouble(loop: VirtualLoop) -> None:
     seen: list[str] = []
-    life = Life("one")
+    life = Life(loop, "one")
 
     async def node() -> None:
         await asyncio.sleep(1)

@@ -42,13 +42,15 @@ class PowerCut(BaseException):
 class Life:
     """One run of a node, from power on to power cut."""
 
-    def __init__(self, name: str, work_time_s: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str, work_time_s: Callable[[], float] = lambda: 0.0) -> None:
         self.name = name
         self.is_over = False
+        self.is_honest = True
         self.work_time_s = work_time_s
         """How long the next piece of work takes that the node hands to a thread."""
         self.power: object = None
         """What keeps its databases running (power.py), if anything."""
+        self._loop = loop
         self.parked: list[asyncio.Handle] = []
         """What was still to be run when the power failed."""
         self._tasks: list[asyncio.Task[Any]] = []
@@ -56,7 +58,7 @@ class Life:
 
     def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """A task of this life; whatever it starts belongs to the life too."""
-        return asyncio.get_running_loop().create_task(work, context=self._context())
+        return self._loop.create_task(work, context=self._context())
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call the function within this life, as for a call from outside."""

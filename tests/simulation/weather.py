@@ -17,6 +17,8 @@ class Weather:
     refusals: float = 0.0
     """A call is not answered, though the machine is there."""
     lost_notices: float = 0.0
+    lost_final: float = 0.0
+    """Of what makes blocks final, commits and final blocks: then few know of a decision, and the others go on."""
     repeated_notices: float = 0.0
     overtaking_notices: float = 0.0
     """TCP loses, repeats and reorders nothing within a connection. Notices suffer it all the same: a queue that is full
