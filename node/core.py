@@ -86,7 +86,15 @@ class NodeCore:
         self.listening_port = 0
         """Where other nodes can call this one, once it is known; 0 where they cannot."""
         self.pool = TransactionPool(config, ledger.latest_accounts, ledger.head(), clock, journal, limits)
-        builder = BlockBuilder(config, ledger.engine, clock, ledger.blocks, ledger.state, settings.builder)
+        builder = BlockBuilder(
+            config,
+            ledger.engine,
+            clock,
+            ledger.blocks,
+            ledger.state,
+            settings.builder,
+            candidates=ledger.candidates,
+        )
         self.service = LedgerService(ledger, self.pool, builder, surroundings.workers)
         self.chain = LedgerChain(self.service, ledger, settings.reorganisation_cap)
         self.book = AddressBook(world.network_clock, node_id, world.random)
