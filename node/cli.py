@@ -14,7 +14,10 @@ COMMANDS = {
     "demo": LazyCommand("node.commands:demo", "Watch everything at work, in a minute."),
     "init": LazyCommand("node.commands:init", "Make the folder of a node, of a new network or a given one."),
     "meter": LazyCommand("meter.commands:meter", "Your electricity meter: sign readings, carry them to the ledger."),
+    "network": LazyCommand("node.network_commands:network", "Make all nodes of a new network; vote about validators."),
     "node": LazyCommand("node.commands:node", "Run a node until it is stopped."),
+    "peers": LazyCommand("node.peer_commands:peers", "The nodes that a node is connected with."),
+    "status": LazyCommand("node.status_command:status", "How a node is doing, on one page."),
     "wallet": LazyCommand("wallet.commands:wallet", "Your keys and your WATT."),
 }
 

@@ -25,6 +25,9 @@ DEFAULT_GAS_LIMIT = 30_000_000
 DEFAULT_DIFFICULTY = 2_000_000
 """Where asert starts: some seconds for one Pi at half its CPU; it adapts from there."""
 
+MAX_COMMENTED_CHARACTERS = 60
+"""Of a line in the settings file that still has its comment behind it."""
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkPlan:
@@ -217,8 +220,14 @@ def settings_text(settings: NodeSettings) -> str:
         "# Settings of a Wattchain node. Every line may be left out; what stands here is in force at its next start."
     ]
     for name, value, comment in rows:
-        lines.append(f"\n{name}" if value is None else f"{name} = {_toml(value)}  # {comment}")
+        lines += [f"\n{name}"] if value is None else _lines(name, _toml(value), comment)
     return "\n".join(lines) + "\n"
+
+
+def _lines(name: str, value: str, comment: str) -> list[str]:
+    """One, or two where the value is long."""
+    line = f"{name} = {value}"
+    return [f"# {comment}:", line] if len(line) > MAX_COMMENTED_CHARACTERS else [f"{line}  # {comment}"]
 
 
 def _toml(value: object) -> str:

@@ -19,6 +19,8 @@ SETTINGS_FILE = "wattchain.toml"
 GENESIS_FILE = "genesis.json"
 STATIC_NODES_FILE = "static-nodes.json"
 """geth's name for a list of peers; read where it lies in the data directory."""
+DEFAULT_RPC_PORT = 8545
+"""What wallets expect."""
 DEFAULT_P2P_PORT = 30_403
 """Next to the 30303 of Ethereum's nodes, so that both can run on one machine."""
 MAX_ALLOWED_NODES = 1_024
@@ -45,7 +47,7 @@ class ChainSettings:
 class RpcSettings:
     host: str = "127.0.0.1"
     """Address to listen on. The gateway holds no keys, but anybody who reaches it can read the ledger."""
-    port: int = 8545
+    port: int = DEFAULT_RPC_PORT
     allowed_hosts: tuple[str, ...] = ()
     """Names besides localhost under which browsers may reach the gateway (protection from DNS rebinding)."""
     cors_origins: tuple[str, ...] = ()

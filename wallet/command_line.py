@@ -71,6 +71,16 @@ class LazyGroup(PlainGroup):
             formatter.write_dl([(name, self._lazy_commands[name].summary) for name in self.list_commands(ctx)])
 
 
+DEFAULT_NODE = "http://127.0.0.1:8545"
+
+node_option = click.option(
+    "--node",
+    envvar="WATTCHAIN_NODE",
+    default=DEFAULT_NODE,
+    show_default=True,
+    metavar="URL",
+    help="The node to ask (or set WATTCHAIN_NODE).",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
 password_file_option = click.option(
     "--password-file",

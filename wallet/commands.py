@@ -25,6 +25,7 @@ from wallet.command_line import (
     ask_secret,
     confirm,
     json_option,
+    node_option,
     password_file_option,
     print_result,
     read_password,
@@ -43,7 +44,6 @@ from wallet.keystore import (
 from wallet.transfer import DEFAULT_MAX_FEE_WEI, build_transfer, highest_fee, sign_and_send
 
 DEFAULT_KEYSTORE = "~/.wattchain/keystore"
-DEFAULT_NODE = "http://127.0.0.1:8545"
 # Blocks come every few seconds to a quarter of a minute; two minutes are many blocks.
 DEFAULT_WAIT_S = 120.0
 
@@ -56,14 +56,6 @@ keystore_option = click.option(
     metavar="FOLDER",
     callback=lambda _context, _option, value: KeyDirectory(Path(value).expanduser()),
     help="The folder with your key files (or set WATTCHAIN_KEYSTORE).",
-)
-node_option = click.option(
-    "--node",
-    envvar="WATTCHAIN_NODE",
-    default=DEFAULT_NODE,
-    show_default=True,
-    metavar="URL",
-    help="The node to ask (or set WATTCHAIN_NODE).",
 )
 name_option = click.option("--name", help="A name for the key, such as home. Without one, its address is its name.")
 light_option = click.option(
