@@ -12,6 +12,7 @@ from functools import partial
 
 from chain.header import Header, decode_header
 from chain.header_rules import BlockFromFuture
+from chain.receipt import encode_receipts
 from p2p import limits
 from p2p.backend import ChainHead, HeaderChecker, SyncBackend
 from p2p.identity import NodeId
@@ -36,7 +37,7 @@ class CheckedHeader:
     total_difficulty: int
     sender: NodeId
     receipts: bytes = b""
-    """Of its block, as they travel, where they were needed to know the validators."""
+    """Of its block, as they are stored, where they were needed to know the validators."""
 
 
 class _WrongAnswer(InvalidBlock):
@@ -177,8 +178,7 @@ class HeaderSource:
             try:
                 answer = await peer.session.get_receipts((self.top.hash,))
                 if answer and answer[0]:
-                    await self._chain.beside(partial(self._take_receipts, answer[0]))
-                    return answer[0]
+                    return await self._chain.beside(partial(self._take_receipts, answer[0]))
             except (NoAnswer, SessionEnded) as error:
                 LOGGER.debug("%s: no receipts of block %d: %s", peer.session, self.top.number, error)
             except InvalidBlock as error:
@@ -188,5 +188,7 @@ class HeaderSource:
         )
         raise RoundEnded(f"nobody has the receipts of block {self.top.number}")
 
-    def _take_receipts(self, encoded: bytes) -> None:
-        self._checker.supply_receipts(decode_foreign_receipts(encoded))
+    def _take_receipts(self, encoded: bytes) -> bytes:
+        receipts = decode_foreign_receipts(encoded)
+        self._checker.supply_receipts(receipts)
+        return encode_receipts(receipts)

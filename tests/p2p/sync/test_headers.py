@@ -1,0 +1,111 @@
+"""Headers that change validators: their receipts come from whoever has them, and are what the header commits to."""
+
+from dataclasses import replace
+
+import pytest
+
+from chain.receipt import Receipt, encode_receipts
+from p2p import limits
+from p2p.messages import GetBodies, GetReceipts, Receipts
+from p2p.reputation import Offence
+from p2p.sync.receipts import MAX_ITEMS, decode_foreign_receipts
+from primitives import rlp
+from primitives.errors import InvalidBlock
+from tests.p2p.memory_network import FakeChain
+from tests.p2p.sync.world import copy, grow, silence, world
+from vm.host import Log
+
+
+@pytest.fixture
+def chain() -> FakeChain:
+    made = FakeChain()
+    grow(made, 400)
+    return made
+
+
+def lacks(request: GetReceipts, honest: Receipts) -> Receipts:
+    return replace(honest, receipts=(b"",))
+
+
+async def test_receipts_are_fetched_where_validators_may_change_and_only_there(chain: FakeChain) -> None:
+    ours = FakeChain()
+    ours.changes_validators = {chain.canonical[number].hash for number in (5, 192, 193, 400)}
+    async with world(ours) as here:
+        peer = await here.peer(copy(chain))
+        await here.reaches(chain.best)
+        asked = [one.block_hashes for one in peer.asked if isinstance(one, GetReceipts)]
+        assert asked == [(chain.canonical[number].hash,) for number in (5, 192, 193, 400)]
+
+
+async def test_whoever_lacks_receipts_is_not_to_blame_and_others_are_asked(chain: FakeChain) -> None:
+    ours = FakeChain()
+    ours.changes_validators = {chain.canonical[100].hash}
+    async with world(ours) as here:
+        first, second = await here.peer(copy(chain)), await here.peer(copy(chain))
+        first.receipts = lacks
+        await here.reaches(chain.best)
+        assert (first.asked_for(GetReceipts), second.asked_for(GetReceipts)) == (1, 1)
+        assert not first.offences
+
+
+@pytest.mark.parametrize("lie", [b"\xc1\xc0", b"\x01", encode_receipts([Receipt(0, True, 1, (), 1)]), b"\xff" * 50])
+async def test_false_receipts_cost_their_sender_and_others_are_asked(chain: FakeChain, lie: bytes) -> None:
+    ours = FakeChain()
+    ours.changes_validators = {chain.canonical[100].hash}
+    async with world(ours) as here:
+        liar, honest = await here.peer(copy(chain)), await here.peer(copy(chain))
+        liar.receipts = lambda request, true: replace(true, receipts=(lie,))
+        await here.reaches(chain.best)
+        assert liar.offences == [Offence.WRONG_ANSWER]
+        assert not honest.offences
+
+
+async def test_where_nobody_has_the_receipts_the_node_gets_as_far_as_it_can_and_tries_again(chain: FakeChain) -> None:
+    ours = FakeChain()
+    ours.changes_validators = {chain.canonical[250].hash}
+    async with world(ours) as here:
+        lacking, silent = await here.peer(copy(chain)), await here.peer(copy(chain))
+        lacking.receipts, silent.receipts = lacks, silence
+        await here.reaches(chain.canonical[192], 60)
+        await here.passes_s(60)
+        assert here.chain.best == chain.canonical[192]
+        lacking.receipts = None
+        await here.reaches(chain.best, 2 * limits.MAX_SYNC_REST_S)
+        assert lacking.asked_for(GetBodies)
+        assert not lacking.offences
+
+
+async def test_a_slow_peer_is_asked_for_headers_after_the_others(chain: FakeChain) -> None:
+    async with world() as here:
+        slow = await here.peer(copy(chain), claims=500)
+        peer = here.synchroniser._peers.get(slow.talk.session.node_id)
+        assert peer is not None
+        peer.is_slow = True
+        quick = await here.peer(copy(chain))
+        best = here.synchroniser._peers.best_ahead(0)
+        assert best is not None
+        assert best.session is quick.talk.session
+
+
+def test_what_the_root_does_not_commit_to_is_not_believed() -> None:
+    log = Log(bytes(20), (bytes(32),), b"data")
+    true = [Receipt(0, True, 50, (log,), 50), Receipt(2, False, 80, (), 30)]
+    told = [Receipt(0, True, 50, (log,), 7, b"\1" * 20, 99), Receipt(2, False, 80, (), 8, b"\2" * 20, 98)]
+    assert decode_foreign_receipts(encode_receipts(told)) == true
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        b"",
+        b"\xc0" * 2,
+        rlp.encode([b"receipt"]),
+        rlp.encode([[b"\x80", b"", b"", b"", b"", b"", []]]),
+        rlp.encode([[b"", b"", b"", b"", b"", b"", [[b""]]]]),
+        rlp.list_prefix(MAX_ITEMS + 1) + b"\xc0" * (MAX_ITEMS + 1),
+    ],
+    ids=["nothing", "two items", "no receipt", "type", "log", "a million lists"],
+)
+def test_receipts_that_are_none_are_refused(encoded: bytes) -> None:
+    with pytest.raises(InvalidBlock):
+        decode_foreign_receipts(encoded)
