@@ -10,10 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.account import EMPTY_CODE_HASH, Account
-from chain.config import ASERT, EIP1559, FIXED, ZERO
+from chain.config import ASERT, EIP1559, FIXED, QBFT, ZERO
+from chain.consensus.qbft.validators import ValidatorSet
 from chain.genesis import INITIAL_BASE_FEE, load_genesis, parse_genesis
 from primitives.errors import InvalidGenesis
 from primitives.keccak import keccak256
+from tests.chain.qbft.authority_world import (
+    CONTRACT,
+    PERIOD_S,
+    VALIDATORS,
+    authority_document,
+    authority_genesis,
+    overridden,
+)
 
 EL_DAPP = Path(__file__).resolve().parent.parent / "fixtures" / "el_dapp_genesis.json"
 
@@ -100,11 +109,71 @@ def test_the_header_depends_on_every_field() -> None:
         ({"alloc": {"11" * 20: {"storage": {"0x1": "0x1"}}}}, "storage needs an account"),
         ({"alloc": {"11" * 20: {"money": "1"}}}, "may hold"),
         ({"unknown": 1}, "unknown"),
+        ({"config": {"chainId": 5, "qbft": {}}}, "stand in config.wattchain"),
+        ({"config": {"chainId": 5, "wattchain": {"emptyBlockPeriodSeconds": 9}}}, "is a setting of qbft chains"),
+        ({"config": {"chainId": 5, "wattchain": {"validatorContract": "0x00"}}}, "is a setting of qbft chains"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_reason(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(InvalidGenesis, match=reason):
         parse_genesis(document(**changes))
+
+
+def test_a_qbft_chain() -> None:
+    genesis = parse_genesis(authority_document())
+    config = genesis.config
+    assert (config.consensus, config.validator_contract, config.block_time_s) == (QBFT, CONTRACT, PERIOD_S)
+    assert (config.block_reward, config.empty_block_period_s, config.request_timeout_ms) == (0, 60, 2_000)
+    assert (genesis.difficulty, config.validator_overrides) == (1, ())
+    assert genesis.validators() == ValidatorSet.of(VALIDATORS)
+    own = {"emptyBlockPeriodSeconds": 7, "requestTimeoutMilliseconds": "0x3e8", "blockRewardWei": "5"}
+    config = parse_genesis(authority_document(**own)).config
+    assert (config.block_reward, config.empty_block_period_s, config.request_timeout_ms) == (5, 7, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("own", "reason"),
+    [
+        ({"validatorContract": None}, "validatorContract must be an address"),
+        ({"validatorContract": 4099}, "validatorContract must be an address"),
+        ({"validatorContract": "0x" + "10 " * 20}, "validatorContract must be an address"),
+        ({"validatorContract": "0x" + "\u0661" * 40}, "validatorContract must be an address"),
+        ({"validatorContract": "0x" + "11" * 19}, "validatorContract must be an address"),
+        ({"validatorContract": "0x" + "11" * 20}, "names 0 validators"),
+        ({"difficulty": "asert"}, "difficulty is for proof of work"),
+        ({"blockTimeSeconds": 0}, "blockTimeSeconds"),
+        ({"emptyBlockPeriodSeconds": 0}, "emptyBlockPeriodSeconds must be from 1"),
+        ({"emptyBlockPeriodSeconds": 86_401}, "emptyBlockPeriodSeconds must be from 1"),
+        ({"requestTimeoutMilliseconds": 99}, "requestTimeoutMilliseconds must be from 100"),
+        ({"requestTimeoutMilliseconds": 60_001}, "requestTimeoutMilliseconds must be from 100"),
+        ({"validatorOverrides": []}, "unknown setting"),
+        ({"consensus": "ibft"}, "must be one of pow, qbft"),
+    ],
+)
+def test_wrong_settings_of_a_qbft_chain(own: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidGenesis, match=reason):
+        parse_genesis(authority_document(**own))
+
+
+@pytest.mark.parametrize("validators", [[], [bytes([index]) * 20 for index in range(1, 130)], [b"\x01" * 20] * 2])
+def test_validators_that_nobody_could_use(validators: list[bytes]) -> None:
+    with pytest.raises(InvalidGenesis, match=r"in alloc: the validator contract"):
+        parse_genesis(authority_document(validators))
+
+
+def test_the_difficulty_of_a_qbft_chain_is_one() -> None:
+    assert parse_genesis({**authority_document(), "difficulty": "0x1"}).difficulty == 1
+    with pytest.raises(InvalidGenesis, match="difficulty must be 1"):
+        parse_genesis({**authority_document(), "difficulty": "0x2"})
+
+
+def test_an_override_is_no_part_of_the_chains_identity() -> None:
+    plain = authority_genesis()
+    rescued = overridden(plain, (7, VALIDATORS[:1]), (9, VALIDATORS[1:]))
+    assert rescued.header(bytes(32)).hash == plain.header(bytes(32)).hash
+    assert rescued.state_digest == plain.state_digest
+    assert rescued.config.override_at(9) == ValidatorSet.of(VALIDATORS[1:])
+    assert rescued.config.override_at(8) is None
 
 
 def test_a_key_named_twice_is_refused(tmp_path: Path) -> None:

@@ -97,6 +97,28 @@ def test_a_side_branch_is_kept_and_can_become_canonical(database):
     assert store.receipts(side.hash) == side_receipts
 
 
+def test_a_certificate_is_found_beside_its_block_and_forgotten_with_it(database, monkeypatch):
+    monkeypatch.setattr(blocks_module, "SIDE_BRANCH_WINDOW", 3)
+    store = BlockStore(database)
+    made = chain(database, store, 3)
+    certified, receipts = make_block(made[-1][0], 50)
+    side, _ = make_block(made[-1][0], 51)
+    with database.transaction():
+        store.put(certified, 4, b"one")
+        store.put(side, 4, b"two")
+        store.put(certified, 4, b"another")
+        store.connect(certified, receipts)
+    reader = BlockView(database.reader()._connection)
+    for view in (store, reader):
+        assert [view.certificate(one.hash) for one in (certified, side)] == [b"one", b"two"]
+        assert view.certificate(made[0][0].hash) == view.certificate(b"\x07" * 32) == b""
+    parent = certified
+    for seed in range(52, 55):
+        parent, _ = extend(database, store, parent, seed)
+    assert [store.certificate(one.hash) for one in (certified, side)] == [b"one", b""]
+    assert database.connection.execute("SELECT certificate FROM certificates").fetchall() == [(b"one",)]
+
+
 def test_only_the_head_can_be_disconnected_and_only_stored_blocks_connected(database):
     store = BlockStore(database)
     made = chain(database, store, 3)

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from chain.store.database import DATABASE_FILE, LOCK_FILE, Database, read_meta, write_meta
+from chain.store.schema import SCHEMA_VERSION
 from primitives.errors import UserError
 
 
@@ -90,6 +91,26 @@ def test_another_version_is_refused(tmp_path):
         database.connection.execute("PRAGMA user_version = 99")
     with pytest.raises(UserError, match="version 99"):
         Database.open(tmp_path)
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path):
+    with Database.open(tmp_path) as database:
+        database.connection.execute("INSERT INTO codes VALUES (x'01', x'02')")
+        database.connection.execute("DROP TABLE certificates")
+        database.connection.execute("PRAGMA user_version = 1")
+    with pytest.raises(UserError, match="version 1"):
+        Database.open(tmp_path, read_only=True)
+    for _ in range(2):
+        with Database.open(tmp_path) as database:
+            assert database.connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
+            assert database.connection.execute("SELECT * FROM codes").fetchall() == [(b"\x01", b"\x02")]
+            database.connection.execute("SELECT * FROM certificates")
+    fresh = tmp_path / "fresh"
+    with Database.open(tmp_path) as old, Database.open(fresh) as new:
+        tables = [
+            one.connection.execute("SELECT name, sql FROM sqlite_schema ORDER BY name").fetchall() for one in (old, new)
+        ]
+        assert tables[0] == tables[1]
 
 
 def test_a_directory_that_cannot_be_made_is_told_plainly(tmp_path):
