@@ -86,6 +86,12 @@ class CommandProcess:
         status = await self._running().wait()
         raise UserError(f"{self.name} ended unexpectedly, with status {status}.{self._log_tail()}")
 
+    async def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        process = self._running()
+        process.kill()
+        await process.wait()
+
     async def stop(self) -> int:
         """Ask it to end, and wait; its exit status."""
         process = self._running()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,10 +11,16 @@ from contracts.binding import load_artifact
 from meter.database import OutboxNotReady
 from meter.settings import load_settings
 from meter.status import read_status
-from node.demo.stage import Household, Stage
+from node.demo.network import DemoNetwork
+from node.demo.stage import DemoNode, Household, Stage
 from primitives.errors import UserError
-from wallet.client import RpcClient
+from primitives.hexadecimal import parse_quantity
+from wallet.client import NodeUnreachable, RpcClient
 from wallet.transfer import build_transaction, sign_and_send
+
+NODE_TIMEOUT_S = 5.0
+"""A node that is being killed, or has just started, may not answer; the screen shows it as off."""
+AGREEMENT_INTERVAL_S = 0.2
 
 _EXHAUSTION = load_artifact("Exhaustion").abi
 
@@ -35,6 +42,15 @@ class HouseholdView:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node at one moment; None where it does not answer."""
+
+    name: str
+    block_number: int | None
+    peers: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Everything on the screen, at one moment."""
 
@@ -42,13 +58,15 @@ class View:
     block_time_s: int
     households: tuple[HouseholdView, ...]
     supplier_account_wei: int
+    nodes: tuple[NodeView, ...]
 
 
 class Observer:
     """Looks, and sends the households' and the supplier's transactions."""
 
-    def __init__(self, stage: Stage, client: RpcClient) -> None:
+    def __init__(self, stage: Stage, network: DemoNetwork, client: RpcClient) -> None:
         self._stage = stage
+        self._network = network
         self._client = client
 
     async def look(self) -> View:
@@ -58,7 +76,23 @@ class Observer:
             raise UserError("The node has no latest block.")
         households = await asyncio.gather(*[self._household(one, head.number) for one in self._stage.households])
         (supplier_wei,) = await self.ask(head.number, "supplierAccountOf", self._stage.supplier)
-        return View(head.number, head.time_s, tuple(households), cast(int, supplier_wei))
+        nodes = await asyncio.gather(*[self._node(one) for one in self._stage.nodes])
+        return View(head.number, head.time_s, tuple(households), cast(int, supplier_wei), tuple(nodes))
+
+    async def nodes_that_have(self, block_number: int, timeout_s: float) -> int:
+        """How many nodes hold the same block of that number as the observer's, once all do, or the time is over."""
+        wanted = await self._client.block(block_number)
+        agreeing: set[str] = set()
+        deadline_s = time.monotonic() + timeout_s
+        while len(agreeing) < len(self._stage.nodes) and time.monotonic() < deadline_s:
+            for node in self._stage.nodes:
+                with contextlib.suppress(NodeUnreachable):
+                    async with RpcClient(self._network.rpc_url(node), NODE_TIMEOUT_S) as client:
+                        block = await client.block(block_number)
+                    if wanted is not None and block is not None and block.hash == wanted.hash:
+                        agreeing.add(node.name)
+            await asyncio.sleep(AGREEMENT_INTERVAL_S)
+        return len(agreeing)
 
     async def ask(self, block_number: int, function: str, *arguments: object) -> tuple[object, ...]:
         """A view of the Exhaustion contract, as of a block."""
@@ -76,6 +110,14 @@ class Observer:
 
     async def balance(self, address: bytes) -> int:
         return await self._client.balance(address)
+
+    async def _node(self, node: DemoNode) -> NodeView:
+        with contextlib.suppress(NodeUnreachable):
+            if self._network.is_running(node):
+                async with RpcClient(self._network.rpc_url(node), NODE_TIMEOUT_S) as client:
+                    peers = parse_quantity(await client.request("net_peerCount"))
+                    return NodeView(node.name, await client.block_number(), peers)
+        return NodeView(node.name, None, None)
 
     async def _transact(
         self, key: bytes, sender: bytes, function: str, arguments: tuple[object, ...], value_wei: int

@@ -1,4 +1,5 @@
-"""The demo's story: two homes use prepaid electricity, one runs out, is switched off, is topped up, goes on.
+"""The demo's story: two homes use prepaid electricity, one runs out, is switched off, is topped up, goes on; meanwhile
+one of the four nodes that keep the ledger loses its power, and billing goes on.
 
 Everything that happens is done by real processes over JSON-RPC; this file only decides when a wallet pays, and at the
 end compares what the meters read with what the ledger charged.
@@ -8,14 +9,15 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from node.demo.network import DemoNetwork
 from node.demo.observation import Observer, View
+from node.demo.outage import Outage
 from node.demo.screen import BooksEntry, Screen
 from node.demo.stage import RATE_WEI_PER_WH, DemoPlan, Household, Stage, build_stage, write_meter_settings
 from node.new_network import random_chain_id
@@ -30,6 +32,8 @@ DARK_INTERVAL_S = 4.0
 """How long a household stays without supply before its owner pays, so that an onlooker sees it."""
 FIRST_CREDIT_SHARE = Fraction(2, 5)
 """Of what the second household will use: its first payment. The second pays for all the rest."""
+AGREEMENT_TIMEOUT_S = 30.0
+"""For the node that was off to catch up, on a slow machine."""
 SPARE_SHARE = Fraction(11, 10)
 
 
@@ -38,26 +42,20 @@ async def play(plan: DemoPlan, console: Console) -> list[BooksEntry]:
     clock = SystemClock()
     stage = build_stage(plan, random_chain_id(), clock.time_s(), clock.precise_time_s())
     with Screen(console) as screen:
-        async with _running_node(stage, screen) as (node, url), RpcClient(url) as client:
-            observer = Observer(stage, client)
-            await _first_payments(stage, observer, screen)
-            await _run_meters(stage, url, observer, screen)
-            books = await _settle(stage, observer, screen)
-            status = await node.stop()
-            screen.event(f"The node was stopped and ended with status {status}.")
-    if status != 0:
-        raise UserError("The node did not stop in order. This should never happen; please report it with its log.")
+        async with DemoNetwork(stage.nodes) as network:
+            urls = network.rpc_urls(stage.nodes[0])
+            screen.event(
+                f"{len(stage.nodes)} nodes keep chain {stage.chain_id} together; three of them decide on a block. "
+                f"The first answers at {urls[0]}."
+            )
+            async with RpcClient(urls[0]) as client:
+                observer = Observer(stage, network, client)
+                await _first_payments(stage, observer, screen)
+                await _run_meters(stage, network, observer, screen)
+                books = await _settle(stage, observer, screen)
+            await network.stop()
+            screen.event("All nodes were stopped and ended in order.")
     return books
-
-
-@contextlib.asynccontextmanager
-async def _running_node(stage: Stage, screen: Screen) -> AsyncIterator[tuple[CommandProcess, str]]:
-    arguments = ["node", "--data-dir", str(stage.node_folder), "--json"]
-    async with CommandProcess("The node", arguments, stage.folder / "node.log") as node:
-        facts = await node.first_line()
-        url = str(facts["rpc"])
-        screen.event(f"A node mines chain {facts['chainId']} and answers at {url}.")
-        yield node, url
 
 
 async def _first_payments(stage: Stage, observer: Observer, screen: Screen) -> None:
@@ -68,18 +66,22 @@ async def _first_payments(stage: Stage, observer: Observer, screen: Screen) -> N
         screen.event(f"{household.name} pays {format_amount(amount_wei)} from its wallet to its meter.")
 
 
-async def _run_meters(stage: Stage, url: str, observer: Observer, screen: Screen) -> None:
+async def _run_meters(stage: Stage, network: DemoNetwork, observer: Observer, screen: Screen) -> None:
     """Until both meters have played their hours and the ledger has every reading."""
+    outage = Outage(stage, network, screen)
     async with contextlib.AsyncExitStack() as stack:
         meters = []
-        for household in stage.households:
-            write_meter_settings(stage, household, url)
+        for household, node in zip(stage.households, stage.nodes, strict=False):
+            write_meter_settings(stage, household, network.rpc_urls(node))
             arguments = ["meter", "run", "--settings", str(household.settings_path), "--until-settled", "--json"]
             process = CommandProcess(f"The meter of {household.name}", arguments, household.folder / "meter.log")
             meters.append(asyncio.create_task((await stack.enter_async_context(process)).result()))
-        screen.event(f"Both meters measure and sign; an hour takes {3600 / stage.clock.rate:.2g} s here.")
+        screen.event(
+            "Both meters measure and sign, each at a node of its own; "
+            f"an hour takes {3600 / stage.clock.rate:.2g} s here."
+        )
         played = asyncio.Event()
-        watching = asyncio.create_task(_watch(stage, observer, screen, played))
+        watching = asyncio.create_task(_watch(stage, observer, outage, screen, played))
         try:
             await _all_or_first_failure(meters, watching)
             # Not cut off: a payment that is on its way belongs into the books.
@@ -89,6 +91,7 @@ async def _run_meters(stage: Stage, url: str, observer: Observer, screen: Screen
             for task in (watching, *meters):
                 task.cancel()
             await asyncio.gather(watching, *meters, return_exceptions=True)
+    await outage.end()
     screen.show(await observer.look())
 
 
@@ -101,13 +104,14 @@ async def _all_or_first_failure(meters: "list[asyncio.Task[Any]]", watching: "as
             task.result()
 
 
-async def _watch(stage: Stage, observer: Observer, screen: Screen, played: asyncio.Event) -> None:
+async def _watch(stage: Stage, observer: Observer, outage: Outage, screen: Screen, played: asyncio.Event) -> None:
     """Redraw, and pay for a household whose supply has been off for a while, until everything is played."""
     dark_since: dict[str, float] = {}
     supplied: dict[str, bool] = {}
     while not played.is_set():
         view = await observer.look()
         screen.show(view)
+        await outage.follow(view)
         for household, home in zip(stage.households, view.households, strict=True):
             if home.is_supplied is None:
                 continue
@@ -150,7 +154,7 @@ async def _settle(stage: Stage, observer: Observer, screen: Screen) -> list[Book
     charged_wei = sum(home.charged_wh for home in view.households) * RATE_WEI_PER_WH
     debt_wei = sum(home.debt_wei for home in view.households)
     credit_wei = sum(home.credit_wei for home in view.households)
-    genesis = json.loads((stage.node_folder / "genesis.json").read_text("utf-8"))
+    genesis = json.loads((stage.nodes[0].folder / "genesis.json").read_text("utf-8"))
     funded_wei = {address: int(entry["balance"], 16) for address, entry in genesis["alloc"].items()}
     paid_wei = sum(
         funded_wei["0x" + household.wallet.hex()] - home.wallet_wei
@@ -160,6 +164,8 @@ async def _settle(stage: Stage, observer: Observer, screen: Screen) -> list[Book
         BooksEntry("energy charged x rate = money received + debt", "wei", charged_wei, received_wei + debt_wei)
     )
     books.append(BooksEntry("money paid = money received + credit left", "wei", paid_wei, received_wei + credit_wei))
+    agreeing = await observer.nodes_that_have(view.block_number, AGREEMENT_TIMEOUT_S)
+    books.append(BooksEntry(f"nodes that hold the same block {view.block_number}", "nodes", agreeing, len(stage.nodes)))
     return books
 
 

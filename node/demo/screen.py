@@ -72,7 +72,7 @@ class Screen:
     def _draw(self) -> None:
         if self._live is None:
             return
-        parts: list[Table | Text] = [] if self._view is None else [_table(self._view)]
+        parts: list[Table | Text] = [] if self._view is None else [_table(self._view), _nodes(self._view)]
         parts += [Text(f"  {event}") for event in self._events[-MAX_SHOWN_EVENTS:]]
         self._live.update(Group(*parts))
 
@@ -105,6 +105,18 @@ def _table(view: View) -> Table:
         )
     table.add_row("Supplier", "", "", "", f"{_watt(view.supplier_account_wei)} WATT", "", "", "", style="dim")
     return table
+
+
+def _nodes(view: View) -> Text:
+    """One line: each node with its block and its peers."""
+    line = Text("  ")
+    for node in view.nodes:
+        if node.block_number is None:
+            line.append(f"{node.name}: ").append("OFF", "bold red")
+        else:
+            line.append(f"{node.name}: block {node.block_number}, {node.peers} peers")
+        line.append("    ")
+    return line
 
 
 def _watt(wei: int) -> str:

@@ -1,22 +1,24 @@
-"""What the demo plays on: a network of its own in a new folder, with a supplier, two households and their meters.
+"""What the demo plays on: a network of four nodes in a new folder, with a supplier, two households and their meters.
 
 Files only; nothing runs yet. Keys are made anew every time and are worth nothing.
 """
 
+import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
-from chain.config import DEVELOPMENT, FIXED
+from chain.config import DEVELOPMENT, QBFT
 from contracts.genesis import GenesisMeter
 from meter.drivers.measured_csv import Column, CsvFormat, read_rows
 from meter.profile import write_profile
-from node.new_network import NetworkPlan, genesis_document, write_genesis, write_settings
-from node.settings import ChainSettings, ClockSettings, MiningSettings, NodeSettings, RpcSettings
+from node.new_network import NetworkPlan, make_node, parse_plan, write_settings
+from node.node_key import new_node_key
+from node.settings import ClockSettings, NodeSettings, P2pSettings, RpcSettings
 from primitives.errors import UserError
-from primitives.hexadecimal import to_checksum_address
 from primitives.secp256k1 import address_of
 from wallet.key_directory import write_private_file
 from wallet.keystore import LIGHT_COST, encrypt_key
@@ -26,8 +28,8 @@ RATE_WEI_PER_WH = 3 * 10**14
 """0.30 WATT a kWh."""
 WALLET_WEI = 1_000_000 * WATT
 """What each household's wallet has from the start; enough to play a year."""
-DIFFICULTY = 2_000
-"""Some milliseconds of one core: the demo's blocks come when there is something to put in them."""
+NODES = 4
+"""As many as it takes for blocks to be made while one of them is off: three of four decide."""
 PROFILE_FORMAT = CsvFormat(Column("non_shiftable_load", "kWh"))
 """The form of the CityLearn data set, which is also what a meter's settings say where they say nothing."""
 MAX_DAILY_PERIOD_S = 86_400
@@ -59,18 +61,29 @@ class Household:
 
 
 @dataclass(frozen=True, slots=True)
+class DemoNode:
+    """One of those that keep the ledger."""
+
+    name: str
+    folder: Path
+    key: bytes
+
+    @property
+    def address(self) -> bytes:
+        return address_of(self.key)
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """Everything the demo needs to begin."""
 
     folder: Path
     chain_id: int
     supplier_key: bytes
+    nodes: tuple[DemoNode, ...]
     households: tuple[Household, ...]
+    """The meter of the first talks to the first node, that of the second to the second, and so on."""
     clock: ClockSettings
-
-    @property
-    def node_folder(self) -> Path:
-        return self.folder / "node"
 
     @property
     def supplier(self) -> bytes:
@@ -94,25 +107,33 @@ def build_stage(plan: DemoPlan, chain_id: int, origin_s: int, wall_origin_s: flo
     households = tuple(
         _household(plan, name, seed) for seed, name in enumerate(("Household 1", "Household 2"), start=1)
     )
-    stage = Stage(plan.folder, chain_id, secrets.token_bytes(32), households, clock)
+    nodes = tuple(
+        DemoNode(f"Node {number}", plan.folder / f"node-{number}", new_node_key()) for number in range(1, NODES + 1)
+    )
+    stage = Stage(plan.folder, chain_id, secrets.token_bytes(32), nodes, households, clock)
+    period_s = max(1, min(int(clock.rate), MAX_DAILY_PERIOD_S))
     network = NetworkPlan(
         operator=stage.supplier,
         chain_id=chain_id,
         suppliers={stage.supplier: RATE_WEI_PER_WH},
         funds={household.wallet: WALLET_WEI for household in households},
         meters=tuple(GenesisMeter(household.meter, household.wallet, stage.supplier) for household in households),
-        difficulty=DIFFICULTY,
-        difficulty_rule=FIXED,
+        block_time_s=period_s,
+        empty_block_period_s=period_s,
+        consensus=QBFT,
+        validators=tuple(node.address for node in nodes),
         network=DEVELOPMENT,
         timestamp_s=origin_s,
     )
-    write_genesis(stage.node_folder, genesis_document(network))
-    write_settings(_node_settings(stage))
+    document, _ = parse_plan(network)
+    for node in nodes:
+        make_node(node.folder, document, node.key)
+        write_settings(_node_settings(node, clock))
     return stage
 
 
-def write_meter_settings(stage: Stage, household: Household, node_url: str) -> None:
-    """The settings of a household's meter, once the node's address is known."""
+def write_meter_settings(stage: Stage, household: Household, rpc_urls: Sequence[str]) -> None:
+    """The settings of a household's meter, once the nodes' addresses are known: first that of its own node."""
     poll_s = max(min(stage.clock.rate / 2, MAX_DAILY_PERIOD_S), 0.01)
     resend_s = max(min(stage.clock.rate * 20, MAX_DAILY_PERIOD_S), 1)
     household.settings_path.write_text(
@@ -124,8 +145,9 @@ outbox = "outbox.sqlite"
 
 [ledger]
 chain_id = {stage.chain_id}
-node = "{node_url}"
-confirmations = 2
+node = "{rpc_urls[0]}"
+spare_nodes = {json.dumps(list(rpc_urls[1:]))}
+confirmations = 1
 poll_interval_s = {poll_s}
 resend_after_s = {resend_s}
 
@@ -175,13 +197,6 @@ def _cut(source: Path, target: Path, hours: int) -> tuple[Fraction, ...]:
     return used
 
 
-def _node_settings(stage: Stage) -> NodeSettings:
-    period_s = max(1, min(int(stage.clock.rate), MAX_DAILY_PERIOD_S))
-    mining = MiningSettings(
-        enabled=True,
-        coinbase=to_checksum_address(stage.supplier),
-        cpu_share_percent=50,
-        minimum_block_period_s=period_s,
-        empty_block_period_s=period_s,
-    )
-    return NodeSettings(stage.node_folder, ChainSettings(), RpcSettings(port=0), mining, stage.clock)
+def _node_settings(node: DemoNode, clock: ClockSettings) -> NodeSettings:
+    p2p = P2pSettings(host="127.0.0.1", port=0, discovery=False)
+    return NodeSettings(node.folder, rpc=RpcSettings(port=0), clock=clock, p2p=p2p)

@@ -1,4 +1,5 @@
-"""`wattchain demo` from beginning to end, in its own process: it plays, the books it prints are equal, nothing is left.
+"""`wattchain demo` from beginning to end, in its own process: it plays, a node is killed meanwhile and comes back,
+the books it prints are equal, nothing is left.
 
 Once with the profile that it makes up, once with a measured one.
 """
@@ -31,8 +32,12 @@ async def test_the_books_of_the_demo(tmp_path: Path, measured: bool) -> None:
         printed = await demo.finish()
         await demo.group_ended()
     books = " ".join(printed.partition("The books:")[2].split())
-    assert books.count(" equal") == 4
-    assert "The node was stopped and ended with status 0." in " ".join(printed.split())
+    assert books.count(" equal") == 5
+    assert "4 nodes = 4 nodes equal" in books
+    story = " ".join(printed.split())
+    assert "Node 2 loses its power." in story
+    assert "Node 2 has power again" in story
+    assert "All nodes were stopped and ended in order." in story
     if measured:  # 4,192.9 Wh: what the first household, which never runs out, has used
         assert "4,192 Wh = 4,192 Wh equal" in books
     assert "Traceback" not in (tmp_path / "demo.log").read_text()
