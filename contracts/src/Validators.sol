@@ -55,7 +55,7 @@ contract Validators {
     /// @notice Most validators: each block's certificate is checked signature by signature.
     uint256 public constant MAX_VALIDATORS = 128;
     /// @notice Most open votes of one validator. It bounds the work of counting, and keeps a validator that votes for
-    ///         all and everything from making the votes of others expensive: 6 million gas where all have as many.
+    ///         all and everything from making the votes of others expensive: 6.5 million gas where all have as many.
     uint256 public constant MAX_OPEN_VOTES = 16;
 
     /// @dev Must stay the first variable: slot 0 is the length, keccak256(0) + i the address of the i-th.

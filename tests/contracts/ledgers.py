@@ -5,6 +5,7 @@ Where pyrevm is installed, revm runs every transaction too and must agree: succe
 
 import importlib.util
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,6 +51,9 @@ class Ledger(Protocol):
 
     def storage(self, address: bytes, slot: int) -> int: ...
 
+    def write_storage(self, address: bytes, slots: Mapping[int, int]) -> None:
+        """Past all contracts, as rules of the chain may."""
+
 
 class OwnLedger:
     """Our interpreter over our state."""
@@ -84,6 +88,11 @@ class OwnLedger:
 
     def storage(self, address: bytes, slot: int) -> int:
         return self._state.storage(address, slot)
+
+    def write_storage(self, address: bytes, slots: Mapping[int, int]) -> None:
+        for slot, value in slots.items():
+            self._state.set_storage(address, slot, value)
+        self._state.end_transaction()
 
     def _block(self) -> BlockContext:
         return BlockContext(1, self.time_s, COINBASE, BLOCK_GAS_LIMIT, 1, 0, 1, CHAIN_ID, lambda number: bytes(32))

@@ -1,16 +1,27 @@
-"""What a reading costs: the bounds that the design promises, and the table of docs/contracts.md, row by row."""
+"""What a reading and a vote cost: the bounds that the design promises, and the tables of docs/contracts.md."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.contracts.ledgers import Result
+from tests.contracts.council import (
+    MAX_OPEN_VOTES,
+    MAX_VALIDATORS,
+    Council,
+    council_alloc,
+    new_list,
+    people,
+    person,
+)
+from tests.contracts.ledgers import BLOCK_GAS_LIMIT, Result, make_ledger
 from tests.contracts.neighbourhood import WATT, Device, Neighbourhood, outcomes
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "contracts.md"
 BATCH = 50
 SINGLE_LIMIT, BATCH_LIMIT = 90_000, 45_000
+VOTE_LIMIT = 7_000_000
+"""More than the 6.4 million of the worst case, and what the removed one's votes give back."""
 
 
 def _measure() -> dict[str, int]:
@@ -45,15 +56,55 @@ def _measure() -> dict[str, int]:
     return figures
 
 
+def _measure_votes() -> dict[str, int]:
+    def first_and_last(count: int) -> tuple[int, int]:
+        """To remove one of so many who have never voted, the first vote and the one that does it."""
+        members = people(count)
+        council = Council(members)
+        results = [council.remove(voter, members[0]) for voter in members[: count // 2 + 1]]
+        assert new_list(results[-1]) is not None
+        return results[1].gas_used, results[-1].gas_used
+
+    early, deciding = first_and_last(4)
+    return {
+        "a vote, of 4 validators": early,
+        "the vote that decides, of 4 validators": deciding,
+        "the vote that decides, of 128 validators, no other votes open": _one_decides(people(MAX_VALIDATORS), 0),
+        "the same, 16 votes of each open: the worst case": _one_decides(people(MAX_VALIDATORS), MAX_OPEN_VOTES),
+    }
+
+
+def _one_decides(members: list[bytes], other_votes: int) -> int:
+    """The vote to remove one of these by which the majority is reached.
+
+    Each of them has also voted about so many others, all different; the vote that is looked for comes after these.
+    """
+    leaving = members[-2]
+    votes = {}
+    for number, member in enumerate(members):
+        others = [(person(5_000 + number * MAX_OPEN_VOTES + index), False) for index in range(other_votes)]
+        is_for = [(leaving, True)] if 0 < number <= len(members) // 2 else []
+        votes[member] = [*(others[: MAX_OPEN_VOTES - 1] if is_for or number == 0 else others), *is_for]
+    result = Council([], make_ledger(council_alloc(members, votes))).remove(members[0], leaving)
+    assert leaving not in (new_list(result) or members)
+    return result.gas_used
+
+
 @pytest.fixture(scope="module")
 def figures() -> dict[str, int]:
-    return _measure()
+    return _measure() | _measure_votes()
 
 
 def test_a_reading_stays_within_its_gas(figures: dict[str, int]) -> None:
     assert figures["one reading"] <= SINGLE_LIMIT
     assert figures[f"a batch of {BATCH}, of {BATCH} meters"] <= BATCH_LIMIT
     assert figures[f"a batch of {BATCH}, of one meter"] <= BATCH_LIMIT
+
+
+def test_a_vote_stays_far_below_a_block(figures: dict[str, int]) -> None:
+    votes = [gas for name, gas in figures.items() if "vote" in name]
+    assert len(votes) == 4
+    assert max(votes) < VOTE_LIMIT < BLOCK_GAS_LIMIT / 4
 
 
 def test_the_document_states_the_measured_gas(figures: dict[str, int]) -> None:

@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 
 from chain.genesis import parse_genesis
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, VALIDATORS_ADDRESS
 from contracts.genesis import MAX_CREDIT_WEI, MAX_LOW_CREDIT_WEI, MAX_RATE_WEI_PER_WH, GenesisMeter, genesis_alloc
 from contracts.reading_format import MAX_REGISTER_WH, MeterStatus, compact_signature, reading_typed_data
 from primitives.errors import InvalidGenesis
+from primitives.keccak import keccak256
 from primitives.secp256k1 import sign
+from tests.contracts.council import MAX_VALIDATORS, VALIDATORS, Council, people
 from tests.contracts.ledgers import CHAIN_ID, make_ledger
 from tests.contracts.neighbourhood import (
     EXHAUSTION,
@@ -82,6 +84,53 @@ def test_the_alloc_is_read_by_the_chain() -> None:
     assert account.balance == GOOD.credit_wei
     assert genesis.state.codes[account.code_hash] == EXHAUSTION.runtime_code
     assert METER_ADDRESS in genesis.state.storage
+
+
+def test_the_first_validators_stand_where_the_rules_of_the_chain_read_them() -> None:
+    first = people(3)
+    alloc = genesis_alloc(OPERATOR, validators=iter(first))
+    genesis = parse_genesis({"config": {"chainId": 1947}, "difficulty": "1", "gasLimit": "9000000", "alloc": alloc})
+    account = genesis.state.accounts[VALIDATORS_ADDRESS]
+    assert account is not None
+    assert genesis.state.codes[account.code_hash] == VALIDATORS.runtime_code
+    start = int.from_bytes(keccak256(bytes(32)), "big")
+    assert genesis.state.storage[VALIDATORS_ADDRESS] == {
+        0: 3,
+        **{start + index: int.from_bytes(one, "big") for index, one in enumerate(first)},
+    }
+    assert Council(first).listed() == first
+
+
+def test_the_constructor_writes_what_the_genesis_writes() -> None:
+    first = people(4)
+    ledger = make_ledger({})
+    deployed = ledger.transact(OPERATOR, None, VALIDATORS.deployment([first])).output
+    storage = genesis_alloc(OPERATOR, validators=first)["0x" + VALIDATORS_ADDRESS.hex()]["storage"]
+    assert isinstance(storage, dict)
+    assert {slot: ledger.storage(deployed, int(slot, 16)) for slot in storage} == {
+        slot: int(value, 16) for slot, value in storage.items()
+    }
+    assert len(storage) == 5
+
+
+def test_without_validators_there_is_no_contract_for_them() -> None:
+    assert set(genesis_alloc(OPERATOR)) == {"0x" + METER_ADDRESS.hex(), "0x" + EXHAUSTION_ADDRESS.hex()}
+
+
+@pytest.mark.parametrize(
+    ("validators", "text"),
+    [
+        ([bytes(20)], "address"),
+        ([b"\x01" * 19], "address"),
+        ([b"\x01" * 32], "address"),
+        ([OWNER, RIVAL, OWNER], "twice"),
+        (people(MAX_VALIDATORS + 1), "129 validators; at most 128"),
+    ],
+)
+def test_validators_that_cannot_be_are_refused(validators: list[bytes], text: str) -> None:
+    with pytest.raises(InvalidGenesis, match=text):
+        genesis_alloc(OPERATOR, validators=validators)
+    assert genesis_alloc(OPERATOR, validators=people(MAX_VALIDATORS))
 
 
 @pytest.mark.parametrize(

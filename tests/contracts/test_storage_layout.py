@@ -13,6 +13,7 @@ LAYOUT = StorageLayout(
             {"label": "pair", "slot": "1", "offset": 0, "type": "struct"},
             {"label": "people", "slot": "3", "offset": 0, "type": "mapping"},
             {"label": "list", "slot": "4", "offset": 0, "type": "array"},
+            {"label": "guests", "slot": "5", "offset": 0, "type": "addresses"},
         ],
         "types": {
             "number": _NUMBER,
@@ -36,6 +37,7 @@ LAYOUT = StorageLayout(
                 "value": "struct",
             },
             "array": {"encoding": "dynamic_array", "label": "uint16[]", "numberOfBytes": "32", "base": "number"},
+            "addresses": {"encoding": "dynamic_array", "label": "address[]", "numberOfBytes": "32", "base": "address"},
         },
     }
 )
@@ -69,6 +71,26 @@ def test_a_mapping_hashes_key_and_slot() -> None:
     slot = int.from_bytes(keccak256(bytes(12) + PERSON + (3).to_bytes(32, "big")), "big")
     assert LAYOUT.slot("people", PERSON) == slot
     assert LAYOUT.assign("people", PERSON, value={"first": 7}) == {slot: 7, slot + 1: 0}
+
+
+def test_a_list_has_its_length_in_its_slot_and_its_elements_behind_the_hash_of_it() -> None:
+    first = int.from_bytes(keccak256((5).to_bytes(32, "big")), "big")
+    other = b"\x22" * 20
+    assert LAYOUT.assign_list("guests", [PERSON, other]) == {
+        5: 2,
+        first: int.from_bytes(PERSON, "big"),
+        first + 1: int.from_bytes(other, "big"),
+    }
+    assert LAYOUT.assign_list("guests", []) == {5: 0}
+
+
+@pytest.mark.parametrize(
+    ("variable", "values"),
+    [("count", [1]), ("list", [1]), ("people", []), ("missing", []), ("guests", [b"\x11"]), ("guests", ["0x11"])],
+)
+def test_lists_that_do_not_fit_are_refused(variable: str, values: list[object]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        LAYOUT.assign_list(variable, values)
 
 
 @pytest.mark.parametrize(
