@@ -43,6 +43,9 @@ class Members:
             raise self._malformed(name)
         return value
 
+    def optional_number(self, name: str) -> int | None:
+        return None if self.is_null(name) else self.number(name)
+
     def is_true(self, name: str) -> bool:
         value = self._value.get(name)
         if not isinstance(value, bool):
@@ -83,6 +86,9 @@ class NodePage:
     network: str
     genesis_hash: str
     consensus: str
+    block_time_s: int
+    empty_block_period_s: int | None
+    """None where each miner has its own."""
     head_number: int
     head_hash: str
     head_age_s: int
@@ -112,6 +118,8 @@ class NodePage:
             network=page.text("network"),
             genesis_hash=page.text("genesisHash"),
             consensus=page.text("consensus"),
+            block_time_s=page.number("blockTimeSeconds"),
+            empty_block_period_s=page.optional_number("emptyBlockPeriodSeconds"),
             head_number=head.number("number"),
             head_hash=head.text("hash"),
             head_age_s=head.number("ageSeconds"),
@@ -155,7 +163,7 @@ class PeerRow:
             is_static=network.is_true("static"),
             is_validator=peer.is_true("validator"),
             head_number=peer.members("protocols").members("wattchain").number("number"),
-            ping_ms=None if peer.is_null("pingMilliseconds") else peer.number("pingMilliseconds"),
+            ping_ms=peer.optional_number("pingMilliseconds"),
             connected_s=peer.number("connectedSeconds"),
         )
 

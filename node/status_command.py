@@ -9,8 +9,10 @@ from wallet.client import RpcClient
 from wallet.command_line import json_option, node_option, print_result
 
 _CONSENSUS = {"qbft": "proof of authority (qbft)", "pow": "proof of work"}
-LATE_S = 300
-"""A head of this age is worth a remark: no chain of this ledger is to be silent so long."""
+LATE_PERIODS = 5
+"""A head that is older than so many times the longest wait for a block is worth a remark."""
+MIN_PERIOD_S = 60
+"""Of proof of work, where each miner decides how often it makes a block of nothing; by default this often."""
 
 
 @click.command()
@@ -52,7 +54,8 @@ def status_lines(page: NodePage) -> list[str]:
 
 
 def _remark(page: NodePage) -> str:
-    is_late = page.head_age_s >= LATE_S and page.sync is None and page.head_number > 0
+    period_s = max(page.block_time_s, page.empty_block_period_s or MIN_PERIOD_S)
+    is_late = page.head_age_s >= LATE_PERIODS * period_s and page.sync is None
     return "  <- long ago; are enough other nodes running?" if is_late else ""
 
 

@@ -6,7 +6,7 @@ whoever chooses a node's peers can cut it off. `wattchain_status` tells nothing 
 
 from dataclasses import dataclass
 
-from chain.config import ChainConfig
+from chain.config import QBFT, ChainConfig
 from chain.header import Header
 from gateway.backend import ChainView, NodeInfo, PeerInfo, SyncProgress
 from gateway.context import Context
@@ -84,6 +84,8 @@ async def status(context: Context) -> Json:
         "network": chain.config.network,
         "genesisHash": to_data(chain.genesis_hash),
         "consensus": chain.config.consensus,
+        "blockTimeSeconds": chain.config.block_time_s,
+        "emptyBlockPeriodSeconds": chain.config.empty_block_period_s if chain.config.consensus == QBFT else None,
         "head": {
             "number": chain.head.number,
             "hash": to_data(chain.head.hash),

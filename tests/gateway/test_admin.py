@@ -141,6 +141,8 @@ async def test_the_state_of_the_node_on_one_page(ledger: MemoryLedger, rpc: Rpc)
         "network": "production",
         "genesisHash": "0x" + ledger.view.header_by_number(0).hash.hex(),  # type: ignore[union-attr]
         "consensus": "pow",
+        "blockTimeSeconds": 15,
+        "emptyBlockPeriodSeconds": None,
         "head": {
             "number": 7,
             "hash": "0x" + head.hash.hex(),
