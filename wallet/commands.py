@@ -31,7 +31,14 @@ from wallet.command_line import (
     read_password,
     say,
 )
-from wallet.key_directory import KeyDirectory, KeyFile, decode_key_file, read_key_file, write_private_file
+from wallet.key_directory import (
+    KeyDirectory,
+    KeyFile,
+    decode_key_file,
+    parse_private_key,
+    read_key_file,
+    write_private_file,
+)
 from wallet.keystore import (
     LIGHT_COST,
     MAX_FILE_BYTES,
@@ -62,6 +69,21 @@ light_option = click.option(
     "--light", is_flag=True, help="Protect the file with less work: faster on a small computer, weaker if it is stolen."
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask, just do it.")
+wait_option = click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=DEFAULT_WAIT_S,
+    show_default=True,
+    help="Seconds to wait until it is in a block; 0 does not wait.",
+)
+max_fee_option = click.option(
+    "--max-fee",
+    metavar="AMOUNT",
+    default=format_amount(DEFAULT_MAX_FEE_WEI),
+    show_default=True,
+    help="Refuse to send where the fee could be more.",
+)
 
 
 @click.group(cls=PlainGroup)
@@ -123,7 +145,7 @@ def import_key(
         private_key = decrypt_key(text, read_password(password_file, "Password of the key file"))
         encrypted = with_address(text, address_of(private_key))
     else:
-        private_key = _parse_private_key(text)
+        private_key = parse_private_key(text)
         password = read_password(password_file, "Password to protect the key", is_new=True)
         encrypted = encrypt_key(private_key, password, LIGHT_COST if light else STANDARD_COST)
     _print_key_file(keys.add(encrypted, name), "Brought in the key", as_json)
@@ -169,21 +191,8 @@ def balance(accounts: Sequence[str], keys: KeyDirectory, node: str, as_json: boo
 @click.option(
     "--from", "sender", metavar="ACCOUNT", help="Name or address of the paying key; needed if you have several."
 )
-@click.option(
-    "--wait",
-    "wait_s",
-    type=click.FloatRange(min=0),
-    default=DEFAULT_WAIT_S,
-    show_default=True,
-    help="Seconds to wait until the transfer is in a block; 0 does not wait.",
-)
-@click.option(
-    "--max-fee",
-    metavar="AMOUNT",
-    default=format_amount(DEFAULT_MAX_FEE_WEI),
-    show_default=True,
-    help="Refuse to send where the fee could be more.",
-)
+@wait_option
+@max_fee_option
 @yes_option
 @keystore_option
 @node_option
@@ -323,17 +332,6 @@ def _only_key(keys: KeyDirectory) -> KeyFile:
         names = ", ".join(file.name for file in files) or "none"
         raise UserError(f"Say with --from which key pays. Keys in {keys.path}: {names}.")
     return files[0]
-
-
-def _parse_private_key(text: str) -> bytes:
-    try:
-        private_key = bytes.fromhex(text.strip().removeprefix("0x"))
-    except ValueError:
-        private_key = b""
-    if not private_key_is_valid(private_key):
-        # Never repeat the text: it may be a key with a typing error.
-        raise UserError("That is no private key: it must be 64 hexadecimal digits, and not zero or too large.")
-    return private_key
 
 
 def _described(file: KeyFile) -> dict[str, object]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from primitives.errors import InvalidHex, InvalidKeystore, UserError
 from primitives.hexadecimal import parse_address, to_checksum_address
+from primitives.secp256k1 import private_key_is_valid
 from wallet.keystore import MAX_FILE_BYTES, keystore_address
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -109,6 +110,18 @@ def decode_key_file(content: bytes, source: str) -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         raise InvalidKeystore(f"{source} is not a text file") from error
+
+
+def parse_private_key(text: str) -> bytes:
+    """The key in 64 hexadecimal digits, as many tools keep it unlocked. Raises UserError, which never repeats them."""
+    try:
+        private_key = bytes.fromhex(text.strip().removeprefix("0x"))
+    except ValueError:
+        private_key = b""
+    if not private_key_is_valid(private_key):
+        # Never repeat the text: it may be a key with a typing error.
+        raise UserError("That is no private key: it must be 64 hexadecimal digits, and not zero or too large.")
+    return private_key
 
 
 def write_private_file(path: Path, text: str) -> None:

@@ -99,6 +99,12 @@ async def build_transfer(
     """An unsigned transfer of `value` wei that the sender can pay. Raises UserError where it cannot, or costs more."""
     await check_funds(client, sender, value)
     transaction = await build_transaction(client, sender, to, value)
+    await check_cost(client, sender, transaction, max_fee_wei)
+    return transaction
+
+
+async def check_cost(client: RpcClient, sender: bytes, transaction: Transaction, max_fee_wei: int) -> None:
+    """Raises UserError where the fee may be more than it should, or the whole more than the sender has."""
     fee = highest_fee(transaction)
     if fee > max_fee_wei:
         raise UserError(
@@ -109,9 +115,8 @@ async def build_transfer(
     if highest_cost(transaction) > balance:
         raise UserError(
             f"The account {to_checksum_address(sender)} has {format_amount(balance)}; with the fee of up to "
-            f"{format_amount(fee)} the transfer could cost {format_amount(highest_cost(transaction))}."
+            f"{format_amount(fee)} this could cost {format_amount(highest_cost(transaction))}."
         )
-    return transaction
 
 
 async def sign_and_send(client: RpcClient, transaction: Transaction, private_key: bytes) -> bytes:
