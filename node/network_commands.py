@@ -11,6 +11,7 @@ from chain.consensus.qbft.validators import tolerated_faults
 from node.network_options import NetworkOptions, network_options
 from node.network_plan import LOOPBACK_HOST, MAX_NODES, NewNetwork, NewNode, Places, make_network
 from node.settings import DEFAULT_P2P_PORT, DEFAULT_RPC_PORT
+from node.validator_commands import validators, vote
 from primitives.errors import UserError
 from wallet.command_line import PlainGroup, json_option, print_result
 
@@ -21,6 +22,10 @@ DEFAULT_NODES = 4
 @click.group(cls=PlainGroup)
 def network() -> None:
     """A network of several nodes: make it, and decide who its validators are."""
+
+
+network.add_command(validators)
+network.add_command(vote)
 
 
 @network.command()
