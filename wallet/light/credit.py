@@ -1,0 +1,87 @@
+"""A prepaid meter's account, out of the contracts' storage by proofs instead of asking a node to run the contracts.
+
+What the storage means is the compiler's layout of the code that this installation knows; so the code that stands at the
+contracts' addresses has to be that very code. A test compares with what the contracts answer themselves.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
+from contracts.binding import load_artifact
+from contracts.genesis import EXHAUSTION_SINK_NUMBER
+from contracts.reading_format import MeterStatus
+from primitives.errors import UserError
+from primitives.hexadecimal import to_checksum_address
+from primitives.keccak import keccak256
+from wallet.light.proofs import ProvedAccount
+
+_SINK = EXHAUSTION_SINK_NUMBER.to_bytes(2, "big")
+
+
+@dataclass(frozen=True, slots=True)
+class MeterCredit:
+    """What Exhaustion and Meter hold about one meter."""
+
+    credit_wei: int
+    """Prepaid money that is left."""
+    debt_wei: int
+    """Energy that was charged and not paid."""
+    energy_wh: int
+    """All that was charged."""
+    low_credit_wei: int
+    """The owner's threshold; 0 for none."""
+    status: MeterStatus
+    supplier: bytes
+    owner: bytes
+    is_prepaid: bool
+    """Whether its readings are charged here."""
+
+    @property
+    def supply_allowed(self) -> bool:
+        """As Exhaustion.supplyAllowed answers."""
+        return self.credit_wei > 0 and self.status is MeterStatus.ACTIVE and self.is_prepaid
+
+
+def wanted_slots(meter: bytes) -> dict[bytes, tuple[int, ...]]:
+    """Contract -> slots that have to be proved."""
+    exhaustion, registry = load_artifact("Exhaustion").storage_layout, load_artifact("Meter").storage_layout
+    return {
+        EXHAUSTION_ADDRESS: exhaustion.slots("_accounts", meter),
+        METER_ADDRESS: (*registry.slots("_registrations", meter), *registry.slots("sinkOf", _SINK)),
+    }
+
+
+def read_credit(meter: bytes, accounts: Mapping[bytes, ProvedAccount]) -> MeterCredit:
+    """From the proved slots. Raises UserError where the contracts are not those that are known here."""
+    for name, address in (("Exhaustion", EXHAUSTION_ADDRESS), ("Meter", METER_ADDRESS)):
+        _check_code(name, accounts[address])
+    exhaustion, registry = load_artifact("Exhaustion").storage_layout, load_artifact("Meter").storage_layout
+    slots = accounts[METER_ADDRESS].slots
+    account = exhaustion.read_struct("_accounts", meter, contents=accounts[EXHAUSTION_ADDRESS].slots)
+    registration = registry.read_struct("_registrations", meter, contents=slots)
+    sink = slots[registry.slot("sinkOf", _SINK)]
+    balance = account["balanceWei"]
+    return MeterCredit(
+        credit_wei=max(balance, 0),
+        debt_wei=max(-balance, 0),
+        energy_wh=account["energyWh"],
+        low_credit_wei=account["lowCreditWei"],
+        status=MeterStatus(registration["status"]),
+        supplier=registration["supplier"].to_bytes(20, "big"),
+        owner=registration["owner"].to_bytes(20, "big"),
+        is_prepaid=registration["sinkNumber"] == EXHAUSTION_SINK_NUMBER
+        and sink == int.from_bytes(EXHAUSTION_ADDRESS, "big"),
+    )
+
+
+def _check_code(name: str, account: ProvedAccount) -> None:
+    if account.code_hash == keccak256(load_artifact(name).runtime_code):
+        return
+    where = to_checksum_address(account.address)
+    if not account.exists:
+        raise UserError(f"This ledger has no contract {name}: there is nothing at {where}.")
+    raise UserError(
+        f"The contract at {where} is not the {name} that this installation knows, so its storage cannot be read; "
+        "install the version of Wattchain that this ledger began with."
+    )
