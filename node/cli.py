@@ -14,10 +14,11 @@ COMMANDS = {
     "demo": LazyCommand("node.commands:demo", "Watch everything at work, in a minute."),
     "init": LazyCommand("node.commands:init", "Make the folder of a node, of a new network or a given one."),
     "meter": LazyCommand("meter.commands:meter", "Your electricity meter: sign readings, carry them to the ledger."),
-    "network": LazyCommand("node.network_commands:network", "Make all nodes of a new network; vote about validators."),
+    "network": LazyCommand("node.network_commands:network", "Make the nodes of a new network."),
     "node": LazyCommand("node.commands:node", "Run a node until it is stopped."),
     "peers": LazyCommand("node.peer_commands:peers", "The nodes that a node is connected with."),
     "status": LazyCommand("node.status_command:status", "How a node is doing, on one page."),
+    "validators": LazyCommand("wallet.validator_commands:validators", "Who makes the blocks; vote members in and out."),
     "wallet": LazyCommand("wallet.commands:wallet", "Your keys and your WATT."),
 }
 

@@ -16,17 +16,27 @@ from node.application import NodeFacts, open_ledger, read_genesis, run_node
 from node.demo.play import play, prepare_folder
 from node.demo.screen import show_books
 from node.demo.stage import DemoPlan
-from node.directory_option import data_directory_option
 from node.log import configure_log
 from node.network_options import NetworkOptions, network_options
 from node.new_network import copy_genesis, describe, has_genesis, make_node, parse_plan, write_settings
 from node.node_key import existing_node_key, load_node_key, new_node_key
-from node.settings import NodeSettings, check_settings, load_settings
+from node.settings import DEFAULT_DATA_DIRECTORY, NodeSettings, check_settings, load_settings
 from primitives.clock import SystemClock
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from primitives.secp256k1 import address_of
 from wallet.command_line import json_option, print_result, say
+
+data_directory_option = click.option(
+    "--data-dir",
+    "data_directory",
+    envvar="WATTCHAIN_DATA",
+    default=str(DEFAULT_DATA_DIRECTORY),
+    show_default=True,
+    metavar="FOLDER",
+    callback=lambda _context, _option, value: Path(value).expanduser(),
+    help="The folder with the node's ledger and settings (or set WATTCHAIN_DATA).",
+)
 
 
 @click.command()

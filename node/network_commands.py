@@ -1,4 +1,4 @@
-"""`wattchain network`: make the nodes of a new network; look at its validators, and vote about them."""
+"""`wattchain network new`: make the nodes of a new network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,6 @@ from chain.consensus.qbft.validators import tolerated_faults
 from node.network_options import NetworkOptions, network_options
 from node.network_plan import LOOPBACK_HOST, MAX_NODES, NewNetwork, NewNode, Places, make_network
 from node.settings import DEFAULT_P2P_PORT, DEFAULT_RPC_PORT
-from node.validator_commands import validators, vote
 from primitives.errors import UserError
 from wallet.command_line import PlainGroup, json_option, print_result
 
@@ -21,11 +20,10 @@ DEFAULT_NODES = 4
 
 @click.group(cls=PlainGroup)
 def network() -> None:
-    """A network of several nodes: make it, and decide who its validators are."""
+    """A network of several nodes.
 
-
-network.add_command(validators)
-network.add_command(vote)
+    Who its validators are is decided with `wattchain validators`.
+    """
 
 
 @network.command()
