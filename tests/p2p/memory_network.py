@@ -18,7 +18,7 @@ from p2p.address_book import AddressBook
 from p2p.backend import CertifiedBlock, ChainHead, Unsubscribe, Wire
 from p2p.fields import IpAddress
 from p2p.framing import InvalidFrame, MaxBytes, RawMessage
-from p2p.gossip import run_gossip, status_of
+from p2p.gossip import RunningSynchroniser, run_gossip, status_of
 from p2p.identity import NodeId
 from p2p.messages import (
     CertifiedHeader,
@@ -339,8 +339,8 @@ class MemoryNetwork:
         self.clock = clock
         self.nodes: dict[NodeId, Node] = {}
 
-    def add(self, number: int) -> "Node":
-        added = Node(self, node(number))
+    def add(self, number: int, chain: FakeChain | None = None) -> "Node":
+        added = Node(self, node(number), chain or FakeChain())
         self.nodes[added.node_id] = added
         return added
 
@@ -354,13 +354,13 @@ class MemoryNetwork:
 class Node:
     """A whole node but for sockets: the real pool, sessions and gossip on a chain of headers."""
 
-    def __init__(self, network: MemoryNetwork, node_id: NodeId) -> None:
+    def __init__(self, network: MemoryNetwork, node_id: NodeId, chain: FakeChain) -> None:
         clock = network.clock
         self.network = network
         self.node_id = node_id
-        self.chain = FakeChain()
+        self.chain = chain
         self.pool: TransactionPool = pool_world.pool(clock=clock)
-        self.synchroniser = FakeSynchroniser()
+        self.synchroniser: RunningSynchroniser = FakeSynchroniser()
         self.reputation = Reputation(clock)
         self.slots = ConnectionSlots(clock, node_id)
         self.book = AddressBook(clock, node_id, Random(1))
