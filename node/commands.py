@@ -123,7 +123,7 @@ def node(data_directory: Path, log_level: str, log_blocks: bool, as_json: bool, 
     With --json it prints one line as soon as it is ready: its addresses and the head of its chain.
     """
     configure_log(log_level, blocks=log_blocks)
-    settings = _override(load_settings(data_directory), NodeOptions(**given))
+    settings = with_options(load_settings(data_directory), NodeOptions(**given))
     asyncio.run(run_node(settings, lambda facts: _announce(facts, as_json)))
 
 
@@ -168,6 +168,8 @@ def _announce(facts: NodeFacts, as_json: bool) -> None:
         click.echo(json.dumps(facts.as_json()))
     else:
         say(f"Wattchain is ready at {facts.rpc_url}, chain {facts.chain_id}, block {facts.block_number}.")
+        if facts.node_url:
+            say(f"Other nodes can call it at {facts.node_url}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,8 @@ class NodeOptions:
     archive: bool
 
 
-def _override(settings: NodeSettings, given: NodeOptions) -> NodeSettings:
+def with_options(settings: NodeSettings, given: NodeOptions) -> NodeSettings:
+    """The settings, but for what was given on the command line. Raises UserError."""
     mining, rpc, p2p = settings.mining, settings.rpc, settings.p2p
     if given.mine is not None:
         mining = replace(mining, enabled=given.mine)

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from chain.genesis import load_genesis
 from chain.ledger import Ledger
 from chain.pool.journal import PoolJournal
 from node.cli import COMMANDS, main
+from node.commands import NodeOptions, with_options
+from node.settings import P2pSettings, load_settings
 from primitives.clock import SystemClock
 
 ADDRESS = "0x" + "11" * 20
@@ -155,6 +158,38 @@ def test_settings_with_a_mistake(node: Path) -> None:
     assert "rpc.port must be a whole number" in start(node)
     (node / "wattchain.toml").unlink()
     assert "The setting mining.coinbase is not an address" in start(node, "--coinbase", "0x12")
+
+
+def test_what_is_given_goes_before_the_settings(node: Path) -> None:
+    url, other = f"wattchain://{ADDRESS}@10.0.0.7:1", f"wattchain://{OTHER}@10.0.0.8:1"
+    settings = replace(load_settings(node), p2p=P2pSettings(peers=(url,), max_inbound=7))
+    nothing = NodeOptions(None, None, None, None, (), False, False, False)
+    assert with_options(settings, nothing) == settings
+    given = NodeOptions(True, ADDRESS, 1, 2, (other,), True, True, True)
+    changed = with_options(settings, given)
+    assert (changed.mining.enabled, changed.mining.coinbase, changed.rpc.port) == (True, ADDRESS, 1)
+    assert changed.p2p == P2pSettings(port=2, peers=(url, other), discovery=False, max_inbound=7)
+    assert (changed.sync.full, changed.chain.archive) == (True, True)
+    # What the file has switched on stays on.
+    assert with_options(changed, nothing) == changed
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--peer", "pi.local"], "p2p.peers names a node that cannot be called"),
+        (["--peer", "enode://00@x:1"], "p2p.peers names a node that cannot be called"),
+        (["--p2p-port", "65536"], "Invalid value for '--p2p-port'"),
+    ],
+)
+def test_options_for_peers_that_cannot_be(node: Path, options: list[str], sentence: str) -> None:
+    assert sentence in start(node, *options)
+
+
+def test_a_key_that_others_can_read(node: Path) -> None:
+    (node / "node.key").chmod(0o640)
+    assert f"Protect it with: chmod 600 {node / 'node.key'}" in start(node)
+    assert "chmod 600" in refused("init", "--data-dir", node)
 
 
 # Damage
