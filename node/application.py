@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import platform
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from random import Random
+from typing import Any
 
 from chain.builder import BuilderSettings
 from chain.config import DEVELOPMENT, POW, PRODUCTION, QBFT, ValidatorOverride
@@ -28,7 +30,9 @@ from node.node_key import load_node_key
 from node.own_address import own_host
 from node.settings import ClockSettings, NodeSettings, P2pSettings
 from node.validator import Ballot, remembering_recover
-from p2p.identity import Network, new_local_identity
+from p2p.identity import LocalIdentity, Network, new_local_identity
+from p2p.local_discovery import LocalDiscovery
+from p2p.messages import PeerAddress
 from p2p.peers import PeerSet
 from p2p.sockets import SocketConnector, listen
 from p2p.transport import Endpoint
@@ -138,24 +142,30 @@ async def run_node(settings: NodeSettings, on_ready: Callable[[NodeFacts], None]
         facts = NodeFacts(gateway.url, genesis.config.chain_id, head.number, os.getpid(), backend.node_info().url)
         _log.info("chain %d, head %d 0x%s, %s", facts.chain_id, head.number, head.hash.hex(), facts.node_url)
         on_ready(facts)
-        mining = _mining_loop(settings, core, miner, clock)
-        await _run_until(stop, core, mining)
+        work = [core.run()]
+        if settings.mining.enabled:
+            work.append(
+                MiningLoop(core.service, miner, settings.mining, clock, lambda: core.synchroniser.is_syncing).run()
+            )
+        if settings.p2p.enabled and settings.p2p.discovery:
+            work.append(_discovery(settings.p2p, identity, core).run())
+        await _run_until(stop, work)
         _log.info("stopped at block %d", core.service.head.number)
 
 
-def _mining_loop(settings: NodeSettings, core: NodeCore, miner: Miner, clock: Clock) -> MiningLoop | None:
-    if not settings.mining.enabled:
-        return None
-    return MiningLoop(core.service, miner, settings.mining, clock, lambda: core.synchroniser.is_syncing)
+def _discovery(settings: P2pSettings, identity: LocalIdentity, core: NodeCore) -> LocalDiscovery:
+    def hear_of(peer: PeerAddress) -> None:
+        # As if it had said so itself: what is on this network is believed of this network.
+        core.book.heard_of(peer, peer.address)
+
+    return LocalDiscovery(identity.network, identity.node_id, settings.host, core.listening_port, hear_of)
 
 
-async def _run_until(stop: asyncio.Event, core: NodeCore, mining: MiningLoop | None) -> None:
+async def _run_until(stop: asyncio.Event, work: Sequence[Coroutine[Any, Any, None]]) -> None:
     """The node's background work, until it is told to stop. A task that dies takes the node down, loudly."""
     try:
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(core.run())]
-            if mining is not None:
-                running.append(tasks.create_task(mining.run()))
+            running = [tasks.create_task(one) for one in work]
             await stop.wait()
             _log.info("stopping")
             for task in running:
@@ -172,9 +182,14 @@ async def _listen(settings: P2pSettings, peers: PeerSet, endpoint: Endpoint) -> 
     try:
         return await listen(peers, settings.host, settings.port, endpoint)
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(
+                f"The node cannot listen for others on {settings.host} port {settings.port}: it is taken, perhaps by "
+                "another node. Choose another port with --p2p-port, or as p2p.port in the settings."
+            ) from error
         raise UserError(
-            f"Other nodes cannot be answered at {settings.host}, port {settings.port}: {error.strerror}. "
-            "Is another node running here? Choose another with --p2p-port, or in the settings, section [p2p]."
+            f"The node cannot listen for others on {settings.host} port {settings.port}: {error.strerror}. "
+            "Correct p2p.host or p2p.port in the settings."
         ) from error
 
 

@@ -1,16 +1,18 @@
 """The node's chain as its peers see it, and as synchronisation fills it (p2p/backend.py).
 
-Answers to peers come from reader threads, on snapshots; imports go through the one chain thread. Nothing is judged here.
+Answers to peers come from reader threads, on snapshots; imports go through the one chain thread. Nothing is judged
+here.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from chain.block import Block, encode_body
 from chain.config import QBFT
 from chain.header import Header
 from chain.header_chain import HeaderChain
-from chain.importer import ImportResult, ImportStatus, UnknownParent
+from chain.importer import ImportResult, ImportStatus
 from chain.ledger import Ledger
 from chain.queries import ChainQueries
 from chain.receipt import encode_receipts
@@ -62,20 +64,10 @@ class LedgerChain:
         return await self._service.read(lambda chain: _headers(chain, origin, count, skip, falling))
 
     async def bodies(self, block_hashes: Sequence[bytes], soft_limit_bytes: int) -> Sequence[bytes]:
-        def body(chain: ChainQueries, block_hash: bytes) -> bytes:
-            block = chain.block_by_hash(block_hash)
-            return b"" if block is None else encode_body(block.transactions)
-
-        return await self._service.read(lambda chain: _up_to(soft_limit_bytes, block_hashes, lambda one: body(chain, one)))
+        return await self._service.read(lambda chain: _up_to(soft_limit_bytes, block_hashes, partial(_body, chain)))
 
     async def receipts(self, block_hashes: Sequence[bytes], soft_limit_bytes: int) -> Sequence[bytes]:
-        def encoded(chain: ChainQueries, block_hash: bytes) -> bytes:
-            receipts = chain.receipts(block_hash)
-            return b"" if receipts is None else encode_receipts(receipts)
-
-        return await self._service.read(
-            lambda chain: _up_to(soft_limit_bytes, block_hashes, lambda one: encoded(chain, one))
-        )
+        return await self._service.read(lambda chain: _up_to(soft_limit_bytes, block_hashes, partial(_receipts, chain)))
 
     async def state_pieces(
         self, block_hash: bytes, places: Sequence[StatePlace], soft_limit_bytes: int
@@ -97,11 +89,7 @@ class LedgerChain:
         return await self._service.read(pieces)
 
     async def codes(self, code_hashes: Sequence[bytes], soft_limit_bytes: int) -> Sequence[bytes]:
-        def code(chain: ChainQueries, code_hash: bytes) -> bytes:
-            found = chain.code(code_hash) or b""
-            return found if len(found) <= MAX_SENT_CODE_BYTES else b""
-
-        return await self._service.read(lambda chain: _up_to(soft_limit_bytes, code_hashes, lambda one: code(chain, one)))
+        return await self._service.read(lambda chain: _up_to(soft_limit_bytes, code_hashes, partial(_code, chain)))
 
     def subscribe(self, listener: Callable[[CertifiedBlock], None]) -> Unsubscribe:
         """Call with every new head of the canonical chain."""
@@ -123,6 +111,21 @@ class LedgerChain:
     async def beside(self, work: Callable[[], T]) -> T:
         """Run what takes long, and touches nothing of the node, beside the event loop and the import of blocks."""
         return await self._service.work(work)
+
+
+def _body(chain: ChainQueries, block_hash: bytes) -> bytes:
+    block = chain.block_by_hash(block_hash)
+    return b"" if block is None else encode_body(block.transactions)
+
+
+def _receipts(chain: ChainQueries, block_hash: bytes) -> bytes:
+    receipts = chain.receipts(block_hash)
+    return b"" if receipts is None else encode_receipts(receipts)
+
+
+def _code(chain: ChainQueries, code_hash: bytes) -> bytes:
+    code = chain.code(code_hash) or b""
+    return code if len(code) <= MAX_SENT_CODE_BYTES else b""
 
 
 def _headers(chain: ChainQueries, origin: bytes | int, count: int, skip: int, falling: bool) -> list[CertifiedHeader]:

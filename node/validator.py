@@ -263,7 +263,7 @@ class ValidatorLoop:
                 self._tell_equivocation(validator, first, second)
             case OwnKeyElsewhere(message):
                 _log.error(
-                    "ANOTHER MACHINE VOTES WITH THIS NODE'S KEY at height %d: stop one of them, or the network may fork",
+                    "ANOTHER MACHINE VOTES WITH THIS NODE'S KEY, at height %d: stop it, or the network may fork",
                     message.height,
                 )
             case Rejected(message, reason):

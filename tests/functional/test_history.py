@@ -10,7 +10,7 @@ import pytest
 
 from chain.genesis import load_genesis
 from node.application import NodeFacts, run_node
-from node.settings import ChainSettings, NodeSettings, RpcSettings
+from node.settings import ChainSettings, NodeSettings, P2pSettings, RpcSettings
 from tests.chain.ledger_world import COINBASE, START_S, World
 from wallet.client import RpcClient, RpcError
 
@@ -29,7 +29,7 @@ GENESIS = {
 async def running_node(folder: Path, archive: bool) -> AsyncIterator[RpcClient]:
     """A node in this process, wired as `wattchain node` wires it."""
     ready: asyncio.Future[NodeFacts] = asyncio.get_running_loop().create_future()
-    settings = NodeSettings(folder, ChainSettings(archive=archive), RpcSettings(port=0))
+    settings = NodeSettings(folder, ChainSettings(archive=archive), RpcSettings(port=0), p2p=P2pSettings(enabled=False))
     node = asyncio.create_task(run_node(settings, ready.set_result))
     await asyncio.wait({node, ready}, return_when=asyncio.FIRST_COMPLETED)
     if node.done():

@@ -28,7 +28,7 @@ async def reach_block(client: RpcClient, number: int) -> None:
 
 
 def node(home: Path, folder: Path, *options: object) -> RunningCommand:
-    arguments = ("node", "--data-dir", folder, "--rpc-port", 0, "--json", *options)
+    arguments = ("node", "--data-dir", folder, "--rpc-port", 0, "--p2p-port", 0, "--no-discovery", "--json", *options)
     return RunningCommand(home, home / f"{folder.name}.log", *arguments)
 
 
@@ -60,7 +60,7 @@ async def test_a_node_from_its_beginning_to_its_end(tmp_path: Path) -> None:
         await refused(tmp_path, "Another node is using the data directory", "node", "--data-dir", folder)
         other = tmp_path / "other"
         assert run_command(tmp_path, "init", "--data-dir", other, "--genesis", folder / "genesis.json").returncode == 0
-        await refused(tmp_path, f"port {port}", "node", "--data-dir", other, "--rpc-port", port)
+        await refused(tmp_path, f"port {port}", "node", "--data-dir", other, "--rpc-port", port, "--p2p-port", 0)
 
         assert await running.stop() == 0
     assert is_clean(folder)

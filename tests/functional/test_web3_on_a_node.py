@@ -16,7 +16,7 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 from web3.exceptions import ContractCustomError, ContractLogicError
 
 from node.application import NodeFacts, run_node
-from node.settings import ClockSettings, MiningSettings, NodeSettings, RpcSettings
+from node.settings import ClockSettings, MiningSettings, NodeSettings, P2pSettings, RpcSettings
 from primitives import rlp
 from primitives.clock import SystemClock
 from primitives.hexadecimal import parse_address, parse_data, parse_quantity
@@ -48,6 +48,7 @@ async def w3(tmp_path: Path) -> AsyncIterator[AsyncWeb3]:
         rpc=RpcSettings(port=0),
         mining=MiningSettings(enabled=True, coinbase=BOB.address, cpu_share_percent=100, empty_block_period_s=3600),
         clock=ClockSettings(CLOCK_RATE, GENESIS_TIME_S, SystemClock().precise_time_s()),
+        p2p=P2pSettings(enabled=False),
     )
     node = asyncio.create_task(run_node(settings, ready.set_result))
     await asyncio.wait({node, ready}, return_when=asyncio.FIRST_COMPLETED)

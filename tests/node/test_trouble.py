@@ -7,7 +7,7 @@ import pytest
 from node.application import POOL_JOURNAL_FILE, run_node
 from node.new_network import NetworkPlan, genesis_document, write_genesis
 from node.service import LedgerService
-from node.settings import MiningSettings, NodeSettings, RpcSettings
+from node.settings import MiningSettings, NodeSettings, P2pSettings, RpcSettings
 from primitives.errors import UserError, plain_cause
 
 OPERATOR = "0x" + "0a" * 20
@@ -17,7 +17,7 @@ OPERATOR = "0x" + "0a" * 20
 def settings(tmp_path: Path) -> NodeSettings:
     write_genesis(tmp_path / "node", genesis_document(NetworkPlan(operator=b"\x0a" * 20, chain_id=5, difficulty=1)))
     mining = MiningSettings(enabled=True, coinbase=OPERATOR)
-    return NodeSettings(tmp_path / "node", rpc=RpcSettings(port=0), mining=mining)
+    return NodeSettings(tmp_path / "node", rpc=RpcSettings(port=0), mining=mining, p2p=P2pSettings(enabled=False))
 
 
 async def test_a_full_disk_ends_the_node_with_a_sentence(

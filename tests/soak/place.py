@@ -14,7 +14,7 @@ from contracts.genesis import GenesisMeter
 from meter.drivers.measured_csv import Column, CsvFormat, read_rows
 from meter.profile import write_profile
 from node.new_network import NetworkPlan, genesis_document, write_genesis, write_settings
-from node.settings import ChainSettings, ClockSettings, MiningSettings, NodeSettings, RpcSettings
+from node.settings import ChainSettings, ClockSettings, MiningSettings, NodeSettings, P2pSettings, RpcSettings
 from primitives.clock import SystemClock
 from primitives.hexadecimal import to_checksum_address
 from primitives.secp256k1 import address_of
@@ -101,7 +101,11 @@ def build_place(folder: Path, seed: int, port: int) -> Place:
         minimum_block_period_s=BLOCK_PERIOD_S,
         empty_block_period_s=BLOCK_PERIOD_S,
     )
-    write_settings(NodeSettings(place.node_folder, ChainSettings(), RpcSettings(port=port), mining, clock))
+    write_settings(
+        NodeSettings(
+            place.node_folder, ChainSettings(), RpcSettings(port=port), mining, clock, P2pSettings(enabled=False)
+        )
+    )
     place.meter_folder.mkdir()
     write_profile(place.meter_folder / "load.csv", PROFILE_DAYS, seed)
     write_private_file(place.meter_folder / "password", "soak\n")
