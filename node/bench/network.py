@@ -18,8 +18,8 @@ from node.arrivals import Arrival, parse_arrival
 from node.bench.log_follower import LogFollower
 from node.bench.plan import MiningPlan
 from node.mining_total import MiningTotal, parse_mining_total
-from node.new_network import NetworkPlan, genesis_document, random_chain_id, write_genesis, write_settings
-from node.node_key import load_node_key
+from node.new_network import NetworkPlan, make_node, parse_plan, random_chain_id, write_settings
+from node.node_key import new_node_key
 from node.processes import CommandProcess
 from node.settings import ClockSettings, MiningSettings, NodeSettings, P2pSettings, RpcSettings
 from p2p.node_url import NodeUrl
@@ -40,7 +40,7 @@ class BenchNode:
 
     number: int
     folder: Path
-    node_id: bytes
+    key: bytes
     process: CommandProcess
     log: LogFollower
     rpc_url: str = ""
@@ -49,6 +49,11 @@ class BenchNode:
     arrivals: list[Arrival] = field(default_factory=list)
     mining: MiningTotal | None = None
     """Told when it stops."""
+
+    @property
+    def node_id(self) -> bytes:
+        """Also the coinbase of its blocks."""
+        return address_of(self.key)
 
     @property
     def head_number(self) -> int:
@@ -68,12 +73,12 @@ class BenchNetwork:
 
     def __init__(self, plan: MiningPlan, peers: int, difficulty: int, folder: Path) -> None:
         """Write the folders of so many nodes below a new folder. Raises UserError."""
-        self.nodes = [_make_node(folder, number) for number in range(peers)]
+        self.nodes = [_new_node(folder, number) for number in range(peers)]
         self._started: list[BenchNode] = []
         clock = ClockSettings(plan.clock_rate(peers), float(int(time.time())), time.time())
-        genesis = genesis_document(_network_plan(plan, self.nodes, difficulty, int(clock.origin_s)))
+        genesis, _ = parse_plan(_network_plan(plan, self.nodes, difficulty, int(clock.origin_s)))
         for node in self.nodes:
-            write_genesis(node.folder, genesis)
+            make_node(node.folder, genesis, node.key)
             write_settings(_settings(plan, node, clock))
 
     @property
@@ -142,16 +147,11 @@ async def all_or_first_failure(parts: Sequence[Coroutine[Any, Any, Any]]) -> Non
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _make_node(folder: Path, number: int) -> BenchNode:
+def _new_node(folder: Path, number: int) -> BenchNode:
     data_directory, log_path = folder / f"node-{number}", folder / f"node-{number}.log"
-    try:
-        data_directory.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"The folder {data_directory} cannot be made: {error.strerror}.") from error
-    key = load_node_key(data_directory)
     arguments = ["node", "--data-dir", str(data_directory), "--log-blocks", "--json"]
     process = CommandProcess(f"Node {number}", arguments, log_path)
-    return BenchNode(number, data_directory, address_of(key), process, LogFollower(log_path))
+    return BenchNode(number, data_directory, new_node_key(), process, LogFollower(log_path))
 
 
 def _network_plan(plan: MiningPlan, nodes: Sequence[BenchNode], difficulty: int, timestamp_s: int) -> NetworkPlan:
@@ -161,6 +161,10 @@ def _network_plan(plan: MiningPlan, nodes: Sequence[BenchNode], difficulty: int,
         difficulty=difficulty,
         difficulty_rule=plan.difficulty_rule,
         block_time_s=plan.block_time_ledger_s(len(nodes)),
+        consensus=plan.consensus,
+        validators=() if plan.is_mined else tuple(node.node_id for node in nodes),
+        # No transaction is ever waiting here.
+        empty_block_period_s=plan.block_time_ledger_s(len(nodes)),
         network=DEVELOPMENT,
         timestamp_s=timestamp_s,
     )
