@@ -196,6 +196,9 @@ MIN_USEFUL_SESSION_S = 30.0
 
 ANNOUNCE_INTERVAL_S = 0.1
 """Transactions of this time are announced together: one message instead of hundreds, and nobody notices the delay."""
+ANNOUNCE_AGAIN_INTERVAL_S = 60.0
+"""What is still pending after so long is told everybody once more: a peer may have been unable to take it, or to fetch
+it, when it first heard of it. A full pool costs a peer 2 kB/s by that."""
 MAX_KNOWN_TRANSACTIONS = 32_768
 """Hashes a peer is remembered to have seen, as in geth: eight full pools; some 4 MB for a peer that uses them up."""
 MAX_KNOWN_BLOCKS = 1_024

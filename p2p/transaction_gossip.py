@@ -48,12 +48,9 @@ class TransactionGossip:
         """Announce what becomes pending, until cancelled."""
         unsubscribe = self._pool.subscribe(self._became_pending)
         try:
-            while True:
-                await self._fresh.wait()
-                await self._clock.sleep_s(limits.ANNOUNCE_INTERVAL_S)
-                self._fresh.clear()
-                for peer in self._peers.values():
-                    self._announce_to(peer)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._announce())
+                group.create_task(self._announce_again())
         finally:
             unsubscribe()
 
@@ -173,6 +170,27 @@ class TransactionGossip:
         return False
 
     # Announcing
+
+    async def _announce(self) -> None:
+        while True:
+            await self._fresh.wait()
+            await self._clock.sleep_s(limits.ANNOUNCE_INTERVAL_S)
+            self._fresh.clear()
+            for peer in self._peers.values():
+                self._announce_to(peer)
+
+    async def _announce_again(self) -> None:
+        """A peer whose ledger was behind has refused what is good now; one that stalled has nothing to ask for."""
+        seen: set[bytes] = set()
+        while True:
+            await self._clock.sleep_s(limits.ANNOUNCE_AGAIN_INTERVAL_S)
+            pending = [transaction.hash for transaction in self._pool.pending()]
+            for peer in self._peers.values():
+                for item in seen.intersection(pending):
+                    peer.known.discard(item)
+                peer.unannounced.update(item for item in pending if item in seen)
+            seen = set(pending)
+            self._fresh.set()
 
     def _became_pending(self, transactions: Sequence[Transaction]) -> None:
         for transaction in transactions:

@@ -86,6 +86,26 @@ async def test_what_is_announced_is_fetched_once_and_told_to_those_who_do_not_kn
         assert not await asked(second)
 
 
+async def test_what_stays_pending_is_told_again_even_to_those_who_should_know_it() -> None:
+    async with world() as here:
+        first, second = await here.peer(), await here.peer()
+        one = transaction()
+        await first.says(announcement(one))
+        await answered(first, one)
+        await second.passes_s(1)
+        await second.passes_s(limits.ANNOUNCE_AGAIN_INTERVAL_S)
+        await second.passes_s(1)
+        assert await second.heard(AnnounceTransactions) == [announcement(one)]
+        await second.passes_s(limits.ANNOUNCE_AGAIN_INTERVAL_S)
+        await second.passes_s(1)
+        assert await second.heard(AnnounceTransactions) == [announcement(one)] * 2
+        assert await first.heard(AnnounceTransactions) == [announcement(one)]
+        here.pool.head_changed(pool_world.Accounts().having(0, nonce=1), pool_world.child(pool_world.header()), [one])
+        await second.passes_s(limits.ANNOUNCE_AGAIN_INTERVAL_S)
+        await second.passes_s(1)
+        assert await second.heard(AnnounceTransactions) == [announcement(one)] * 2
+
+
 async def test_a_stalled_fetch_goes_to_another_announcer() -> None:
     async with world() as here:
         first, second = await here.peer(), await here.peer()

@@ -22,7 +22,7 @@ class Faults:
     def __init__(self, world: World, random: Random, duration_s: float) -> None:
         self._world = world
         self._random = random
-        self._is_over = False
+        self.is_over = False
         self._plan_weather(random.choice([bad_weather, bad_weather, few_learn]), duration_s)
         self._plan_power(duration_s)
         self._plan_clocks(duration_s)
@@ -30,16 +30,16 @@ class Faults:
 
     def end(self) -> None:
         """From now on the network works, and whatever fails is on again."""
-        self._is_over = True
+        self.is_over = True
         self._world.network.weather = CALM
         for node in self._world.nodes:
             node.fails_at_commit = 0.0
             node.work_time_s = (0.0005, 0.01)
             node.power_on()
 
-    def at(self, time_s: float, action: Callable[[], object]) -> None:
-        """Do it then, unless the faults are over by then."""
-        self._world.later(time_s, lambda: self._is_over or action())
+    def at(self, delay_s: float, action: Callable[[], object]) -> None:
+        """Do it after that time, unless the faults are over by then."""
+        self._world.later(delay_s, lambda: self.is_over or action())
 
     def _plan_weather(self, weather: "Callable[[Random, Sequence[Host]], Weather]", duration_s: float) -> None:
         network, random = self._world.network, self._random
@@ -121,16 +121,16 @@ class Ambush:
         self._is_lying_in_wait = True
 
     def strike(self, decider: SimulatedNode) -> None:
-        if not self._is_lying_in_wait or self._random.random() >= self._chance:
+        if self._faults.is_over or not self._is_lying_in_wait or self._random.random() >= self._chance:
             return
         self._is_lying_in_wait = False
         network, random = self._world.network, self._random
         weather = Weather(islands={decider.name: 1}) if random.random() < 0.5 else replace(CALM, lost_final=0.9)
-        self._world.later(0.0, lambda: setattr(network, "weather", weather))
+        self._faults.at(0.0, lambda: setattr(network, "weather", weather))
         self._faults.at(random.uniform(1, 6), self._lie_in_wait)
         for node in self._world.nodes if self._cuts_power else []:
             if node is not decider:
-                self._world.later(0.0, node.power_cut)
+                self._faults.at(0.0, node.power_cut)
 
     def _lie_in_wait(self) -> None:
         self._world.network.weather = CALM
