@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 TESTING := $(VENV)/.testing-installed
+MEASURING := $(VENV)/.measuring-installed
 PROFILE ?=
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 VECTORS ?= $(if $(WATTCHAIN_VECTORS),$(WATTCHAIN_VECTORS),../shared/conformance)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format conformance fuzz soak bench contracts wheels clean
+.PHONY: help demo test lint format conformance fuzz soak bench mining contracts wheels clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -44,6 +45,9 @@ bench: $(TESTING) ## The benchmarks, one after another
 	$(BIN)/python -m benchmarks.vm
 	$(BIN)/python -m benchmarks.ledger
 
+mining: $(MEASURING) ## Mining time per number of peers beside the El DApp paper's (PEERS=2,3,4 SCALE=1 BLOCKS=100)
+	@$(BIN)/wattchain bench mining $(if $(PEERS),--peers "$(PEERS)") $(if $(SCALE),--scale $(SCALE)) $(if $(BLOCKS),--blocks $(BLOCKS))
+
 contracts: $(TESTING) ## Compile the contracts again (needs node and npm)
 	$(BIN)/python -m contracts.build
 
@@ -67,6 +71,10 @@ $(RUNTIME): setup.cfg constraints.txt | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
+$(MEASURING): setup.cfg constraints.txt | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $(RUNTIME) $@
+
 $(TESTING): setup.cfg constraints.txt | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
-	@touch $(RUNTIME) $@
+	@touch $(RUNTIME) $(MEASURING) $@
