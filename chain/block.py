@@ -4,10 +4,11 @@ On the wire and on disk a block is the RLP list [header, transactions, ommers], 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chain.header import Header, decode_header_item
 from chain.transaction import Transaction, decode_transaction_item, encode_transaction_items
+from chain.trie.ordered import ordered_root
 from primitives import rlp
 from primitives.errors import InvalidBlock, InvalidRlp
 
@@ -28,10 +29,20 @@ _NO_OMMERS = rlp.encode([])
 class Block:
     header: Header
     transactions: tuple[Transaction, ...]
+    # Gossip, synchronisation, proposals and import all ask for it. Not part of __init__, so no replace() copies it.
+    _transactions_root: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def hash(self) -> bytes:
         return self.header.hash
+
+    @property
+    def transactions_root(self) -> bytes:
+        """What the header must commit to, worked out from the transactions."""
+        if self._transactions_root is None:
+            root = ordered_root([transaction.encoded for transaction in self.transactions])
+            object.__setattr__(self, "_transactions_root", root)
+        return self._transactions_root  # type: ignore[return-value]
 
     @property
     def number(self) -> int:
@@ -54,6 +65,14 @@ def decode_block(encoded: bytes) -> Block:
         return Block(decode_header_item(item[0]), _decode_transactions(item[1]))
     except InvalidRlp as error:
         raise InvalidBlock(f"malformed block: {error}") from error
+
+
+def check_body(block: Block) -> None:
+    """Refuse a body that is too large, or not the one its header commits to. Raises InvalidBlock."""
+    check_transaction_count(len(block.transactions))
+    check_size(len(block.encode()))
+    if block.transactions_root != block.header.transactions_root:
+        raise InvalidBlock("the block's transactions are not those that its header commits to")
 
 
 def check_size(block_bytes: int) -> None:

@@ -13,7 +13,7 @@ from chain.consensus.engine import Engine
 from chain.consensus.qbft.validator_contract import InvalidValidators, changed_validators, may_change_validators
 from chain.consensus.qbft.validators import ValidatorSet
 from chain.header import Header
-from chain.header_rules import check_header
+from chain.header_rules import check_clock, check_header
 from chain.importer import receipts_root
 from chain.receipt import Receipt
 from primitives.clock import Clock
@@ -63,13 +63,15 @@ class HeaderChain:
         return self._head if self._needs_receipts else None
 
     def add(self, header: Header, certificate: bytes = b"") -> None:
-        """Make this the head. Raises InvalidBlock, or BlockFromFuture, and changes nothing."""
+        """Make this the head. Raises InvalidBlock, or with proof of work BlockFromFuture, and changes nothing."""
         if self._needs_receipts:
             raise RuntimeError(f"the receipts of block {self._head.number} are needed first")
-        check_header(header, self._head, self._anchor, self._config, self._engine, self._clock.time_s())
+        check_header(header, self._head, self._anchor, self._config, self._engine)
         validators = self.validators
         self._engine.check_builder(header, validators)
         self._engine.check_certificate(header, certificate, validators)
+        if not self._engine.is_final:
+            check_clock(header, self._clock.time_s())
         self._head, self._validators = header, validators
         if anchor_number(header.number) == header.number:
             self._anchor = header

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from chain.block import Block, check_size, check_transaction_count
+from chain.block import Block, check_body
 from chain.block_execution import BlockExecution, ExecutedBlock, block_context
 from chain.candidates import Candidate, Candidates
 from chain.config import ChainConfig
@@ -19,7 +19,7 @@ from chain.consensus.difficulty import anchor_number
 from chain.consensus.engine import Engine
 from chain.consensus.qbft.validators import ValidatorSet
 from chain.header import Header
-from chain.header_rules import check_header
+from chain.header_rules import check_clock, check_header
 from chain.receipt import Receipt
 from chain.state import State
 from chain.store.blocks import BlockStore
@@ -90,7 +90,6 @@ class Importer:
         self._reorganisation_cap = reorganisation_cap
         self._candidates = Candidates() if candidates is None else candidates
         self._invalid: OrderedDict[bytes, None] = OrderedDict()
-        database.on_rollback(self._candidates.clear)
 
     def import_block(self, block: Block, certificate: bytes = b"") -> ImportResult:
         """Take one block in. Raises InvalidBlock (or UnknownParent, BlockFromFuture) and changes nothing."""
@@ -101,6 +100,8 @@ class Importer:
             raise InvalidBlock(f"block {header.number} is not the one that is final here")
         validators = self._check_header(header)
         self._engine.check_certificate(header, certificate, validators)
+        if not self._engine.is_final:
+            check_clock(header, self._clock.time_s())
         # Before the body is looked at: work at the difficulty of long ago may be cheap.
         if header.number <= head.number - self._reorganisation_cap:
             raise ReorganisationTooDeep(
@@ -130,6 +131,7 @@ class Importer:
         if header.parent_hash != head.hash:
             raise InvalidBlock(f"block {header.number} does not stand on this node's head, block {head.number}")
         self._check_header(header)
+        check_clock(header, self._clock.time_s())
         known = self._candidates.find(header)
         if known is not None and known.has(block.transactions):
             return
@@ -147,7 +149,7 @@ class Importer:
         parent = self._blocks.header(header.parent_hash)
         if parent is None:
             raise UnknownParent(f"the parent 0x{header.parent_hash.hex()} of block {header.number} is not known")
-        check_header(header, parent, self.anchor(parent), self._config, self._engine, self._clock.time_s())
+        check_header(header, parent, self.anchor(parent), self._config, self._engine)
         # The present state is the parent's wherever anybody votes: only children of the head come that far.
         validators = self._engine.validators_of(header.number, self._state.reader())
         self._engine.check_builder(header, validators)
@@ -210,7 +212,6 @@ class Importer:
         block = self._blocks.canonical_block(number)
         if block is None:
             raise RuntimeError(f"the canonical block {number} is missing from the database")
-        self._candidates.clear()
         self._state.rollback(number)
         self._blocks.disconnect(number)
         return block
@@ -287,16 +288,8 @@ class Importer:
                 self._invalid.popitem(last=False)
 
 
-def check_body(block: Block) -> None:
-    """Refuse a body that is too large, or not the one its header commits to. Raises InvalidBlock."""
-    check_transaction_count(len(block.transactions))
-    check_size(len(block.encode()))
-    if transactions_root(block) != block.header.transactions_root:
-        raise InvalidBlock("the block's transactions are not those that its header commits to")
-
-
 def transactions_root(block: Block) -> bytes:
-    return ordered_root([transaction.encoded for transaction in block.transactions])
+    return block.transactions_root
 
 
 def receipts_root(receipts: Sequence[Receipt]) -> bytes:

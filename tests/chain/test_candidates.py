@@ -178,5 +178,8 @@ def test_another_parent_replaces_all(world: World) -> None:
     candidates.remember(block.header, remembered)
     assert candidates.find(header) is None
     assert candidates.find(block.header) is remembered
+    candidates.remember(header, remembered)
+    candidates.remember(block.header, remembered)
+    assert candidates.find(header) is None
     candidates.clear()
     assert candidates.find(block.header) is None

@@ -150,8 +150,15 @@ def test_no_block_comes_before_the_period_is_over(world: AuthorityWorld) -> None
         world.ledger.check_proposal(early)
     with pytest.raises(InvalidBlock, match=f"less than {PERIOD_S} s after its parent's"):
         world.ledger.import_block(early, world.certificate(early))
-    world.clock.now_s -= 1  # The builder's clock is behind: it makes no block that others refuse.
-    assert world.build().header.timestamp_s >= good.header.timestamp_s
+
+
+def test_a_builder_whose_clock_is_behind_makes_blocks_that_others_take(world: AuthorityWorld) -> None:
+    world.grow()
+    due_s = world.ledger.head().timestamp_s + PERIOD_S
+    for after_s in (-10, 0):
+        block = world.build(after_s=after_s)
+        assert world.clock.now_s < block.header.timestamp_s == due_s
+        world.ledger.check_proposal(block)
 
 
 def test_a_proposal_from_the_future_may_come_again_later(world: AuthorityWorld) -> None:
@@ -161,6 +168,12 @@ def test_a_proposal_from_the_future_may_come_again_later(world: AuthorityWorld) 
         world.ledger.check_proposal(block)
     world.clock.now_s += 1
     world.ledger.check_proposal(block)
+
+
+def test_a_node_that_does_not_know_the_time_follows_the_quorum(world: AuthorityWorld) -> None:
+    block = world.build()
+    world.clock.now_s = 0
+    assert world.ledger.import_block(block, world.certificate(block)).status is ImportStatus.EXTENDED
 
 
 def test_there_are_no_branches(world: AuthorityWorld) -> None:

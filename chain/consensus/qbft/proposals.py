@@ -1,16 +1,19 @@
 """Proposals as blocks of the ledger: fits events.Blocks, through which the machine asks about what is mere bytes to it.
 
-Lives where the machine lives, on the thread that imports.
+A block's hash is that of its header, so these bytes are the block of that hash only if the body belongs to the header:
+or a validator could pass on a header that a quorum prepared with a body of its own. Lives where the machine lives, on
+the thread that imports.
 """
 
 from collections import OrderedDict
 from typing import Protocol
 
-from chain.block import Block, decode_block
+from chain.block import Block, check_body, decode_block
 from primitives.errors import InvalidBlock, InvalidTransaction
 
-MAX_DECODED = 4
-"""Blocks kept as decoded: the machine asks for the hash of the proposal that it has checked next. At most 8 MB each."""
+MAX_DECODED = 2
+"""Blocks kept as decoded, since one is asked about again and again: the proposal, and one that was prepared before.
+The largest one of 8 MB can take 60 MB in this form."""
 
 
 class Checker(Protocol):
@@ -28,7 +31,7 @@ class LedgerProposals:
         self._decoded: OrderedDict[bytes, Block] = OrderedDict()
 
     def block_hash(self, block: bytes) -> bytes:
-        """Raises InvalidBlock where these bytes are not a block's one encoding."""
+        """Raises InvalidBlock where these bytes are not the one encoding of a block whose body is its header's."""
         return self._block(block).hash
 
     def check(self, block: bytes, height: int, parent_hash: bytes, proposer: bytes | None) -> None:
@@ -53,6 +56,7 @@ class LedgerProposals:
                 block = decode_block(encoded)
             except InvalidTransaction as error:
                 raise InvalidBlock(f"a transaction of the proposal: {error}") from error
+            check_body(block)
             self._decoded[encoded] = block
             if len(self._decoded) > MAX_DECODED:
                 self._decoded.popitem(last=False)

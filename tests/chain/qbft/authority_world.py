@@ -84,11 +84,16 @@ class AuthorityWorld:
         return cls(Ledger.open(folder, genesis or authority_genesis(), clock, **settings), clock)
 
     def build(
-        self, transactions: Sequence[Transaction] = (), builder: bytes | None = None, *, remembers: bool = False
+        self,
+        transactions: Sequence[Transaction] = (),
+        builder: bytes | None = None,
+        *,
+        remembers: bool = False,
+        after_s: int = PERIOD_S,
     ) -> Block:
-        """A block on the head, by its first validator unless another builder is given."""
+        """A block on the head, by its first validator unless another builder is given, when so much time has passed."""
         ledger = self.ledger
-        self.clock.now_s = max(self.clock.now_s, ledger.head().timestamp_s) + PERIOD_S
+        self.clock.now_s = max(self.clock.now_s, ledger.head().timestamp_s) + after_s
         coinbase = builder or ledger.validators_of_next().addresses[0]
         candidates = ledger.candidates if remembers else None
         made = BlockBuilder(

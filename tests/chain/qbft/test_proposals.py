@@ -87,6 +87,16 @@ def test_bytes_that_are_no_block(world: AuthorityWorld) -> None:
             proposals.check(encoded, 2, world.ledger.head().hash, None)
 
 
+def test_a_header_with_another_body_is_no_block(world: AuthorityWorld) -> None:
+    """A quorum may have prepared that very header: what a liar passes on with it must not be taken for the block."""
+    proposals = LedgerProposals(world.ledger)
+    good = world.build([world.transfer(0), world.transfer(1)])
+    for body in ((), good.transactions[:1], good.transactions[::-1], (*good.transactions, world.transfer(2))):
+        with pytest.raises(InvalidBlock, match="commits to"):
+            proposals.block_hash(replace(good, transactions=body).encode())
+    assert proposals.block_hash(good.encode()) == good.hash
+
+
 def test_a_proposal_is_decoded_once_and_few_are_kept(world: AuthorityWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
 

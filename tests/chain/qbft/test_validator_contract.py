@@ -90,6 +90,7 @@ def test_writing_replaces_the_whole_list_and_voids_votes(before: int, after: int
     wanted = ValidatorSet.of(addresses(after + 1)[1:])
     write_validators(state, CONTRACT, wanted)
     assert read_validators(state, CONTRACT) == wanted
+    assert state.original_storage(CONTRACT, LENGTH_SLOT) == after, "a change of the block, of no transaction"
     assert state.changes().storage[CONTRACT] == {**validator_storage(wanted.addresses), 2: 9}
 
 
