@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from node.bench.measurements import MeasuredChain, measure_chain, settled_chain
 from node.bench.network import BenchNetwork, BenchNode
@@ -66,38 +66,6 @@ class PeerRun:
         return sum(node.cpu_percent for node in self.nodes) / self.peers
 
 
-async def run_peers(plan: MiningPlan, peers: int, difficulty: int, folder: Path, progress: Progress) -> PeerRun:
-    """Measure a network of so many peers in a new folder. Raises UserError."""
-    async with BenchNetwork(plan, peers, difficulty, folder) as network:
-        started = 0
-
-        def on_started() -> None:
-            nonlocal started
-            started += 1
-            progress("starting", started, peers)
-
-        await network.start(on_started)
-        stretch = Stretch(plan, network, progress)
-        await _unless_a_node_ends(network, stretch)
-        await network.stop()
-        return stretch.result(difficulty)
-
-
-async def _unless_a_node_ends(network: BenchNetwork, stretch: "Stretch") -> None:
-    """Raises UserError where a node ends before the measurement does."""
-    measuring, watching = asyncio.create_task(stretch.measure()), asyncio.create_task(network.watch())
-    try:
-        await asyncio.wait({measuring, watching}, return_when=asyncio.FIRST_COMPLETED)
-        # A node that ended is the cause of whatever else went wrong.
-        if watching.done():
-            watching.result()
-        await measuring
-    finally:
-        for task in (measuring, watching):
-            task.cancel()
-        await asyncio.gather(measuring, watching, return_exceptions=True)
-
-
 class Network(Protocol):
     """The nodes of a run; node.bench.network.BenchNetwork is one."""
 
@@ -110,6 +78,41 @@ class Network(Protocol):
     async def connect(self) -> None: ...
 
     def read_logs(self) -> None: ...
+
+    async def watch(self) -> NoReturn:
+        """Until a node ends by itself: raises UserError."""
+
+
+async def run_peers(plan: MiningPlan, peers: int, difficulty: int, folder: Path, progress: Progress) -> PeerRun:
+    """Measure a network of so many peers in a new folder. Raises UserError."""
+    async with BenchNetwork(plan, peers, difficulty, folder) as network:
+        started = 0
+
+        def on_started() -> None:
+            nonlocal started
+            started += 1
+            progress("starting", started, peers)
+
+        await network.start(on_started)
+        stretch = Stretch(plan, network, progress)
+        await unless_a_node_ends(network, stretch)
+        await network.stop()
+        return stretch.result(difficulty)
+
+
+async def unless_a_node_ends(network: Network, stretch: "Stretch") -> None:
+    """Raises UserError where a node ends before the measurement does."""
+    measuring, watching = asyncio.create_task(stretch.measure()), asyncio.create_task(network.watch())
+    try:
+        await asyncio.wait({measuring, watching}, return_when=asyncio.FIRST_COMPLETED)
+        # A node that ended is the cause of whatever else went wrong.
+        if watching.done():
+            watching.result()
+        await measuring
+    finally:
+        for task in (measuring, watching):
+            task.cancel()
+        await asyncio.gather(measuring, watching, return_exceptions=True)
 
 
 class Stretch:

@@ -34,7 +34,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(text, soft_wrap=True, highlight=False)
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def show(self, phase: str, done: int, total: int) -> None:
         """How much of a phase is done."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -112,3 +112,15 @@ async def test_nodes_that_get_stuck_or_part_end_the_run(
     stretch = Stretch(PLAN, FakeNetwork(*looks(slices(8))), lambda *_: None)
     with pytest.raises(UserError, match=sentence):
         await stretch.measure()
+
+
+class DyingNetwork(FakeNetwork):
+    async def watch(self) -> NoReturn:
+        raise UserError("Node 1 ended unexpectedly, with status 1.")
+
+
+async def test_a_node_that_ends_ends_the_run() -> None:
+    network = DyingNetwork(both(slices(2)))
+    stretch = Stretch(PLAN, network, lambda *_: None)
+    with pytest.raises(UserError, match="Node 1 ended unexpectedly"):
+        await run_module.unless_a_node_ends(network, stretch)
