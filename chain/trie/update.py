@@ -24,6 +24,7 @@ from chain.trie.node import (
     Node,
     child_position,
     decode,
+    encode,
     encode_branch,
     encode_extension,
     encode_leaf,
@@ -76,6 +77,14 @@ def build(entries: Mapping[bytes, bytes]) -> TrieUpdate:
     return update(_EMPTY_SOURCE, entries)
 
 
+def encode_subtree(path: bytes, entries: list[tuple[bytes, bytes]]) -> bytes:
+    """RLP of the node that stands at path in a trie whose entries below it are these, at least one.
+
+    They are given by the nibbles of their keys, in order, all of one length and all beginning with path.
+    """
+    return encode(_Batch(_EMPTY_SOURCE).subtree(path, entries))
+
+
 class _EmptySource:
     def node(self, path: bytes) -> Node | None:
         return None
@@ -109,6 +118,9 @@ class _Batch:
             self._nodes[b""] = reference
             self._decoded[b""] = new
         return TrieUpdate(keccak256(reference), self._nodes, self._decoded)
+
+    def subtree(self, path: bytes, entries: list[tuple[bytes, bytes]]) -> Node:
+        return self._build(path, entries, 0, len(entries))
 
     def _apply(self, path: bytes, node: Node | None, changes: list[_Change], low: int, high: int) -> Node | None:
         """What stands at path after changes[low:high], all of whose keys begin with path."""
