@@ -152,6 +152,8 @@ class NodeInfo:
     """Who seals the next block; none on a chain of proof of work."""
     is_validating: bool
     """This node is one of them, and takes part."""
+    consensus_round: int
+    """At which the validators are with the next block, as seen here. Above 0: a proposer failed, or too few answer."""
     started_s: int
     """When it started, on the backend's clock."""
 

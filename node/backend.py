@@ -17,6 +17,7 @@ from primitives.errors import Invalid
 
 T = TypeVar("T")
 
+
 class NodeBackend:
     """Fits gateway.backend.Backend."""
 
@@ -82,6 +83,7 @@ class NodeBackend:
             protocol_version=PROTOCOL_VERSION,
             validators=() if core.validator is None else core.validator.validators.addresses,
             is_validating=core.validator is not None and core.validator.is_validator,
+            consensus_round=0 if core.validator is None else core.validator.round,
             started_s=self._started_s,
         )
 

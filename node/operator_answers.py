@@ -96,6 +96,8 @@ class NodePage:
     validators: tuple[str, ...]
     is_validator: bool
     is_validating: bool
+    round: int
+    """Of the validators, for the next block."""
     is_listening: bool
     peer_count: int
     sync: Progress | None
@@ -127,6 +129,7 @@ class NodePage:
             validators=page.texts("validators", MAX_VALIDATORS_SHOWN),
             is_validator=page.is_true("isValidator"),
             is_validating=page.is_true("isValidating"),
+            round=page.number("round"),
             is_listening=page.is_true("listening"),
             peer_count=page.number("peers"),
             sync=None if page.is_null("sync") else Progress.of(page.members("sync")),

@@ -64,7 +64,8 @@ def _validators(page: NodePage) -> str:
     if not page.is_validator:
         return f"{count}; this node is not one of them"
     own = "this node is one of them" if page.is_validating else "this node is one of them, but does not take part"
-    return f"{count}; {own}"
+    trouble = f"; they try to agree for the {page.round + 1}. time: are enough of them running?" if page.round else ""
+    return f"{count}; {own}{trouble}"
 
 
 def _peers(page: NodePage) -> str:

@@ -150,6 +150,8 @@ class ValidatorLoop:
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
         self._pending = False
+        self.round = 0
+        """At which the validators are with the next block. Above 0: a proposer failed, or too few of them answer."""
 
     @property
     def is_validator(self) -> bool:
@@ -224,6 +226,8 @@ class ValidatorLoop:
             self._validators_changed(validators)
         for output in outputs:
             self._carry_out(output)
+        if self._machine is not None:
+            self.round = self._machine.round
 
     def _new_head(self, ledger: Ledger, validators: ValidatorSet) -> NewHead:
         head = ledger.head()

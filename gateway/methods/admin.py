@@ -96,6 +96,7 @@ async def status(context: Context) -> Json:
         "validators": [to_checksum_address(address) for address in node.validators],
         "isValidator": node.node_id in node.validators,
         "isValidating": node.is_validating,
+        "round": node.consensus_round,
         "listening": own.is_listening,
         "peers": own.peer_count,
         "sync": _sync(own.sync),

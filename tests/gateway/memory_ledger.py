@@ -37,6 +37,7 @@ NODE = NodeInfo(
     protocol_version=1,
     validators=(),
     is_validating=False,
+    consensus_round=0,
     started_s=GENESIS_TIME_S - 60,
 )
 BLOCK_TIME_S = 15

@@ -153,6 +153,7 @@ async def test_the_state_of_the_node_on_one_page(ledger: MemoryLedger, rpc: Rpc)
         "validators": [],
         "isValidator": False,
         "isValidating": False,
+        "round": 0,
         "listening": False,
         "peers": 0,
         "sync": None,

@@ -160,6 +160,7 @@ async def test_what_is_remarked(ledger: MemoryLedger) -> None:
     three = {"consensus": "qbft", "validators": ("0x1", "0x2", "0x3")}
     assert "3; this node is not one of them" in shown(**three)
     assert "3; this node is one of them\n" in shown(**three, is_validator=True, is_validating=True)
+    assert "for the 3. time" in shown(**three, is_validator=True, is_validating=True, round=2)
     assert "but does not take part" in shown(**three, is_validator=True)
     assert "catching up    no, as new as its peers" in shown(peer_count=1)
     assert "peers          none\n" in shown(is_listening=True)

@@ -82,6 +82,11 @@ class QbftMachine:
         self._unsaved: dict[VoteKind, Vote] = {}
         self._outputs: list[Output] = []
 
+    @property
+    def round(self) -> int:
+        """Of the present height. Above 0: a proposer failed, or too few validators answer."""
+        return 0 if self._state is None else self._state.round
+
     def step(self, event: Event) -> list[Output]:
         """Take one event in. A Persist, if there is any, is the first output and covers all of the others."""
         match event:
