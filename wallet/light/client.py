@@ -12,9 +12,10 @@ from enum import Enum
 from chain.config import ChainConfig
 from chain.consensus.qbft.certificate import decode_certificate
 from chain.header import Header
+from chain.header_rules import BlockFromFuture
 from primitives.errors import Invalid, UserError
 from wallet.client import NodeUnreachable, RpcError
-from wallet.light.follower import ClockBehind, DeepFork, Follower, OtherChain, Progress, ReceiptsMissing, Standing
+from wallet.light.follower import DeepFork, Follower, OtherChain, Progress, ReceiptsMissing, Standing
 from wallet.light.proofs import InvalidProof, ProvedAccount, check_answer
 from wallet.light.source import Source
 from wallet.light.store import LightStore, Record
@@ -213,8 +214,8 @@ class LightClient:
             return Verdict.OTHER_CHAIN, str(error)
         except DeepFork as error:
             return Verdict.DEEP_FORK, str(error)
-        except ClockBehind as error:
-            return Verdict.CLOCK, str(error)
+        except BlockFromFuture as error:
+            return Verdict.CLOCK, f"{error}; does this computer's clock go right?"
         except ReceiptsMissing as error:
             return Verdict.REFUSES, str(error)
         except Invalid as error:

@@ -10,7 +10,6 @@ from typing import NoReturn
 
 from chain.consensus.difficulty import anchor_number
 from chain.header import Header
-from chain.header_rules import MAX_CLOCK_DRIFT_S
 from chain.importer import DEFAULT_REORGANISATION_CAP
 from primitives.errors import Invalid, InvalidBlock, UserError
 from wallet.light.branch import Branch, Proved
@@ -39,10 +38,6 @@ class OtherChain(Invalid):
 
 class DeepFork(Invalid):
     """The node's chain left the one that is followed before what is settled."""
-
-
-class ClockBehind(Invalid):
-    """The node's headers lie in the future of this computer's clock."""
 
 
 class ReceiptsMissing(Invalid):
@@ -78,8 +73,8 @@ class Follower:
     async def follow(self, source: Source, progress: Progress | None = None) -> Standing:
         """Take from a node all that it can prove and that is better than what is known.
 
-        Raises what Source raises; InvalidBlock for what cannot be true; OtherChain, DeepFork, ClockBehind,
-        ReceiptsMissing; SealedTwice. What was proved before an error is kept.
+        Raises what Source raises; InvalidBlock for what cannot be true; BlockFromFuture (proof of work), OtherChain,
+        DeepFork, ReceiptsMissing; SealedTwice. What was proved before an error is kept.
         """
         for _ in range(1 + MAX_RESTARTS):
             try:
@@ -170,16 +165,6 @@ class Follower:
             )
         return InvalidBlock(f"its block {number} is not the one that is final")
 
-    def from_now(self, batch: Sequence[SealedHeader]) -> list[SealedHeader]:
-        """The headers before the first that lies in the future."""
-        latest_s = self._trust.clock.time_s() + MAX_CLOCK_DRIFT_S
-        usable = []
-        for sealed in batch:
-            if sealed.header.timestamp_s > latest_s:
-                break
-            usable.append(sealed)
-        return usable
-
     def advance(self, before: Record, branch: Branch) -> Record:
         """Store what the branch has proved, and tell of it."""
         fork_number, headers = branch.fork_number, list(branch.unstored)
@@ -235,9 +220,8 @@ class _Growth:
         branch = self._branch
         if batch and batch[0].header.parent_hash != branch.head.hash:
             self._follower.moved(f"its block {batch[0].header.number} does not stand on the block below")
-        usable = self._follower.from_now(batch)
-        for index, sealed in enumerate(usable, 1):
-            branch.add(sealed, is_last=index == len(usable))
+        for index, sealed in enumerate(batch, 1):
+            branch.add(sealed, is_last=index == len(batch))
             header = branch.needs_receipts
             if header is not None:
                 receipts = await self._source.receipts(header.hash)
@@ -249,12 +233,6 @@ class _Growth:
                 branch.supply_receipts(receipts)
         if self._progress is not None:
             self._progress(branch.head.number, max(self._claimed, branch.head.number))
-        if len(usable) < len(batch):
-            header = batch[len(usable)].header
-            raise ClockBehind(
-                f"the time of its block {header.number}, {header.timestamp_s}, is in the future; does this computer's "
-                "clock go right?"
-            )
 
     def _store(self) -> None:
         """Nothing is stored of a branch that has no more work yet."""
