@@ -15,7 +15,7 @@ from typing import Any
 
 from chain.builder import BuilderSettings
 from chain.config import DEVELOPMENT, POW, PRODUCTION, QBFT, ValidatorOverride
-from chain.consensus.qbft.signing import KeySigner
+from chain.consensus.qbft.signing import KeySigner, Recover, recover_signer
 from chain.consensus.qbft.validators import ValidatorSet
 from chain.consensus.qbft.vote_store import SqliteVoteStore
 from chain.genesis import Genesis, load_genesis
@@ -103,7 +103,7 @@ def make_clock(settings: ClockSettings, network: str) -> Clock:
     return settings.make()
 
 
-def open_ledger(settings: NodeSettings, genesis: Genesis, clock: Clock) -> Ledger:
+def open_ledger(settings: NodeSettings, genesis: Genesis, clock: Clock, recover: Recover = recover_signer) -> Ledger:
     """The ledger of a data directory, made where it is new. Raises UserError."""
     return Ledger.open(
         settings.data_directory,
@@ -111,6 +111,7 @@ def open_ledger(settings: NodeSettings, genesis: Genesis, clock: Clock) -> Ledge
         clock,
         archive=settings.chain.archive,
         reorganisation_cap=settings.chain.reorganisation_cap,
+        recover=recover,
     )
 
 
@@ -120,15 +121,14 @@ async def run_node(settings: NodeSettings, on_ready: Callable[[NodeFacts], None]
     clock = make_clock(settings.clock, genesis.config.network)
     stop = _stop_event()
     _check_mining(settings, genesis)
+    recover = remembering_recover()
     async with contextlib.AsyncExitStack() as stack:
-        ledger = stack.enter_context(open_ledger(settings, genesis, clock))
+        ledger = stack.enter_context(open_ledger(settings, genesis, clock, recover))
         journal = stack.enter_context(_open_journal(settings))
         key = load_node_key(settings.data_directory)
         identity = new_local_identity(Network(genesis.config.chain_id, ledger.genesis_hash), key)
         endpoint = Endpoint(identity, settings.allow_list())
-        surroundings = Surroundings(
-            clock, SystemClock(), SocketConnector(endpoint), Random(), recover=remembering_recover()
-        )
+        surroundings = Surroundings(clock, SystemClock(), SocketConnector(endpoint), Random(), recover=recover)
         ballot = _ballot(settings, genesis, key, stack)
         core = NodeCore(ledger, journal, identity.node_id, surroundings, _core_settings(settings, genesis, key), ballot)
         await stack.enter_async_context(core)
