@@ -1,4 +1,4 @@
-"""Several nodes: each is told what it is worth, the furthest that can prove itself is believed, and answers are proved."""
+"""Several nodes: which of them can be followed, what is said of the others, and that answers are proved."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Following a qbft chain: what a quorum sealed is believed, and nothing that any liar can make of headers and receipts."""
+"""Following a qbft chain: what a quorum sealed is believed, and nothing that liars make of headers and receipts."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Proofs of accounts and slots against the trie's own code, and whatever a liar may hand out instead."""
 
+import contextlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,11 +85,10 @@ ITEMS = st.recursive(st.binary(max_size=34), lambda inner: st.lists(inner, max_s
 @settings(max_examples=150)
 @given(st.lists(st.one_of(st.binary(max_size=80), ITEMS.map(rlp.encode)), min_size=1, max_size=3), KEYS)
 def test_garbage_that_has_the_right_hash_ends_plainly(nodes: list[bytes], key: bytes) -> None:
-    try:
+    with contextlib.suppress(InvalidProof):
         prove(keccak256(nodes[0]), key, nodes)
+    with contextlib.suppress(InvalidProof):
         prove_account(keccak256(nodes[0]), key[:20], nodes)
-    except InvalidProof:
-        pass
 
 
 def test_nodes_of_impossible_forms_are_refused() -> None:
@@ -192,13 +193,9 @@ def test_nothing_may_be_claimed_of_an_absent_account() -> None:
 
 @given(st.binary(max_size=120))
 def test_an_account_or_value_of_any_bytes_ends_plainly(value: bytes) -> None:
-    key_slot = slot_key(1)
-    for trie, prover in (
-        (trie_of({keccak256(ADDRESS): value or b"\x00"}), lambda t: prove_account(t.root, ADDRESS, proof)),
-        (trie_of({key_slot: value or b"\x00"}), lambda t: prove_slot(t.root, 1, proof)),
-    ):
-        proof = make_proof(trie, keccak256(ADDRESS) if keccak256(ADDRESS) in trie.values else key_slot)
-        try:
-            prover(trie)
-        except InvalidProof:
-            pass
+    account = trie_of({keccak256(ADDRESS): value or b"\x00"})
+    slot = trie_of({slot_key(1): value or b"\x00"})
+    with contextlib.suppress(InvalidProof):
+        prove_account(account.root, ADDRESS, make_proof(account, keccak256(ADDRESS)))
+    with contextlib.suppress(InvalidProof):
+        prove_slot(slot.root, 1, make_proof(slot, slot_key(1)))
