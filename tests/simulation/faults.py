@@ -106,6 +106,9 @@ def few_learn(random: Random, hosts: Sequence[Host]) -> Weather:
     return Weather(delay_s=(0.001, random.choice([0.02, 0.1])), lost_final=random.choice([0.6, 0.75, 0.9]))
 
 
+ONE_KNOWS = replace(CALM, lost_final=0.9)
+
+
 class Ambush:
     """An adversary that strikes when it hurts: whoever is first to hold a block final is cut off with what it knows.
 
@@ -116,21 +119,22 @@ class Ambush:
         self._world = world
         self._faults = faults
         self._random = random
-        self._chance = random.choice([0.0, 0.15, 0.5])
-        self._cuts_power = random.random() < 0.5
+        self._chance = random.choice([0.0, 0.2, 0.5])
         self._is_lying_in_wait = True
 
     def strike(self, decider: SimulatedNode) -> None:
         if self._faults.is_over or not self._is_lying_in_wait or self._random.random() >= self._chance:
             return
         self._is_lying_in_wait = False
-        network, random = self._world.network, self._random
-        weather = Weather(islands={decider.name: 1}) if random.random() < 0.5 else replace(CALM, lost_final=0.9)
-        self._faults.at(0.0, lambda: setattr(network, "weather", weather))
-        self._faults.at(random.uniform(1, 6), self._lie_in_wait)
-        for node in self._world.nodes if self._cuts_power else []:
+        network, random, faults = self._world.network, self._random, self._faults
+        cuts_power = random.random() < 0.5
+        weather = replace(CALM, islands={decider.name: 1}) if cuts_power or random.random() < 0.5 else ONE_KNOWS
+        faults.at(0.0, lambda: setattr(network, "weather", weather))
+        faults.at(random.uniform(2, 10), self._lie_in_wait)
+        for node in self._world.nodes if cuts_power else []:
             if node is not decider:
-                self._faults.at(0.0, node.power_cut)
+                faults.at(0.0, node.power_cut)
+                faults.at(random.uniform(0.1, 0.5), node.power_on)
 
     def _lie_in_wait(self) -> None:
         self._world.network.weather = CALM

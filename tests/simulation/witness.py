@@ -41,6 +41,8 @@ class Witness:
         """Transactions that a node promised to keep, and which node."""
         self.listeners: list[Callable[[SimulatedNode, ImportResult], None]] = []
         """Who else wants to know of imports at honest nodes."""
+        self.watches_log = True
+        """An error in an honest node's log counts as a violation."""
         self.heads: dict[str, int] = {}
         """The head that each honest node had on its disk last."""
         self._loop = loop
@@ -121,7 +123,7 @@ class FinalityWitness(Witness):
         """An honest node holds a block final that no other honest node holds yet."""
         self._domain = domain
         self._authenticator = Authenticator(domain, recover_once)
-        self._watch_votes = watch_votes
+        self._watch_votes = self.watches_log = watch_votes
         self._votes: dict[tuple[object, ...], object] = {}
         self._validators: dict[int, ValidatorSet] = {}
 
@@ -185,7 +187,7 @@ class ErrorsInTheLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         life = current_life()
-        if life is None or life.is_over or not life.is_honest:
+        if life is None or life.is_over or not life.is_honest or not self._witness.watches_log:
             return
         error = f": {record.exc_info[1]!r}" if record.exc_info else ""
         self._witness.fail(f"{life.name} logged an error: {record.getMessage()}{error}")
