@@ -51,6 +51,11 @@ class NetworkNode:
     def rpc_url(self) -> str:
         return f"http://127.0.0.1:{self.rpc_port}"
 
+    def set_mining(self, **settings: object) -> None:
+        """Lines of the section [mining], in force at the next start."""
+        for name, value in settings.items():
+            _set(self.folder, name, str(value), section="mining")
+
     def client(self) -> RpcClient:
         return RpcClient(self.rpc_url)
 
@@ -177,11 +182,14 @@ class RunningNetwork:
         _set(folder, "port", str(rpc_port), section="rpc")
         for name, value in {"host": '"127.0.0.1"', "discovery": "false", "max_outbound": "0"}.items():
             _set(folder, name, value, section="p2p")
-        arguments: list[object] = ["node", "--data-dir", folder, "--json", *options]
-        if consensus == "pow" and mine:
-            arguments += ["--mine", "--coinbase", "0x" + address_of(_key(folder)).hex()]
+        arguments = ("node", "--data-dir", folder, "--json", *options)
         process = RunningCommand(self.folder, self.folder / f"node-{number}.log", *arguments)
-        return NetworkNode(number, folder, p2p_port, rpc_port, process)
+        node = NetworkNode(number, folder, p2p_port, rpc_port, process)
+        if consensus == "pow":
+            node.set_mining(
+                enabled="true" if mine else "false", coinbase=f'"0x{node.node_id.hex()}"', empty_block_period_s=0
+            )
+        return node
 
     def _url(self, node: NetworkNode, port: int) -> str:
         return f"wattchain://0x{node.node_id.hex()}@127.0.0.1:{port}"
@@ -231,10 +239,6 @@ def _hurry(genesis_path: Path) -> None:
     if genesis["config"]["wattchain"]["consensus"] == "qbft":
         genesis["config"]["wattchain"]["requestTimeoutMilliseconds"] = ROUND_TIMEOUT_MS
         genesis_path.write_text(json.dumps(genesis))
-
-
-def _key(folder: Path) -> bytes:
-    return bytes.fromhex((folder / "node.key").read_text())
 
 
 def _set(folder: Path, name: str, value: str, section: str = "p2p") -> None:
