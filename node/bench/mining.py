@@ -31,13 +31,14 @@ async def measure(plan: MiningPlan, folder: Path, screen: Screen) -> Results:
             screen.say(line)
     runs = []
     for peers in plan.peers:
+        name = "1 peer" if peers == 1 else f"{peers} peers"
 
-        def show(phase: str, done: int, total: int, peers: int = peers) -> None:
-            screen.show(f"{peers} peers: {phase}", done, total)
+        def show(phase: str, done: int, total: int, name: str = name) -> None:
+            screen.show(f"{name}: {phase}", done, total)
 
         run = await run_peers(plan, peers, difficulty, folder / f"{peers}-peers", show)
         seconds = run.chain.block_time(plan.is_mined).mean * plan.scale
-        screen.say(f"{peers} peers: {seconds:.2f} s a block, {run.chain.stale} stale")
+        screen.say(f"{name}: {seconds:.2f} s a block, {run.chain.stale} stale")
         runs.append(run)
     return Results(plan, calibration, tuple(runs))
 
@@ -45,7 +46,7 @@ async def measure(plan: MiningPlan, folder: Path, screen: Screen) -> Results:
 def announcement(plan: MiningPlan) -> str:
     """What is going to be done, how long it takes and how exact it will be."""
     networks = ", ".join(map(str, plan.peers))
-    text = f"Measures {plan.blocks} blocks each of networks of {networks} peers; takes about {duration(plan)}"
+    text = f"Measures {plan.blocks} blocks for each number of peers ({networks}); takes about {duration(plan)}"
     if plan.scale == 1:
         text += " (a tenth with --scale 10)"
     if plan.is_mined:

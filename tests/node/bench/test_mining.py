@@ -16,7 +16,7 @@ PLAN = MiningPlan((2, 3, 4), blocks=100)
 
 def test_the_announcement_says_how_long_and_how_exact() -> None:
     assert announcement(PLAN) == (
-        "Measures 100 blocks each of networks of 2, 3, 4 peers; takes about 33 minutes (a tenth with --scale 10). "
+        "Measures 100 blocks for each number of peers (2, 3, 4); takes about 33 minutes (a tenth with --scale 10). "
         "Means of 100 blocks are exact to 20%."
     )
     assert "about 20 seconds." in announcement(MiningPlan((2,), 20, scale=10, consensus=QBFT))
