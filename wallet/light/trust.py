@@ -14,6 +14,7 @@ from chain.genesis import Genesis, load_genesis
 from chain.header import Header
 from primitives.clock import Clock
 from primitives.errors import UserError
+from primitives.keccak import keccak256
 from wallet.settings_file import ClockSettings, parse_sections, read_document
 
 GENESIS_FILE = "genesis.json"
@@ -40,11 +41,12 @@ class Trust:
 
     @property
     def identity(self) -> bytes:
-        """32 bytes that tell this chain from any other, for less work than its genesis hash takes.
+        """32 bytes that tell this chain, and the rules by which it is checked, from any other.
 
-        The state's digest stands in for its root.
+        The state's digest stands in for its root, which takes more work. Overrides are left aside: they may come later.
         """
-        return self.genesis.header(self.genesis.state_digest).hash
+        rules = repr(replace(self.config, validator_overrides=()))
+        return keccak256(self.genesis.header(self.genesis.state_digest).hash + rules.encode())
 
     def first_validators(self) -> ValidatorSet | None:
         """Of block 1, overrides left aside; None with proof of work."""
