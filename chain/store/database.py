@@ -14,6 +14,7 @@ from pathlib import Path
 
 from chain.store.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES, UPGRADES
 from primitives.errors import UserError
+from primitives.keccak import keccak256
 
 DATABASE_FILE = "chain.sqlite"
 LOCK_FILE = "lock"
@@ -236,6 +237,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
     """Bring the tables of an older version of this program up to date, one version at a time."""
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         return
+    connection.create_function("keccak256", 1, keccak256, deterministic=True)
     while (version := connection.execute("PRAGMA user_version").fetchone()[0]) in UPGRADES:
         connection.executescript(f"BEGIN IMMEDIATE; {UPGRADES[version]} PRAGMA user_version = {version + 1}; COMMIT;")
 

@@ -7,7 +7,7 @@ an SD card a row in a random place costs as much as four thousand bytes in a row
 APPLICATION_ID = 0x57415454
 """"WATT", in the file's header: tells our databases from everybody else's."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -39,6 +39,8 @@ CREATE TABLE slots (
 CREATE TABLE slot_nodes (
     address BLOB, path BLOB, node BLOB NOT NULL, PRIMARY KEY (address, path)) WITHOUT ROWID;
 CREATE TABLE codes (hash BLOB PRIMARY KEY, code BLOB NOT NULL);
+-- By the keccak-256 of the address: of accounts that have storage, or had.
+CREATE TABLE storage_addresses (key BLOB PRIMARY KEY, address BLOB NOT NULL) WITHOUT ROWID;
 
 -- What each block replaced; NULL where there was nothing.
 CREATE TABLE undo_roots (number INTEGER PRIMARY KEY, root BLOB NOT NULL);
@@ -48,8 +50,15 @@ CREATE TABLE undo_slots (
     number INTEGER, address BLOB, key BLOB, value BLOB, PRIMARY KEY (number, address, key)) WITHOUT ROWID;
 """
 
-UPGRADES = {1: "CREATE TABLE certificates (id INTEGER PRIMARY KEY, certificate BLOB NOT NULL);"}
-"""What makes of the tables of a version those of the next."""
+UPGRADES = {
+    1: "CREATE TABLE certificates (id INTEGER PRIMARY KEY, certificate BLOB NOT NULL);",
+    2: """
+CREATE TABLE storage_addresses (key BLOB PRIMARY KEY, address BLOB NOT NULL) WITHOUT ROWID;
+INSERT INTO storage_addresses SELECT keccak256(address), address FROM
+    (SELECT DISTINCT address FROM slots UNION SELECT DISTINCT address FROM undo_slots);
+""",
+}
+"""What makes of the tables of a version those of the next. `keccak256` is there for them."""
 
 ARCHIVE_TABLES = """
 -- In an archive alone: in which blocks a key was replaced, for finding the undo row among millions of blocks.

@@ -20,7 +20,9 @@ from chain.store.state_preparing import (
     update_slot_tries,
 )
 from chain.store.state_reader import StateView, has_archive
+from chain.trie.node import EMPTY_ROOT
 from chain.trie.update import DamagedTrie
+from primitives.keccak import keccak256
 
 __all__ = ["DEFAULT_HISTORY_BLOCKS", "PreparedChanges", "StateStore"]
 
@@ -121,6 +123,7 @@ class StateStore(StateView):
             "DELETE FROM slots WHERE address = ? AND key = ?",
             [(address, key) for address, key, _, new in slots if new is None],
         )
+        execute_many("INSERT OR IGNORE INTO storage_addresses VALUES (?, ?)", _first_storage(prepared))
         nodes = [(address, *node) for address, trie in prepared.slot_tries.items() for node in trie.nodes.items()]
         execute_many("REPLACE INTO slot_nodes VALUES (?, ?, ?)", [node for node in nodes if node[2] is not None])
         execute_many(
@@ -213,3 +216,10 @@ class StateStore(StateView):
         """The database went back; so does everything here."""
         self._present.forget()
         self._position = super().position()
+
+
+def _first_storage(prepared: PreparedChanges) -> list[tuple[bytes, bytes]]:
+    """(key, address) of the accounts that had no storage before."""
+    had_storage = {key for key, old, _ in prepared.accounts if old is not None and old.storage_root != EMPTY_ROOT}
+    keys = ((keccak256(address), address) for address in prepared.slot_tries)
+    return [(key, address) for key, address in keys if key not in had_storage]

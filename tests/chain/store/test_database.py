@@ -10,6 +10,7 @@ import pytest
 from chain.store.database import DATABASE_FILE, LOCK_FILE, Database, read_meta, write_meta
 from chain.store.schema import SCHEMA_VERSION
 from primitives.errors import UserError
+from primitives.keccak import keccak256
 
 
 def put(database, value):
@@ -95,16 +96,27 @@ def test_another_version_is_refused(tmp_path):
 
 def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path):
     with Database.open(tmp_path) as database:
-        database.connection.execute("INSERT INTO codes VALUES (x'01', x'02')")
-        database.connection.execute("DROP TABLE certificates")
-        database.connection.execute("PRAGMA user_version = 1")
+        database.connection.executescript(
+            """
+            INSERT INTO codes VALUES (x'01', x'02');
+            INSERT INTO slots VALUES (x'aa', x'10', x'01'), (x'aa', x'11', x'01'), (x'bb', x'10', x'01');
+            INSERT INTO undo_slots VALUES (7, x'cc', x'10', x'01');
+            DROP TABLE certificates;
+            DROP TABLE storage_addresses;
+            PRAGMA user_version = 1;
+            """
+        )
     with pytest.raises(UserError, match="version 1"):
         Database.open(tmp_path, read_only=True)
     for _ in range(2):
         with Database.open(tmp_path) as database:
-            assert database.connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
-            assert database.connection.execute("SELECT * FROM codes").fetchall() == [(b"\x01", b"\x02")]
-            database.connection.execute("SELECT * FROM certificates")
+            execute = database.connection.execute
+            assert execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
+            assert execute("SELECT * FROM codes").fetchall() == [(b"\x01", b"\x02")]
+            assert execute("SELECT * FROM certificates").fetchall() == []
+            assert set(execute("SELECT * FROM storage_addresses")) == {
+                (keccak256(address), address) for address in (b"\xaa", b"\xbb", b"\xcc")
+            }
     fresh = tmp_path / "fresh"
     with Database.open(tmp_path) as old, Database.open(fresh) as new:
         tables = [
