@@ -35,6 +35,7 @@ from p2p.local_discovery import LocalDiscovery
 from p2p.messages import PeerAddress
 from p2p.peers import PeerSet
 from p2p.sockets import SocketConnector, listen
+from p2p.sync.progress import SyncProgress
 from p2p.transport import Endpoint
 from primitives.clock import Clock, SystemClock
 from primitives.errors import InvalidGenesis, UserError, plain_cause
@@ -115,8 +116,15 @@ def open_ledger(settings: NodeSettings, genesis: Genesis, clock: Clock, recover:
     )
 
 
-async def run_node(settings: NodeSettings, on_ready: Callable[[NodeFacts], None]) -> None:
-    """Run a node until SIGTERM or SIGINT. Raises UserError where it cannot start or go on."""
+async def run_node(
+    settings: NodeSettings,
+    on_ready: Callable[[NodeFacts], None],
+    on_sync: Callable[[SyncProgress], None] | None = None,
+) -> None:
+    """Run a node until SIGTERM or SIGINT. Raises UserError where it cannot start or go on.
+
+    `on_sync` hears of everything about catching up with other nodes, which is logged now and then otherwise.
+    """
     genesis = read_genesis(settings)
     clock = make_clock(settings.clock, genesis.config.network)
     stop = _stop_event()
@@ -142,6 +150,8 @@ async def run_node(settings: NodeSettings, on_ready: Callable[[NodeFacts], None]
         facts = NodeFacts(gateway.url, genesis.config.chain_id, head.number, os.getpid(), backend.node_info().url)
         _log.info("chain %d, head %d 0x%s, %s", facts.chain_id, head.number, head.hash.hex(), facts.node_url)
         on_ready(facts)
+        if on_sync is not None:
+            core.synchroniser.board.subscribe(on_sync)
         work = [core.run()]
         if settings.mining.enabled:
             work.append(

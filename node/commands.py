@@ -21,6 +21,7 @@ from node.network_options import NetworkOptions, network_options
 from node.new_network import copy_genesis, describe, has_genesis, make_node, parse_plan, write_settings
 from node.node_key import existing_node_key, load_node_key, new_node_key
 from node.settings import DEFAULT_DATA_DIRECTORY, NodeSettings, check_settings, load_settings
+from node.sync_bar import SyncBar
 from primitives.clock import SystemClock
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
@@ -124,7 +125,13 @@ def node(data_directory: Path, log_level: str, log_blocks: bool, as_json: bool, 
     """
     configure_log(log_level, blocks=log_blocks)
     settings = with_options(load_settings(data_directory), NodeOptions(**given))
-    asyncio.run(run_node(settings, lambda facts: _announce(facts, as_json)))
+    console = Console(stderr=True)
+    bar = SyncBar(console) if console.is_terminal else None
+    try:
+        asyncio.run(run_node(settings, lambda facts: _announce(facts, as_json), bar.show if bar is not None else None))
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from typing import TextIO
 
 from node.arrivals import LOGGER as ARRIVALS
 
@@ -9,9 +10,21 @@ from node.arrivals import LOGGER as ARRIVALS
 def configure_log(level: str, *, blocks: bool = False) -> None:
     """Log from this level on ("debug", "info", "warning", "error"); and, if asked, when each block arrives."""
     logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+        level=level.upper(), handlers=[_ErrorHandler()], format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     if blocks:
         logging.getLogger(ARRIVALS).setLevel(logging.DEBUG)
+
+
+class _ErrorHandler(logging.StreamHandler[TextIO]):
+    """Writes to whatever is standard error at the moment: while a bar is drawn there, lines go above it."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        """It cannot be another."""
