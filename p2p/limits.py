@@ -7,6 +7,7 @@ blocks and transactions are the chain's own.
 from chain.block import MAX_BLOCK_BYTES
 from chain.consensus.qbft import messages as qbft
 from chain.pool.admission import MAX_TRANSACTION_BYTES
+from chain.state_pieces import MAX_PIECE_BYTES
 
 # ---- the encrypted transport ---------------------------------------------------------------------------------------
 
@@ -67,9 +68,8 @@ MAX_RECEIPTS_BYTES = MAX_BLOCK_BYTES
 """Of one block. A byte in a log costs 8 gas: 30 million buy 3.75 MB, and the logs' own framing less than as much."""
 MAX_REQUESTED_RECEIPTS = 16
 """Blocks whose receipts are asked for at once; it is done one by one, where a validator set may have changed."""
-MAX_STATE_PIECE_BYTES = 64 * 1024
-"""A part of a state's trie that is sent whole; larger ones are cut at the node on top. Some 600 accounts, which a Pi
-reads in a few milliseconds; a state of a million accounts is some 4,000 pieces."""
+MAX_STATE_PIECE_BYTES = MAX_PIECE_BYTES
+"""A part of a state's trie that is sent whole; what is larger is cut at the node on top."""
 MAX_STATE_PATH_NIBBLES = 64
 """A key of a trie is a hash, and no way in it is longer."""
 MAX_REQUESTED_STATE_PIECES = 64
@@ -276,6 +276,21 @@ SHARE_LOOK_INTERVAL_S = 1.0
 """Between two looks for shares that are late."""
 EMPTY_HANDED_S = 10.0
 """A peer that had none of the bodies it was asked for is given no share for so long: it is behind, or began later."""
+MIN_BLOCKS_TO_SKIP = 1_024
+"""A new node takes over a state if it saves executing so many blocks: less than a minute of work."""
+PIVOT_DISTANCE_BLOCKS = 16
+"""How far below the newest header a state is taken over, at least: not all peers stand at the same block, and they keep
+the states of the last 1,024."""
+MAX_STATE_QUESTIONS = 6
+"""For pieces of a state and codes, to all peers together: some 3 MB in memory."""
+MAX_STATE_QUESTIONS_TO_PEER = 2
+"""As with bodies."""
+LATE_PIECES_S = 5.0
+"""As LATE_SHARE_S for pieces and codes, of which there are less than half as many bytes at once."""
+MAX_OPEN_STATE_ITEMS = 1_024
+"""Places and codes that are known to be missing and not asked for yet: two or three full rounds of questions."""
+STATE_PATIENCE_S = 15.0
+"""How long nobody has to have a state before the node looks for a newer one: peers come and go."""
 MIN_SYNCING_BLOCKS = 8
 """Further behind than this a node counts as syncing, and does not pass on what is history to the others."""
 SYNC_LOG_INTERVAL_S = 8.0

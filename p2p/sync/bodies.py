@@ -20,6 +20,7 @@ from p2p.backend import SyncBackend
 from p2p.reputation import Offence
 from p2p.session import NoAnswer, SessionEnded
 from p2p.sync.headers import CheckedHeader
+from p2p.sync.load import Load, is_late
 from p2p.sync.outcome import RoundEnded
 from p2p.sync.peers import SyncPeer, SyncPeers
 from primitives.clock import Clock
@@ -41,23 +42,6 @@ class _Wanted:
     """Who is not asked again: they have been, or are being."""
 
 
-@dataclass(slots=True)
-class _Load:
-    """What one peer is doing for us."""
-
-    since_s: list[float] = field(default_factory=list)
-    """When each of its questions in progress began."""
-    empty_until_s: float = 0.0
-    """It had nothing of what it was asked for, and is given no share until then."""
-
-    def has_nothing(self, now_s: float) -> bool:
-        return 0 < self.empty_until_s - now_s <= limits.EMPTY_HANDED_S
-
-    def is_free(self, now_s: float) -> bool:
-        is_late = any(_is_late(since_s, now_s) for since_s in self.since_s)
-        return len(self.since_s) < limits.MAX_BODY_QUESTIONS_TO_PEER and not is_late and not self.has_nothing(now_s)
-
-
 class BodyFetcher:
     """`add` headers and `take` blocks in their order, while `run` fetches."""
 
@@ -66,7 +50,7 @@ class BodyFetcher:
         self._peers = peers
         self._clock = clock
         self._wanted: deque[_Wanted] = deque()
-        self._loads: dict[SyncPeer, _Load] = {}
+        self._loads: dict[SyncPeer, Load] = {}
         self._bytes = 0
         """Of the bodies that are here."""
         self._usual_bytes = float(limits.USUAL_BODY_BYTES)
@@ -139,9 +123,8 @@ class BodyFetcher:
         first = next((wanted for wanted in self._wanted if wanted.block is None), None)
         if first is None:
             return
-        running = sum(1 for load in self._loads.values() for since_s in load.since_s if not _is_late(since_s, now_s))
-        for peer in sorted(self._free_peers(now_s), key=lambda peer: len(self._load(peer).since_s)):
-            # Questions that are late do not count, or a few silent peers could keep all others from being asked.
+        running = sum(load.running(now_s) for load in self._loads.values())
+        for peer in sorted(self._free_peers(now_s), key=lambda peer: self._load(peer).rank):
             if running >= limits.MAX_BODY_QUESTIONS:
                 return
             if share := self._share(peer, first, running, now_s):
@@ -154,11 +137,11 @@ class BodyFetcher:
             self._news.set()
         self._is_stuck = is_stuck
 
-    def _load(self, peer: SyncPeer) -> _Load:
-        return self._loads.setdefault(peer, _Load())
+    def _load(self, peer: SyncPeer) -> Load:
+        return self._loads.setdefault(peer, Load(limits.LATE_SHARE_S))
 
     def _free_peers(self, now_s: float) -> list[SyncPeer]:
-        return [peer for peer in self._peers if self._load(peer).is_free(now_s)]
+        return [peer for peer in self._peers if self._load(peer).is_free(now_s, limits.MAX_BODY_QUESTIONS_TO_PEER)]
 
     def _share(self, peer: SyncPeer, first: _Wanted, running: int, now_s: float) -> list[_Wanted]:
         """What this peer is asked for next, in order."""
@@ -170,7 +153,7 @@ class BodyFetcher:
                 break
             if wanted.block is not None or peer in wanted.asked:
                 continue
-            if wanted.asking and not _is_late(wanted.asked_s, now_s):
+            if wanted.asking and not is_late(wanted.asked_s, now_s, limits.LATE_SHARE_S):
                 continue
             # What is next is always fetched: whatever waits here waits for it.
             if len(share) >= room and wanted is not first:
@@ -189,19 +172,19 @@ class BodyFetcher:
     # What they bring
 
     async def _fetch(self, peer: SyncPeer, share: Sequence[_Wanted], since_s: float) -> None:
-        delivered = 0
+        delivered, load = 0, self._load(peer)
         try:
             bodies = await peer.session.get_bodies(tuple([wanted.checked.header.hash for wanted in share]))
             delivered = await self._keep(peer, list(zip(share, bodies, strict=False)))
+            load.failures = 0 if delivered else load.failures + 1
             for wanted in share[len(bodies) :]:
                 wanted.asked.discard(peer)  # its answer was full before it came to these
         except (NoAnswer, SessionEnded):
-            pass  # It has been counted, and another peer is asked.
+            load.failures += 1  # It has been counted against the peer; another one is asked.
         finally:
-            load = self._load(peer)
             load.since_s.remove(since_s)
             if not delivered:
-                load.empty_until_s = self._clock.precise_time_s() + limits.EMPTY_HANDED_S
+                load.came_empty(self._clock.precise_time_s())
             for wanted in share:
                 wanted.asking -= 1
             self._wake()
@@ -220,10 +203,6 @@ class BodyFetcher:
                 wanted.block, wanted.body_bytes = block, len(body)
                 self._bytes += len(body)
         return len(blocks)
-
-
-def _is_late(since_s: float, now_s: float) -> bool:
-    return not 0 <= now_s - since_s < limits.LATE_SHARE_S
 
 
 def _good_blocks(pairs: Sequence[tuple[Header, bytes]]) -> list[Block]:

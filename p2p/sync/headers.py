@@ -19,7 +19,7 @@ from p2p.identity import NodeId
 from p2p.messages import CertifiedHeader
 from p2p.reputation import Offence
 from p2p.session import NoAnswer, SessionEnded
-from p2p.sync.outcome import RoundEnded
+from p2p.sync.outcome import BranchLeft, RoundEnded
 from p2p.sync.peers import SyncPeer, SyncPeers
 from p2p.sync.receipts import decode_foreign_receipts
 from primitives.clock import Clock
@@ -93,8 +93,14 @@ class HeaderSource:
                 return checked
         return ()
 
+    def look_again(self, peer: SyncPeer | None = None) -> None:
+        """The chain may have grown: `next` may give more, from this peer where one is given."""
+        self._is_at_end = self.must_wait = False
+        if peer is not None:
+            self.peer, self._fault = peer, ""
+
     async def close(self) -> None:
-        """Ask for no more."""
+        """Ask for no more, until `next` is called again."""
         if self._ahead is not None:
             self._ahead.cancel()
             await asyncio.gather(self._ahead, return_exceptions=True)
@@ -137,7 +143,7 @@ class HeaderSource:
                 if self._checker.needs_receipts is not None:
                     checked[-1] = replace(checked[-1], receipts=await self._supply_receipts())
         except _OtherBranch as error:
-            raise RoundEnded(str(error)) from error
+            raise BranchLeft(str(error)) from error
         except BlockFromFuture as error:
             LOGGER.debug("%s: header %d waits: %s", self.peer.session, self.top.number + 1, error)
             self.must_wait = self._is_at_end = True

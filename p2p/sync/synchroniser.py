@@ -7,6 +7,8 @@ sends or withholds costs a bounded time, and the next round is another peer's.
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from p2p import limits
 from p2p.backend import ChainHead, SyncBackend
@@ -15,10 +17,12 @@ from p2p.reputation import Offence
 from p2p.session import NoAnswer, PeerSession, SessionEnded
 from p2p.sync.ancestor import common_ancestor
 from p2p.sync.headers import HeaderSource
-from p2p.sync.outcome import NotAhead, RoundEnded
+from p2p.sync.outcome import BranchLeft, NotAhead, RoundEnded
 from p2p.sync.peers import SyncPeer, SyncPeers
 from p2p.sync.progress import Phase, ProgressBoard, SyncProgress
 from p2p.sync.replay import Replay
+from p2p.sync.state import StateSync
+from p2p.sync.target import StateTarget
 from p2p.time_limit import within
 from primitives.clock import Clock
 from primitives.errors import InvalidBlock
@@ -29,16 +33,22 @@ LOGGER = logging.getLogger(__name__)
 class ChainSynchroniser:
     """Fits p2p.backend.Synchroniser, and follows the sessions. `run` does the work."""
 
-    def __init__(self, chain: SyncBackend, clock: Clock, *, is_full: bool = False) -> None:
-        """`clock` is the network's. With `is_full` every block is executed, whatever the node could take over."""
+    def __init__(
+        self, chain: SyncBackend, clock: Clock, target: StateTarget | None = None, *, is_full: bool = False
+    ) -> None:
+        """`clock` is the network's. Without a target, or with `is_full`, every block is executed, even by a node that
+        could take over a state."""
         self.board = ProgressBoard(clock)
         self._chain = chain
         self._clock = clock
+        self._target = target
         self._is_full = is_full
         self._peers = SyncPeers(clock)
         self._wake = asyncio.Event()
         self._source: HeaderSource | None = None
         """Of the round in progress."""
+        self._taking: tuple[StateSync, HeaderSource] | None = None
+        """What was begun and not ended: the headers that were checked for it need not be checked again."""
 
     @property
     def progress(self) -> SyncProgress | None:
@@ -102,18 +112,53 @@ class ChainSynchroniser:
             self._peers.reached(peer)
 
     async def _catch_up_with(self, peer: SyncPeer) -> None:
+        self._show_beginning()
+        if self._target is not None and self._is_state_wanted(self._target, peer):
+            await self._take_state(self._target, peer)
         number = await common_ancestor(self._chain, peer.session)
         source = await self._source_above(number, peer)
-        head = self._chain.head()
-        begun = {} if self.board.progress.is_syncing else {"starting_block": head.number, "highest_block": 0}
-        self.board.update(phase=Phase.HEADERS, current_block=head.number, **begun)
-        try:
-            self._source = source
+        async with self._using(source):
+            if self._target is not None and self._target.has_begun():
+                await self._target.abandon()
             await Replay(self._chain, self._peers, self._clock, self.board).run(source)
             self._settle_claim(source)
+
+    def _show_beginning(self) -> None:
+        number = self._chain.head().number
+        begun = {} if self.board.progress.is_syncing else {"starting_block": number, "highest_block": 0}
+        self.board.update(phase=Phase.HEADERS, current_block=number, **begun)
+
+    @asynccontextmanager
+    async def _using(self, source: HeaderSource) -> AsyncIterator[None]:
+        self._source = source
+        try:
+            yield
         finally:
             self._source = None
             await source.close()
+
+    # A state
+
+    def _is_state_wanted(self, target: StateTarget, peer: SyncPeer) -> bool:
+        if self._is_full or not target.can_take_state():
+            return False
+        worth_it = limits.MIN_BLOCKS_TO_SKIP + max(limits.PIVOT_DISTANCE_BLOCKS, target.final_depth_blocks)
+        return target.has_begun() or peer.claimed_number >= worth_it
+
+    async def _take_state(self, target: StateTarget, peer: SyncPeer) -> None:
+        """Take over a state, if that is possible. Raises RoundEnded where it is to be gone on with later."""
+        if self._taking is None:
+            state = StateSync(target, self._peers, self._clock, self.board)
+            self._taking = state, await self._source_above(0, peer)
+        state, source = self._taking
+        source.look_again(peer)
+        try:
+            async with self._using(source):
+                await state.run(source)
+        except BranchLeft:
+            self._taking = None
+            raise
+        self._taking = None
 
     async def _source_above(self, number: int, peer: SyncPeer) -> HeaderSource:
         block_hash = await self._chain.canonical_hash(number)

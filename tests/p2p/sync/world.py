@@ -10,22 +10,28 @@ from chain.transaction import Transaction
 from p2p.messages import (
     Bodies,
     CertifiedHeader,
+    Codes,
     GetBodies,
+    GetCodes,
     GetHeaders,
     GetReceipts,
+    GetStatePieces,
     Headers,
     Message,
     Ping,
     Pong,
     Receipts,
+    StatePieces,
     Status,
 )
 from p2p.reputation import Offence
 from p2p.sync.synchroniser import ChainSynchroniser
+from p2p.sync.target import StateTarget
 from p2p.transport import ConnectionLost
 from primitives.clock import ManualClock
 from tests.chain.pool_world import transaction
 from tests.p2p.memory_network import FakeChain, Talk, begin_talk, next_block, settle
+from tests.p2p.sync.fake_state import CODES, piece_of
 
 SENT = [transaction(sender) for sender in range(8)]
 """Transactions for bodies that are not empty."""
@@ -60,6 +66,10 @@ class Peer:
     """What is sent in the place of an answer; None for silence."""
     bodies: Callable[[GetBodies, Bodies], Message | None] | None = None
     receipts: Callable[[GetReceipts, Receipts], Message | None] | None = None
+    pieces: Callable[[GetStatePieces, StatePieces], Message | None] | None = None
+    codes: Callable[[GetCodes, Codes], Message | None] | None = None
+    keeps_states: int = 256
+    """Of how many blocks, the newest ones, it keeps the states."""
     asked: list[Message] = field(default_factory=list)
     """What was asked of it."""
 
@@ -93,16 +103,28 @@ class Peer:
         if isinstance(request, GetReceipts):
             receipts = Receipts(request.request_id, tuple(await self.chain.receipts(request.block_hashes, 2**21)))
             return self.receipts(request, receipts) if self.receipts else receipts
+        if isinstance(request, GetStatePieces):
+            pieces = StatePieces(request.request_id, self._pieces(request))
+            return self.pieces(request, pieces) if self.pieces else pieces
+        if isinstance(request, GetCodes):
+            codes = Codes(request.request_id, tuple([CODES.get(code_hash, b"") for code_hash in request.code_hashes]))
+            return self.codes(request, codes) if self.codes else codes
         return Pong(request.nonce) if isinstance(request, Ping) else None
+
+    def _pieces(self, request: GetStatePieces) -> tuple[bytes, ...]:
+        block = self.chain.blocks.get(request.block_hash)
+        if block is None or block.number <= self.chain.best.number - self.keeps_states:
+            return ()
+        return tuple([piece_of(block.number, place) for place in request.places][:24])
 
 
 class World:
     """Our node, and its peers."""
 
-    def __init__(self, chain: FakeChain | None = None) -> None:
+    def __init__(self, chain: FakeChain | None, target: StateTarget | None, is_full: bool) -> None:
         self.clock = ManualClock()
         self.chain = chain or FakeChain()
-        self.synchroniser = ChainSynchroniser(self.chain, self.clock, is_full=True)
+        self.synchroniser = ChainSynchroniser(self.chain, self.clock, target, is_full=is_full)
         self.peers: list[Peer] = []
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -132,10 +154,12 @@ class World:
         """How long it took until this was so; a second at a time, once nobody has anything to do any more."""
         begun_s = self.clock.now_s
         while True:
-            for _ in range(50):
+            done, doing = -1, 0
+            while done != doing:
                 if is_so():
                     return self.clock.now_s - begun_s
                 await settle()
+                done, doing = doing, len(self.chain.imports) + sum(len(peer.asked) for peer in self.peers)
             assert self.clock.now_s - begun_s < limit_s, "it did not happen in time"
             self.clock.advance_s(1)
 
@@ -144,8 +168,10 @@ class World:
 
 
 @asynccontextmanager
-async def world(chain: FakeChain | None = None) -> AsyncIterator[World]:
-    made = World(chain)
+async def world(
+    chain: FakeChain | None = None, target: StateTarget | None = None, is_full: bool = False
+) -> AsyncIterator[World]:
+    made = World(chain, target, is_full)
     running = asyncio.create_task(made.synchroniser.run())
     await settle()
     yield made

@@ -1,0 +1,62 @@
+"""What taking over a state needs of the node. Nothing of it touches what is canonical before `finish`."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chain.header import Header
+from p2p.messages import StatePlace
+from p2p.sync.headers import CheckedHeader
+
+
+@dataclass(frozen=True, slots=True)
+class StateNeeds:
+    """What is to be asked for."""
+
+    places: tuple[StatePlace, ...] = ()
+    codes: tuple[bytes, ...] = ()
+    """Hashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateTaken:
+    """What became of pieces or codes."""
+
+    accounts: int = 0
+    """That they brought."""
+    bad: int | None = None
+    """The position of the first that is not what was asked for; those before it were taken, none after it."""
+
+
+class StateTarget(Protocol):
+    """The node's ledger while it takes over a state. Each call may wait for the chain thread."""
+
+    @property
+    def final_depth_blocks(self) -> int:
+        """How far below the newest header a block is final: 0 where all are at once, else the reorganisation cap."""
+
+    def can_take_state(self) -> bool:
+        """Whether the ledger is new: nothing but the genesis block was executed."""
+
+    def has_begun(self) -> bool:
+        """Whether a part of a state is here, of this run of the node or of an earlier one."""
+
+    async def keep_headers(self, headers: Sequence[CheckedHeader]) -> None:
+        """Keep headers from block 1 on, in order, and the receipts that come with them. They may be here already."""
+
+    async def aim_at(self, pivot: Header) -> None:
+        """Take over the state after this block, one that was kept; what is here of another state and is part of this
+        one too is not asked for again."""
+
+    async def needs(self, count: int, besides: Collection[StatePlace | bytes]) -> StateNeeds:
+        """Up to `count` places and codes that are missing, besides those; none at all when nothing is missing."""
+
+    async def take_pieces(self, pieces: Sequence[tuple[StatePlace, bytes]]) -> StateTaken: ...
+
+    async def take_codes(self, codes: Sequence[tuple[bytes, bytes]]) -> StateTaken: ...
+
+    async def finish(self) -> None:
+        """Nothing is missing: make the pivot the head, and the kept headers below it canonical. Everybody is told."""
+
+    async def abandon(self) -> None:
+        """Forget all this; the ledger is new again."""
