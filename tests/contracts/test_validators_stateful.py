@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.contracts.council import Council, events, new_list, people, reason
 from tests.contracts.ledgers import Result
@@ -68,29 +68,28 @@ class Votes(RuleBasedStateMachine):
         self._vote(voter, subject, subject in self.model.members)
 
     @rule(subject=everybody)
-    def all_vote(self, subject: bytes) -> None:
-        """In the order of the list, until they have what they want."""
-        wanted = subject not in self.model.members
-        for voter in self.council.listed():
-            if (subject in self.model.members) != wanted and voter in self.model.members:
-                self._vote(voter, subject, not wanted)
+    def come_or_go(self, subject: bytes) -> None:
+        self._all_vote(subject)
+
+    @rule(subject=everybody)
+    def go_and_come_back(self, subject: bytes) -> None:
+        """Or the other way round."""
+        self._all_vote(subject)
+        self.all_say_the_same()
+        self._all_vote(subject)
 
     @rule(voter=everybody, subject=everybody, to_remove=st.booleans())
     def vote_for_anything(self, voter: bytes, subject: bytes, to_remove: bool) -> None:
         self._vote(voter, subject, to_remove)
 
+    @precondition(lambda self: self.model.votes)
+    @rule(data=st.data())
+    def withdraw_an_open_one(self, data: st.DataObject) -> None:
+        self._withdraw(*data.draw(st.sampled_from(sorted(self.model.votes))))
+
     @rule(voter=everybody, subject=everybody)
-    def withdraw(self, voter: bytes, subject: bytes) -> None:
-        result = self.council.withdraw(voter, subject)
-        if voter not in self.model.members:
-            self._refused(result, "NotValidator")
-        elif (voter, subject) not in self.model.votes:
-            self._refused(result, "NotVoted")
-        else:
-            self.model.votes.remove((voter, subject))
-            (told,) = events(result)
-            assert told.arguments["votes"] == len(self.model.voters(subject))
-            assert told.arguments["needed"] == self.model.needed
+    def withdraw_anything(self, voter: bytes, subject: bytes) -> None:
+        self._withdraw(voter, subject)
 
     @rule(written=councils, void_hash=st.booleans())
     def write_from_outside(self, written: list[bytes], void_hash: bool) -> None:
@@ -108,10 +107,18 @@ class Votes(RuleBasedStateMachine):
         assert self.council.open_votes() == open_votes
         for subject in EVERYBODY:
             voters = self.model.voters(subject)
-            to_remove, _, needed, missing = self.council.ask("proposal", subject)
-            assert self.council.voters(subject) == voters
+            to_remove, found, needed, missing = self.council.ask("proposal", subject)
+            assert isinstance(found, (list, tuple))
+            assert sorted(found) == sorted(voters)
             assert to_remove == (subject in self.model.members)
             assert (needed, missing) == (self.model.needed, max(0, self.model.needed - len(voters)))
+
+    def _all_vote(self, subject: bytes) -> None:
+        """For what is possible, in the order of the list, until they have it."""
+        to_remove = subject in self.model.members
+        for voter in self.council.listed():
+            if (subject in self.model.members) == to_remove:
+                self._vote(voter, subject, to_remove)
 
     def _vote(self, voter: bytes, subject: bytes, to_remove: bool) -> None:
         refusal = self.model.refusal(voter, subject, to_remove)
@@ -130,6 +137,18 @@ class Votes(RuleBasedStateMachine):
         assert (announced is not None) == changed
         self.last_told = announced or self.last_told
 
+    def _withdraw(self, voter: bytes, subject: bytes) -> None:
+        result = self.council.withdraw(voter, subject)
+        if voter not in self.model.members:
+            self._refused(result, "NotValidator")
+        elif (voter, subject) not in self.model.votes:
+            self._refused(result, "NotVoted")
+        else:
+            self.model.votes.remove((voter, subject))
+            (told,) = events(result)
+            assert told.arguments["votes"] == len(self.model.voters(subject))
+            assert told.arguments["needed"] == self.model.needed
+
     @staticmethod
     def _refused(result: Result, name: str) -> None:
         assert (reason(result) or "").startswith(name + "("), reason(result)
@@ -137,4 +156,4 @@ class Votes(RuleBasedStateMachine):
 
 
 TestVotes = Votes.TestCase
-TestVotes.settings = settings(max_examples=40, stateful_step_count=30)
+TestVotes.settings = settings(max_examples=80, stateful_step_count=25)
