@@ -94,14 +94,20 @@ class AddressBook:
         return True
 
     def succeeded(self, url: NodeUrl) -> None:
-        """The node was called there and is the one it should be."""
+        """The node was called there and is the one it should be. Whether it is of any use, `lasted` tells."""
         known = self._peers.get(url.node_id)
         if known is None and not self._has_room():
             return
         is_static = known is not None and known.is_static
         # What the operator named for a static peer stays: a name may lead to changing addresses.
         kept_url = known.url if known is not None and is_static else url
-        self._put(KnownPeer(kept_url, is_static, self._clock.time_s()))
+        failures = known.failures if known is not None else 0
+        self._put(KnownPeer(kept_url, is_static, self._clock.time_s(), failures=failures))
+
+    def lasted(self, node_id: NodeId) -> None:
+        """A conversation with the node was worth the call: what failed before is forgotten."""
+        if (known := self._peers.get(node_id)) is not None:
+            self._put(replace(known, failures=0, next_attempt_s=0))
 
     def failed(self, node_id: NodeId) -> None:
         """The node was called in vain; wait longer before the next time, and forget it after too many."""

@@ -231,6 +231,7 @@ class PeerSet:
                 follower.joined(session)
             if session.is_outbound:
                 session.spawn(self._ask_for_peers(session))
+                session.spawn(self._value(session))
             elif session.listening_port:
                 listening = PeerAddress(session.node_id, session.remote_address, session.listening_port)
                 self._book.heard_of(listening, session.remote_address)
@@ -249,6 +250,11 @@ class PeerSet:
             LOGGER.warning("%s is banned for a while", session)
             self._book.forget(node_id)
         return verdict
+
+    async def _value(self, session: PeerSession) -> None:
+        """A node that only ever hangs up is called less and less often, though it answers."""
+        await self._clock.sleep_s(limits.MIN_USEFUL_SESSION_S)
+        self._book.lasted(session.node_id)
 
     # Peer exchange, and who is kept
 

@@ -64,7 +64,7 @@ def test_static_peers_come_first_then_the_proven_among_some_new_ones(book: Addre
     assert sorted(called(book, 100)) == sorted({*range(1, 41), 50})
 
 
-def test_backoff_doubles_up_to_its_limit_and_ends_with_a_success(book: AddressBook, clock: ManualClock) -> None:
+def test_backoff_doubles_up_to_its_limit_and_ends_when_a_conversation_lasts(book: AddressBook, clock: ManualClock) -> None:
     book.succeeded(local(1))
     waits = []
     for _ in range(14):
@@ -77,7 +77,13 @@ def test_backoff_doubles_up_to_its_limit_and_ends_with_a_success(book: AddressBo
     ideal = [min(5 * 2**step, limits.MAX_DIAL_BACKOFF_S) for step in range(14)]
     assert all(0.75 * full <= wait <= full for wait, full in zip(waits, ideal, strict=True))
     assert waits[-1] < ideal[-1]
+    # One that answers and then hangs up, again and again, is not called more often for it.
     book.succeeded(local(1))
+    book.failed(node(1))
+    clock.advance_s(5)
+    assert called(book) == []
+    book.succeeded(local(1))
+    book.lasted(node(1))
     book.failed(node(1))
     clock.advance_s(5)
     assert called(book) == [1]
