@@ -17,7 +17,7 @@ help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
 	  printf '  make %-12s %s\n' "$$target" "$$text"; done
 
-demo: $(RUNTIME) ## A node, a supplier and two households in accelerated time (PROFILE=file.csv DAYS=2 RATE=3600)
+demo: $(RUNTIME) ## Four nodes, a supplier and two households in accelerated time (PROFILE=file.csv DAYS=2 RATE=3600)
 	@$(BIN)/wattchain demo $(if $(PROFILE),--profile "$(PROFILE)") $(if $(DAYS),--days $(DAYS)) $(if $(RATE),--rate $(RATE))
 
 test: $(TESTING) ## All tests, under 5 minutes on two cores

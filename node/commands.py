@@ -151,10 +151,11 @@ def node(data_directory: Path, log_level: str, log_blocks: bool, as_json: bool, 
 @click.option("--data-dir", "folder", type=click.Path(path_type=Path), help="Keep the demo's files in this new folder.")
 @json_option
 def demo(profile: Path | None, days: int, rate: float, folder: Path | None, as_json: bool) -> None:
-    """Watch everything at work: a node, a supplier and two households, in accelerated time.
+    """Watch everything at work: four nodes, a supplier and two households, in accelerated time.
 
-    One household runs out of credit, its supply goes off, it pays, its supply returns. At the end the books are
-    compared: energy read and energy charged, money paid and money received. Takes about a minute.
+    One household runs out of credit, its supply goes off, it pays, its supply returns. One node loses its power, the
+    others go on, and it catches up. At the end the books are compared: energy read and energy charged, money paid and
+    money received, and the ledgers of the four nodes. Takes about a minute.
     """
     with contextlib.ExitStack() as stack:
         if folder is None:
