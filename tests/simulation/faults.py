@@ -10,6 +10,9 @@ from tests.simulation.weather import CALM, Weather
 from tests.simulation.world import World
 
 LONGEST_WEATHER_S = 6.0
+LONG_PARTITIONS = 0.08
+"""In so many runs the faults end with a long one."""
+LONG_PARTITION_S = (20.0, 150.0)
 COMMIT_FAILURES = (0.0, 0.0, 0.0, 0.002, 0.01, 0.04)
 """How probable it is, in one run or another, that the power fails around a commit."""
 CLOCK_STEP_S = 4.0
@@ -23,9 +26,12 @@ class Faults:
         self._world = world
         self._random = random
         self.is_over = False
+        self.duration_s = duration_s
         self._plan_weather(random.choice([bad_weather, bad_weather, few_learn]), duration_s)
         self._plan_power(duration_s)
         self._plan_clocks(duration_s)
+        if random.random() < LONG_PARTITIONS:
+            self._plan_long_partition()
         world.lost_power = self._restart_soon
 
     def end(self) -> None:
@@ -64,6 +70,13 @@ class Faults:
                 end = random.choice([node.power_cut, node.power_cut, node.stop])
                 self.at(time_s + random.choice([0, random.uniform(0, 0.1)]), end)
                 self.at(time_s + random.choice([random.uniform(0.1, 0.5), random.uniform(0.1, 8)]), node.power_on)
+
+    def _plan_long_partition(self) -> None:
+        """After all else, so long that connections and hopes are given up."""
+        names = [node.name for node in self._world.nodes]
+        islands = {name: self._random.randint(0, 1) for name in names}
+        self.at(self.duration_s, lambda: setattr(self._world.network, "weather", replace(CALM, islands=islands)))
+        self.duration_s += self._random.uniform(*LONG_PARTITION_S)
 
     def _plan_clocks(self, duration_s: float) -> None:
         random = self._random

@@ -106,8 +106,6 @@ class SimulatedNode:
         """How probable it is that the power fails around a commit."""
         self.core: NodeCore | None = None
         """While it is on and has opened its ledger."""
-        self.on_core: Callable[[NodeCore], None] = lambda core: None
-        """May change the node's mind before it begins."""
         self.lives: list[Life] = []
         self._key = key
         self._world = world
@@ -123,8 +121,17 @@ class SimulatedNode:
         return self.host.life is not None
 
     @property
+    def is_ready(self) -> bool:
+        """Whether it has opened its ledger."""
+        return self.core is not None
+
+    @property
     def head_number(self) -> int:
         return self.core.service.head.number if self.core is not None else -1
+
+    @property
+    def head_hash(self) -> bytes:
+        return self.core.service.head.hash if self.core is not None else b""
 
     def power_on(self) -> None:
         """Start with what the disk holds."""
@@ -162,6 +169,9 @@ class SimulatedNode:
 
     def has_transaction(self, transaction_hash: bytes) -> bool:
         return self.query(lambda chain: chain.find_transaction(transaction_hash)) is not None
+
+    def has_pooled(self, transaction_hash: bytes) -> bool:
+        return self.core is not None and transaction_hash in self.core.pool
 
     def final_block(self, number: int) -> tuple[bytes, bytes]:
         """Hash and certificate of a block on its chain."""
@@ -206,10 +216,9 @@ class SimulatedNode:
             self._ledger = ledger
             async with core:
                 core.listening_port = PORT
-                core.service.on_import(lambda result: world.witness.imported(self, result))
-                world.witness.began(self, ledger)
                 self.core = core
-                self.on_core(core)
+                core.service.on_import(lambda result: world.witness.imported(self, result))
+                world.witness.began(self)
                 self.host.take_call = core.peers.take_call
                 async with asyncio.TaskGroup() as group:
                     group.create_task(core.run())
@@ -230,7 +239,11 @@ class SimulatedNode:
         settings = MiningSettings(enabled=True, minimum_block_period_s=0, empty_block_period_s=0)
         miner = SimulatedMiner(self.random, mean_time_s)
         return MiningLoop(
-            core.service, miner, settings, self.clock, lambda: core.synchroniser.is_syncing  # type: ignore[arg-type]
+            core.service,
+            miner,
+            settings,
+            self.clock,
+            lambda: core.synchroniser.is_syncing,  # type: ignore[arg-type]
         )
 
     def _ended(self, life: Life, main: "asyncio.Task[None]") -> None:

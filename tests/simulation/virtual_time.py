@@ -42,7 +42,9 @@ class PowerCut(BaseException):
 class Life:
     """One run of a node, from power on to power cut."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, name: str, work_time_s: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, name: str, work_time_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self.name = name
         self.is_over = False
         self.is_honest = True

@@ -14,7 +14,6 @@ from chain.consensus.qbft.messages import Commit, claim, decode_message, kind_of
 from chain.consensus.qbft.signing import Authenticator, Domain, recover_signer
 from chain.consensus.qbft.validators import ValidatorSet
 from chain.importer import ImportResult
-from chain.ledger import Ledger
 from p2p.messages import AnnounceBlocks, Consensus, Message, NewBlock
 from primitives.errors import Invalid, InvalidBlock
 from tests.simulation.network import Host
@@ -81,16 +80,23 @@ class Witness:
         except Invalid:
             return False
 
-    def began(self, node: "SimulatedNode", ledger: Ledger) -> None:
-        """A node has opened its ledger."""
-        number = ledger.head().number
+    def began(self, node: "SimulatedNode") -> None:
+        """A node has opened its ledger and its pool."""
+        number = node.head_number
         self.event("began", node.name, number)
         if node.is_honest:
             self.look_at_reopened(node, number)
+            self.look_for_promises(node)
             self.heads[node.name] = number
 
     def look_at_reopened(self, node: "SimulatedNode", number: int) -> None:
         """An honest node found this head on its disk."""
+
+    def look_for_promises(self, node: "SimulatedNode") -> None:
+        """What the node accepted is in its chain or in its pool."""
+        for accepted, keeper in self.accepted.items():
+            if keeper == node.name and not node.has_transaction(accepted) and not node.has_pooled(accepted):
+                self.fail(f"{node.name} has forgotten the transaction 0x{accepted.hex()}, which it had accepted")
 
     def imported(self, node: "SimulatedNode", result: ImportResult) -> None:
         """A node's canonical chain is another."""
@@ -150,6 +156,7 @@ class FinalityWitness(Witness):
             self.look_at_final(node, missed, block_hash, certificate)
 
     def look_at_import(self, node: "SimulatedNode", result: ImportResult) -> None:
+        self.look_for_promises(node)
         if result.disconnected:
             self.fail(f"{node.name} took back block {result.disconnected[0].number}, which was final")
         for block, certificate in zip(result.connected, result.certificates, strict=True):

@@ -1,0 +1,117 @@
+"""One seeded run of a proof-of-work network: forks, faults for a while, then none, and what must hold.
+
+Always: no node takes back more blocks than its cap, none dies, logs an error, or forgets a transaction that it
+accepted: it is in its chain or in its pool, whatever was taken back and however often the power failed. After the
+faults, within BOUND_S: all honest nodes stand on one head, GROWTH blocks above all that was, and every accepted
+transaction is in that chain. In the end the books agree to the last wei. Where the cap is lower than a partition is
+long, the halves may part for good, as they should: then only what always holds is looked at.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+from chain.consensus.qbft.signing import Domain
+from chain.importer import ImportResult
+from chain.ledger import Ledger
+from tests.simulation.books import check_books
+from tests.simulation.byzantine import Babbler, Silent
+from tests.simulation.chains import CHAIN_ID, KEYS, PAYERS, pow_genesis
+from tests.simulation.node import SimulatedNode
+from tests.simulation.result import Result
+from tests.simulation.trial import Trial, reunion_s
+from tests.simulation.virtual_time import SimulatedClock, VirtualLoop
+from tests.simulation.witness import Witness
+from tests.simulation.world import World, simulated
+
+GROWTH = 3
+BLOCK_TIME_S = 3.0
+"""From one block of the whole network to the next, in the mean: short, so that there are forks."""
+SEALING_S = 60 * BLOCK_TIME_S
+"""In so much time not to find GROWTH blocks, and one more that all agree on, happens once in 10**20 runs."""
+LOW_CAP, HIGH_CAP = 3, 128
+
+
+class WorkWitness(Witness):
+    """Of a proof-of-work chain: what may be taken back, and what may not."""
+
+    def __init__(self, loop: VirtualLoop, reorganisation_cap: int) -> None:
+        super().__init__(loop)
+        self.deepest = 0
+        """Most blocks taken back at once."""
+        self._cap = reorganisation_cap
+
+    def look_at_import(self, node: SimulatedNode, result: ImportResult) -> None:
+        self.deepest = max(self.deepest, len(result.disconnected))
+        if len(result.disconnected) > self._cap:
+            self.fail(f"{node.name} took back {len(result.disconnected)} blocks")
+        if result.disconnected:
+            self.look_for_promises(node)
+
+
+def bound_s() -> float:
+    """How long the nodes may take after the faults to agree on a head, GROWTH blocks above all that was."""
+    return reunion_s() + SEALING_S
+
+
+def run(seed: int) -> Result:
+    """Run a seed. Raises Violation where something that must hold does not."""
+    random = Random(f"work {seed}")
+    count = random.choice([2, 3, 4, 4, 5])
+    cap = random.choice([LOW_CAP, HIGH_CAP, HIGH_CAP, HIGH_CAP])
+
+    def make(directory: Path, loop: VirtualLoop) -> World:
+        world = World(seed, directory, loop, pow_genesis(), WorkWitness(loop, cap), reorganisation_cap=cap)
+        for number in range(count):
+            world.add(SimulatedNode(world, f"miner {number + 1}", KEYS[number], number + 1))
+        return world
+
+    with simulated(make) as world:
+        return _WorkTrial(world, random).run(GROWTH)
+
+
+class _WorkTrial(Trial):
+    consensus = "pow"
+
+    def __init__(self, world: World, random: Random) -> None:
+        super().__init__(world, random, PAYERS)
+        shares = [random.uniform(0.2, 1) for _ in world.nodes]
+        for node, share in zip(world.nodes, shares, strict=True):
+            node.mean_sealing_time_s = BLOCK_TIME_S * sum(shares) / share
+        if len(world.nodes) > 2 and random.random() < 0.4:
+            number = random.randrange(len(world.nodes))
+            kind = random.choice([Silent, Babbler])
+            kind(world.nodes[number], KEYS[number], Domain(CHAIN_ID, _genesis_hash()), Random(f"liar {world.seed}"))
+
+        self._may_part = world.reorganisation_cap == LOW_CAP
+
+    def highest(self) -> int:
+        return max(node.head_number for node in self.honest)
+
+    def is_well(self, target: int) -> bool:
+        is_high = all(node.head_number >= target for node in self.honest)
+        return is_high and (self._may_part or len({node.head_hash for node in self.honest}) == 1)
+
+    def missing(self) -> list[bytes]:
+        return [] if self._may_part else super().missing()
+
+    def audit(self) -> None:
+        if not self._may_part:
+            super().audit()
+            return
+        for node in self.honest:
+            check_books([node], self.rich, {})
+
+    def bound_s(self) -> float:
+        return bound_s()
+
+
+@lru_cache
+def _genesis_hash() -> bytes:
+    loop = VirtualLoop()
+    try:
+        with TemporaryDirectory() as place, Ledger.open(Path(place), pow_genesis(), SimulatedClock(loop)) as ledger:
+            return ledger.genesis_hash
+    finally:
+        loop.close()
