@@ -19,10 +19,13 @@ async def common_ancestor(chain: SyncBackend, session: PeerSession) -> int:
     NoAnswer or SessionEnded.
     """
     head, final = chain.head(), chain.final_number()
-    if await _hash_at(session, head.number) == head.hash:
+    its_hash = await _hash_at(session, head.number)
+    if its_hash == head.hash:
         return head.number
-    if final > 0:
-        await _check_final(chain, session, final)
+    if final == head.number:
+        _check_final(session, final, head.hash, its_hash)
+    elif final > 0:
+        _check_final(session, final, await chain.canonical_hash(final), await _hash_at(session, final))
     shared, different = final, head.number
     while different - shared > 1:
         middle = (shared + different) // 2
@@ -34,8 +37,7 @@ async def common_ancestor(chain: SyncBackend, session: PeerSession) -> int:
     return shared
 
 
-async def _check_final(chain: SyncBackend, session: PeerSession, final: int) -> None:
-    own_hash, its_hash = await chain.canonical_hash(final), await _hash_at(session, final)
+def _check_final(session: PeerSession, final: int, own_hash: bytes | None, its_hash: bytes | None) -> None:
     if its_hash is None:
         raise NotAhead(f"it has no block {final}, which is final here")
     if its_hash != own_hash:

@@ -64,43 +64,48 @@ class HeaderSource:
         """Who is asked for headers now."""
         self.top = parent
         """The last header that was checked."""
+        self.must_wait = False
+        """The next header is of a time that has not come: nobody's fault, and nobody has better ones."""
+        self.broken_claim: ChainHead | None = None
+        """What the peer claimed when it was asked for what it then did not have."""
         self._chain = chain
         self._peers = peers
         self._clock = clock
         self._checker = checker
-        self.must_wait = False
-        """The next header is of a time that has not come: nobody's fault, and nobody has better ones."""
+        self._unsure: CheckedHeader | None = None
+        """The last header, where the next one cannot be checked without its receipts; `next` has not given it yet."""
+        self._received: Sequence[CertifiedHeader] = ()
+        """Headers that are not checked yet."""
         self._is_at_end = False
+        self._claim = peer.session.claimed_head
+        """Of the peer, when it was asked last."""
         self._fault = ""
         """Why the peer is asked for no more, where it failed."""
         self._ahead: asyncio.Task[tuple[CertifiedHeader, ...]] | None = None
 
     async def next(self) -> Sequence[CheckedHeader]:
         """The next headers, at least one; none at the end of the chain. Raises RoundEnded where nobody can go on."""
-        while not self._is_at_end:
-            if self._fault:
-                await self._change_peer()
-            try:
-                received = await self._receive()
-            except (NoAnswer, SessionEnded) as error:
-                self._fault = str(error)
-                continue
-            # A peer sends as many as it has: with fewer it is at its end, and cannot dribble them out one by one.
-            self._is_at_end = len(received) < limits.MAX_REQUESTED_HEADERS
-            if not self._is_at_end:
-                self._ask(self.top.number + 1 + len(received))
-            if checked := await self._check(received):
-                return checked
-        return ()
+        while True:
+            if self._unsure is not None:
+                return [await self._with_receipts(self._unsure)]
+            if self._received:
+                if checked := await self._check():
+                    return checked
+            elif self._is_at_end:
+                return ()
+            else:
+                await self._receive()
 
     def look_again(self, peer: SyncPeer | None = None) -> None:
-        """The chain may have grown: `next` may give more, from this peer where one is given."""
+        """After `close`: the chain may have grown, and `next` may give more; from this peer, where one is given."""
         self._is_at_end = self.must_wait = False
+        self.broken_claim = None
         if peer is not None:
             self.peer, self._fault = peer, ""
 
     async def close(self) -> None:
-        """Ask for no more, until `next` is called again."""
+        """Ask for no more."""
+        self._received = ()
         if self._ahead is not None:
             self._ahead.cancel()
             await asyncio.gather(self._ahead, return_exceptions=True)
@@ -108,17 +113,30 @@ class HeaderSource:
 
     # Asking
 
+    async def _receive(self) -> None:
+        if self._fault:
+            await self._change_peer()
+        since_s = self._clock.precise_time_s()
+        try:
+            received = await (self._ahead or self._ask(self.top.number + 1))
+        except (NoAnswer, SessionEnded) as error:
+            self._fault = str(error)
+            return
+        self._ahead = None
+        self.peer.is_slow = self._clock.precise_time_s() - since_s > limits.SLOW_HEADERS_S
+        self._received = received
+        # A peer sends as many as it has: with fewer it is at its end, and cannot dribble them out one by one.
+        self._is_at_end = len(received) < limits.MAX_REQUESTED_HEADERS
+        if self._is_at_end and not received:
+            self._compare_with_claim()
+        elif not self._is_at_end:
+            self._ask(self.top.number + 1 + len(received))
+
     def _ask(self, number: int) -> asyncio.Task[tuple[CertifiedHeader, ...]]:
+        self._claim = self.peer.session.claimed_head
         question = self.peer.session.get_headers(number, limits.MAX_REQUESTED_HEADERS)
         self._ahead = asyncio.create_task(question)
         return self._ahead
-
-    async def _receive(self) -> tuple[CertifiedHeader, ...]:
-        since_s = self._clock.precise_time_s()
-        received = await (self._ahead or self._ask(self.top.number + 1))
-        self._ahead = None
-        self.peer.is_slow = self._clock.precise_time_s() - since_s > limits.SLOW_HEADERS_S
-        return received
 
     async def _change_peer(self) -> None:
         LOGGER.debug("%s: no headers after %d: %s", self.peer.session, self.top.number, self._fault)
@@ -129,35 +147,38 @@ class HeaderSource:
             raise RoundEnded(self._fault)
         self.peer, self._fault = other, ""
 
+    def _compare_with_claim(self) -> None:
+        if self._claim.total_difficulty > self.top.total_difficulty:
+            self.broken_claim = self._claim
+
     # Checking
 
-    async def _check(self, received: Sequence[CertifiedHeader]) -> list[CheckedHeader]:
-        """Those that are good, from the first on. What is wrong with the next one is noted, and counted."""
-        checked: list[CheckedHeader] = []
-        try:
-            while len(checked) < len(received):
-                good, error = await self._chain.beside(partial(self._check_until_unsure, received[len(checked) :]))
-                checked += good
-                if error is not None:
-                    raise error
-                if self._checker.needs_receipts is not None:
-                    checked[-1] = replace(checked[-1], receipts=await self._supply_receipts())
-        except _OtherBranch as error:
+    async def _check(self) -> list[CheckedHeader]:
+        """Check what was received, up to a header that may change the validators or that is wrong; those before it."""
+        checked, error = await self._chain.beside(partial(self._check_until_unsure, self._received))
+        self._received = self._received[len(checked) :]
+        if self._checker.needs_receipts is not None:
+            self._unsure = checked.pop()
+        if isinstance(error, _OtherBranch):
+            self._received = ()
             raise BranchLeft(str(error)) from error
-        except BlockFromFuture as error:
+        if isinstance(error, BlockFromFuture):
             LOGGER.debug("%s: header %d waits: %s", self.peer.session, self.top.number + 1, error)
+            await self.close()
             self.must_wait = self._is_at_end = True
-        except InvalidBlock as error:
+        elif error is not None:
             LOGGER.warning("%s: a header after %d is refused: %s", self.peer.session, self.top.number, error)
             offence = Offence.WRONG_ANSWER if isinstance(error, _WrongAnswer) else Offence.INVALID_BLOCK
             self.peer.session.offend(offence, str(error))
-            self._fault, self._is_at_end = str(error), False
+            self._received, self._fault, self._is_at_end = (), str(error), False
+        elif self._is_at_end and not self._received:
+            self._compare_with_claim()
         return checked
 
     def _check_until_unsure(
         self, received: Sequence[CertifiedHeader]
     ) -> tuple[list[CheckedHeader], InvalidBlock | None]:
-        """Check headers up to one that may change the validators, or that is wrong. Not for the event loop."""
+        """Those that are good, from the first on, and what is wrong with the next one. Not for the event loop."""
         checked: list[CheckedHeader] = []
         try:
             for one in received:
@@ -177,21 +198,21 @@ class HeaderSource:
             return checked, error
         return checked, None
 
-    async def _supply_receipts(self) -> bytes:
-        """Fetch the receipts of the last header from whoever has them. Raises RoundEnded where nobody has."""
+    async def _with_receipts(self, unsure: CheckedHeader) -> CheckedHeader:
+        """The last header with its receipts, from whoever has them. Raises RoundEnded where nobody has."""
         others = [peer for peer in self._peers if peer is not self.peer and peer.claimed_number >= self.top.number]
         for peer in (self.peer, *others):
             try:
                 answer = await peer.session.get_receipts((self.top.hash,))
                 if answer and answer[0]:
-                    return await self._chain.beside(partial(self._take_receipts, answer[0]))
+                    receipts = await self._chain.beside(partial(self._take_receipts, answer[0]))
+                    self._unsure = None
+                    return replace(unsure, receipts=receipts)
             except (NoAnswer, SessionEnded) as error:
                 LOGGER.debug("%s: no receipts of block %d: %s", peer.session, self.top.number, error)
             except InvalidBlock as error:
                 peer.session.offend(Offence.WRONG_ANSWER, str(error))
-        LOGGER.warning(
-            "Nobody who is connected has the receipts of block %d, which changes validators", self.top.number
-        )
+        LOGGER.warning("no connected peer has the receipts of block %d, which changes validators", self.top.number)
         raise RoundEnded(f"nobody has the receipts of block {self.top.number}")
 
     def _take_receipts(self, encoded: bytes) -> bytes:

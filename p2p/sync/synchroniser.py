@@ -177,6 +177,7 @@ class ChainSynchroniser:
         if source.must_wait:
             raise RoundEnded("the next block is of a time that has not come")
         session = source.peer.session
-        if session.claimed_head.total_difficulty > source.top.total_difficulty:
+        if source.broken_claim is not None:
             session.offend(Offence.STALLED_REQUEST, "its chain is lighter than it said")
-            session.claimed_head = source.top
+            if session.claimed_head == source.broken_claim:
+                session.claimed_head = source.top

@@ -8,6 +8,8 @@ from chain.receipt import Receipt, encode_receipts
 from p2p import limits
 from p2p.messages import GetBodies, GetReceipts, Receipts
 from p2p.reputation import Offence
+from p2p.sync.headers import HeaderSource
+from p2p.sync.outcome import RoundEnded
 from p2p.sync.receipts import MAX_ITEMS, decode_foreign_receipts
 from primitives import rlp
 from primitives.errors import InvalidBlock
@@ -66,9 +68,9 @@ async def test_where_nobody_has_the_receipts_the_node_gets_as_far_as_it_can_and_
     async with world(ours) as here:
         lacking, silent = await here.peer(copy(chain)), await here.peer(copy(chain))
         lacking.receipts, silent.receipts = lacks, silence
-        await here.reaches(chain.canonical[192], 60)
+        await here.reaches(chain.canonical[249], 60)
         await here.passes_s(60)
-        assert here.chain.best == chain.canonical[192]
+        assert here.chain.best == chain.canonical[249]
         lacking.receipts = None
         await here.reaches(chain.best, 2 * limits.MAX_SYNC_REST_S)
         assert lacking.asked_for(GetBodies)
@@ -85,6 +87,33 @@ async def test_a_slow_peer_is_asked_for_headers_after_the_others(chain: FakeChai
         best = here.synchroniser._peers.best_ahead(0)
         assert best is not None
         assert best.session is quick.talk.session
+
+
+async def test_headers_go_on_after_missing_receipts_without_a_gap(chain: FakeChain) -> None:
+    """As taking over a state needs it, which keeps what was checked over rounds."""
+    ours = FakeChain()
+    ours.changes_validators = {chain.canonical[number].hash for number in (1, 100, 192)}
+    async with world(ours) as here:
+        lacking = await here.peer(copy(chain), claims=1)
+        lacking.receipts = lacks
+        peers = here.synchroniser._peers
+        peer = peers.get(lacking.talk.session.node_id)
+        assert peer is not None
+        checker = await ours.header_checker(ours.best.hash)
+        source = HeaderSource(ours, peers, here.clock, peer, ours.head(), checker)
+        given: list[int] = []
+        while True:
+            try:
+                batch = await source.next()
+            except RoundEnded:
+                await source.close()
+                lacking.receipts = None if lacking.receipts else lacks
+                source.look_again(peer)
+                continue
+            if not batch:
+                break
+            given += [checked.header.number for checked in batch]
+        assert given == list(range(1, 401))
 
 
 def test_what_the_root_does_not_commit_to_is_not_believed() -> None:

@@ -118,7 +118,7 @@ async def test_with_final_blocks_one_question_tells_two_chains_apart(long: FakeC
     async with world(ours) as here:
         peer = await here.peer(theirs)
         await settle()
-        assert peer.asked_for(GetHeaders) == 2
+        assert peer.asked_for(GetHeaders) == 1
         assert not peer.asked_for(GetBodies)
 
 
@@ -147,6 +147,23 @@ async def test_a_chain_that_is_claimed_and_not_shown_is_believed_no_more(long: F
         assert liar.offences == [Offence.STALLED_REQUEST]
         assert liar.talk.session.claimed_head.number == 200
         assert not honest.offences
+
+
+async def test_a_peer_whose_chain_grows_meanwhile_has_claimed_nothing_false(long: FakeChain) -> None:
+    async with world() as here:
+        growing = await here.peer(copy(long, 900))
+
+        def grows(request: GetBodies, honest: Bodies) -> Message:
+            growing.chain.put(long.canonical[growing.chain.best.number + 1])
+            growing.talk.session.claimed_head = growing.chain.head()
+            return honest
+
+        growing.bodies = grows
+        await here.reaches(long.canonical[900])
+        assert growing.chain.best.number > 900
+        assert not growing.offences
+        await here.reaches(growing.chain.best, 15)
+        assert not growing.offences
 
 
 @pytest.mark.parametrize("lie", ["silent", "nothing", "backwards", "unlinked", "another number", "garbage"])
