@@ -66,7 +66,7 @@ class SqliteVoteStore:
             connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit={JOURNAL_LIMIT_BYTES}")
             _set_up(connection, path)
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             connection.close()
             raise UserError(
                 f"the votes file {path} cannot be used ({error}): another node has it open, or it is damaged. "
@@ -85,7 +85,19 @@ class SqliteVoteStore:
             raise UserError(f"the votes file {self._path} is damaged, or of a newer version: {error}") from error
 
     def save(self, votes: Sequence[Vote]) -> None:
-        height = max(vote.height for vote in votes)
+        """Raises UserError where they cannot be written, on a full disk say: then nothing may be sent."""
+        try:
+            self._save(votes, max(vote.height for vote in votes))
+        except sqlite3.OperationalError as error:
+            raise UserError(
+                f"the votes file {self._path} cannot be written ({error}): the node stops, since a validator that "
+                "forgets its votes may contradict itself. Free some space or repair the disk, and start it again."
+            ) from error
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _save(self, votes: Sequence[Vote], height: int) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             self._connection.execute("DELETE FROM vote WHERE height < ?", (height,))
@@ -99,9 +111,6 @@ class SqliteVoteStore:
             if self._connection.in_transaction:  # SQLite may have rolled back by itself, on a full disk say
                 self._connection.execute("ROLLBACK")
             raise
-
-    def close(self) -> None:
-        self._connection.close()
 
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> None:

@@ -71,3 +71,12 @@ def test_a_foreign_or_damaged_file_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(UserError, match="not a file of votes"):
         SqliteVoteStore.open(other)
+
+
+def test_a_disk_that_takes_no_votes_is_told_to_a_person(tmp_path: Path) -> None:
+    store = SqliteVoteStore.open(tmp_path)
+    store._connection.execute("PRAGMA max_page_count = 2")
+    with pytest.raises(UserError, match=r"cannot be written .* full"):
+        store.save([Vote(1, VoteKind.PROPOSAL, bytes(100_000))])
+    assert store.load() == ()
+    store.close()
