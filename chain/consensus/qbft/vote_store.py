@@ -66,7 +66,7 @@ class SqliteVoteStore:
             connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit={JOURNAL_LIMIT_BYTES}")
             _set_up(connection, path)
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             connection.close()
             raise UserError(
                 f"the votes file {path} cannot be used ({error}): another node has it open, or it is damaged. "
