@@ -22,6 +22,7 @@ from chain.importer import DEFAULT_REORGANISATION_CAP, Importer, ImportResult, U
 from chain.queries import ChainQueries
 from chain.store.blocks import BlockStore, BlockView
 from chain.store.database import Database, DatabaseReader, read_meta, write_meta
+from chain.store.past_tries import PastTries
 from chain.store.state import StateStore
 from chain.store.state_reader import StateUnavailable, StateView
 from primitives.clock import Clock
@@ -80,6 +81,7 @@ class Ledger:
         )
         self._idle_readers: queue.SimpleQueue[DatabaseReader] = queue.SimpleQueue()
         self.latest_accounts = LatestAccounts(database.reader())
+        self._past_tries = PastTries(database.reader())
 
     @classmethod
     def open(
@@ -178,11 +180,13 @@ class Ledger:
             reader = self.database.reader()
         try:
             with reader.snapshot() as connection:
-                yield ChainQueries(self.config, BlockView(connection), StateView(connection), self._reorganisation_cap)
+                state = StateView(connection, self._past_tries.trie)
+                yield ChainQueries(self.config, BlockView(connection), state, self._reorganisation_cap)
         finally:
             self._idle_readers.put(reader)
 
     def close(self) -> None:
+        self._past_tries.close()
         self.database.close()
 
     def __enter__(self) -> Self:

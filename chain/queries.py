@@ -10,6 +10,7 @@ from chain.consensus.qbft.engine import validators_of
 from chain.consensus.qbft.validators import ValidatorSet
 from chain.header import Header
 from chain.receipt import Receipt
+from chain.state_pieces import StatePiece
 from chain.store.blocks import BlockView
 from chain.store.state_reader import StateView
 from primitives.errors import Invalid
@@ -95,17 +96,31 @@ class ChainQueries:
         """The state after a canonical block. Raises Invalid where that history is no longer kept."""
         return self._state.reader_at(number)
 
-    def storage_root(self, address: bytes) -> bytes:
-        """Of an account in the head's state; that of the empty trie for an absent one."""
-        return self._state.storage_root(address)
+    def code(self, code_hash: bytes) -> bytes | None:
+        """A contract's code by its keccak-256; None where no contract ever had it here."""
+        return self._state.find_code(code_hash)
 
-    def prove_account(self, address: bytes) -> Sequence[bytes]:
-        """The trie nodes from the head's state root towards the account (EIP-1186)."""
-        return self._state.prove_account(address)
+    def storage_root(self, address: bytes, number: int) -> bytes:
+        """Of an account in the state after a canonical block; that of the empty trie for an absent one."""
+        return self._state.storage_root(address, number)
 
-    def prove_slot(self, address: bytes, slot: int) -> Sequence[bytes]:
-        """The trie nodes from the account's storage root towards the slot."""
-        return self._state.prove_slot(address, slot)
+    def prove_account(self, address: bytes, number: int) -> Sequence[bytes]:
+        """The trie nodes from the state root after a canonical block towards the account (EIP-1186).
+
+        Raises Invalid where that history is not kept, or too much has changed since.
+        """
+        return self._state.prove_account(address, number)
+
+    def prove_slot(self, address: bytes, slot: int, number: int) -> Sequence[bytes]:
+        """The trie nodes from the account's storage root towards the slot. Raises as prove_account does."""
+        return self._state.prove_slot(address, slot, number)
+
+    def state_piece(self, number: int, owner: bytes, path: bytes, max_bytes: int) -> StatePiece | None:
+        """What stands at a place of the state after a canonical block, for whoever fetches that state.
+
+        Raises StateUnavailable where that history is not kept, or too much has changed since.
+        """
+        return self._state.piece_at(number, owner, path, max_bytes)
 
     def block_context(self, header: Header) -> BlockContext:
         """What code inside that block saw."""

@@ -70,14 +70,17 @@ class ChainView(Protocol):
     def state_at(self, number: int) -> StateReader:
         """The state after a canonical block. Raises Invalid with a sentence where that history is no longer kept."""
 
-    def storage_root(self, address: bytes) -> bytes:
-        """Of an account in the head's state; that of the empty trie for an absent one."""
+    def storage_root(self, address: bytes, number: int) -> bytes:
+        """Of an account in the state after a canonical block; that of the empty trie for an absent one."""
 
-    def prove_account(self, address: bytes) -> Sequence[bytes]:
-        """The trie nodes from the head's state root towards the account (EIP-1186)."""
+    def prove_account(self, address: bytes, number: int) -> Sequence[bytes]:
+        """The trie nodes from the state root after a canonical block towards the account (EIP-1186).
 
-    def prove_slot(self, address: bytes, slot: int) -> Sequence[bytes]:
-        """The trie nodes from the account's storage root towards the slot."""
+        Raises Invalid with a sentence where that history is not kept, or lies too far back for proofs.
+        """
+
+    def prove_slot(self, address: bytes, slot: int, number: int) -> Sequence[bytes]:
+        """The trie nodes from the account's storage root towards the slot. Raises as prove_account does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ the upper levels. A bucket holds fifteen accounts of a million, and one of a few
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 from chain.store.cache import MISSING, GenerationCache, Missing
@@ -70,12 +70,25 @@ class AccountTable:
                 return Leaf(nibbles[len(path) :], decode_record(record).leaf_value)
         return None
 
+    def records(self, first: bytes, last: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """(key, record) of the accounts from one key to another, both included, in order."""
+        rows = self._connection.execute(
+            "SELECT id, row FROM buckets WHERE id BETWEEN ? AND ? ORDER BY id",
+            (int.from_bytes(first[:2], "big"), int.from_bytes(last[:2], "big")),
+        )
+        for number, row in rows:
+            start = number.to_bytes(2, "big")
+            for rest, record in Bucket(row).accounts():
+                key = start + rest
+                if first <= key <= last:
+                    yield key, record
+
     def write(self, accounts: Iterable[AccountRow], update: TrieUpdate) -> None:
         """Store changed accounts and what they made of the trie."""
-        buckets: dict[int, Bucket] = {}
+        buckets: dict[int, Bucket] = {}  # the cache may let go of some while they are being changed
         for key, _, new in accounts:
             number = key[0] << 8 | key[1]
-            bucket = buckets[number] = self.bucket(number)
+            bucket = buckets[number] = buckets.get(number) or self.bucket(number)
             bucket.put_record(key[2:], None if new is None else encode_record(new))
         upper: list[tuple[int, bytes | None]] = []
         for path, encoded in update.nodes.items():
@@ -84,7 +97,7 @@ class AccountTable:
                 self._upper[path] = update.decoded.get(path) or encoded
             else:
                 number = _bucket_of(path)
-                bucket = buckets[number] = self.bucket(number)
+                bucket = buckets[number] = buckets.get(number) or self.bucket(number)
                 bucket.put_node(path[UPPER_LEVELS:], encoded, update.decoded.get(path))
         upper.sort()
         rows = [(number, buckets[number].encode()) for number in sorted(buckets)]

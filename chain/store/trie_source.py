@@ -2,20 +2,36 @@
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from chain.store.account_table import AccountTable, decode_inner
 from chain.store.cache import GenerationCache, Missing
+from chain.store.records import decode_record
 from chain.trie.nibbles import from_nibbles, to_nibbles
 from chain.trie.node import InnerNode, Leaf, Node, encode
+from chain.trie.update import NodeSource
 from primitives import rlp
+
+KEY_NIBBLES = 64
+"""Of every key of a state's tries: they are hashes."""
 
 SlotNodeCache = GenerationCache[tuple[bytes, bytes], InnerNode | bytes | None]
 """By address and path: as RLP where it was not needed otherwise; None says that no inner node stands there."""
 
 
+class StateTrie(NodeSource, Protocol):
+    """A trie of a state with the rows that are its leaves: records of accounts, or values of slots."""
+
+    def rows(self, first: bytes, last: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """(key, row) from one key to another, both included, in order."""
+
+    def leaf_value(self, row: bytes) -> bytes:
+        """What the trie holds for a row."""
+
+
 class AccountTrie:
-    """The account trie (NodeSource)."""
+    """The account trie (StateTrie)."""
 
     def __init__(self, table: AccountTable, replaced: Iterable[bytes] = ()) -> None:
         """`replaced`: sorted keys of accounts that are there, and that the batch to come changes. Their leaves need not
@@ -36,9 +52,15 @@ class AccountTrie:
     def encoded(self, path: bytes) -> bytes | None:
         return self._table.encoded(path)
 
+    def rows(self, first: bytes, last: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return self._table.records(first, last)
+
+    def leaf_value(self, row: bytes) -> bytes:
+        return decode_record(row).leaf_value
+
 
 class SlotTrie:
-    """The storage trie of one account (NodeSource)."""
+    """The storage trie of one account (StateTrie)."""
 
     def __init__(self, connection: sqlite3.Connection, cache: SlotNodeCache, address: bytes) -> None:
         self._connection = connection
@@ -56,6 +78,15 @@ class SlotTrie:
         node = self._inner(path)
         return node if node is None or isinstance(node, bytes) else encode(node)
 
+    def rows(self, first: bytes, last: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return self._connection.execute(
+            "SELECT key, value FROM slots WHERE address = ? AND key BETWEEN ? AND ? ORDER BY key",
+            (self._address, first, last),
+        )
+
+    def leaf_value(self, row: bytes) -> bytes:
+        return rlp.encode(row)
+
     def _inner(self, path: bytes) -> InnerNode | bytes | None:
         node = self._cache.get((self._address, path))
         if isinstance(node, Missing):
@@ -69,13 +100,18 @@ class SlotTrie:
     def _leaf(self, path: bytes) -> Leaf | None:
         row = self._connection.execute(
             "SELECT key, value FROM slots WHERE address = ? AND key >= ? ORDER BY key LIMIT 1",
-            (self._address, _first_key(path)),
+            (self._address, first_key(path)),
         ).fetchone()
         if row is None or not (nibbles := to_nibbles(row[0])).startswith(path):
             return None
         return Leaf(nibbles[len(path) :], rlp.encode(row[1]))
 
 
-def _first_key(path: bytes) -> bytes:
+def first_key(path: bytes) -> bytes:
     """The smallest key that can begin with path."""
-    return from_nibbles(path + b"\x00" if len(path) & 1 else path)
+    return from_nibbles(path.ljust(KEY_NIBBLES, b"\x00"))
+
+
+def last_key(path: bytes) -> bytes:
+    """The greatest key that can begin with path."""
+    return from_nibbles(path.ljust(KEY_NIBBLES, b"\x0f"))

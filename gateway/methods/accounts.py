@@ -6,7 +6,6 @@ from chain.account import EMPTY_ACCOUNT, Account
 from gateway import parameters
 from gateway.backend import ChainView
 from gateway.context import Context
-from gateway.errors import SERVER_ERROR, RpcError
 from gateway.methods.lookup import require_header, state_after
 from gateway.methods.table import Json, Parameter, Table
 from gateway.parameters import LATEST, BlockReference
@@ -45,10 +44,9 @@ def get_storage_at(chain: ChainView, address: bytes, slot: int, block: BlockRefe
 
 @TABLE.read("eth_getProof", _ADDRESS, Parameter("slots", parameters.proof_slots), _BLOCK)
 def get_proof(chain: ChainView, address: bytes, slots: Sequence[str], block: BlockReference) -> Json:
-    """An account and slots of it with the trie nodes that prove them. Past tries are not kept: the head's only."""
-    if require_header(chain, block).hash != chain.head().hash:
-        raise RpcError(SERVER_ERROR, "proofs can be made for the latest block only")
-    state = chain.state_at(chain.head().number)
+    """An account and slots of it with the trie nodes that prove them, in the latest state or one of the recent past."""
+    block_number = require_header(chain, block).number
+    state = chain.state_at(block_number)
     account = state.account(address) or EMPTY_ACCOUNT
     numbers = [parameters.storage_slot(slot) for slot in slots]
     return {
@@ -56,13 +54,13 @@ def get_proof(chain: ChainView, address: bytes, slots: Sequence[str], block: Blo
         "nonce": to_quantity(account.nonce),
         "balance": to_quantity(account.balance),
         "codeHash": to_data(account.code_hash),
-        "storageHash": to_data(chain.storage_root(address)),
-        "accountProof": [to_data(node) for node in chain.prove_account(address)],
+        "storageHash": to_data(chain.storage_root(address, block_number)),
+        "accountProof": [to_data(node) for node in chain.prove_account(address, block_number)],
         "storageProof": [
             {
                 "key": slot.lower(),
                 "value": to_quantity(state.storage(address, number)),
-                "proof": [to_data(node) for node in chain.prove_slot(address, number)],
+                "proof": [to_data(node) for node in chain.prove_slot(address, number, block_number)],
             }
             for slot, number in zip(slots, numbers, strict=True)
         ],

@@ -152,13 +152,13 @@ class MemoryView:
             raise Invalid(f"the state after block {number} is no longer kept")
         return self._canonical[number].state
 
-    def storage_root(self, address: bytes) -> bytes:
+    def storage_root(self, address: bytes, number: int) -> bytes:
         return EMPTY_TRIE_ROOT
 
-    def prove_account(self, address: bytes) -> Sequence[bytes]:
+    def prove_account(self, address: bytes, number: int) -> Sequence[bytes]:
         return [b"no trie", b"here"]
 
-    def prove_slot(self, address: bytes, slot: int) -> Sequence[bytes]:
+    def prove_slot(self, address: bytes, slot: int, number: int) -> Sequence[bytes]:
         return [b"nor here"]
 
 

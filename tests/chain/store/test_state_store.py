@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.account import EMPTY_CODE_HASH, EMPTY_TRIE_ROOT, Account, StateChanges
+from chain.store.account_table import BUCKET_CACHE_LIMIT, AccountTable
 from chain.store.database import Database
+from chain.store.records import decode_record
 from chain.store.state import PRUNED_BLOCKS_PER_COMMIT, StateStore
 from chain.store.state_reader import StateUnavailable, StateView
 from chain.trie.root import state_root
@@ -283,14 +285,14 @@ def test_proofs_lead_from_the_roots(database):
     changes = balances(*range(200))
     changes.storage[bytes(20)] = {slot: slot + 1 for slot in range(50)}
     commit(database, store, 1, changes)
-    proof = store.prove_account(bytes(20))
+    proof = store.prove_account(bytes(20), 1)
     assert keccak256(proof[0]) == store.state_root
     assert all(keccak256(child) in parent for parent, child in pairwise(proof))
     assert decode(proof[-1])[1] == store.reader().stored(bytes(20)).leaf_value
-    slot_proof = store.prove_slot(bytes(20), 7)
-    assert keccak256(slot_proof[0]) == store.storage_root(bytes(20))
+    slot_proof = store.prove_slot(bytes(20), 7, 1)
+    assert keccak256(slot_proof[0]) == store.storage_root(bytes(20), 1)
     assert decode(slot_proof[-1])[1] == b"\x08"
-    assert store.prove_slot(b"\x01" * 20, 7) == []
+    assert store.prove_slot(b"\x01" * 20, 7, 1) == []
 
 
 def test_a_genesis_larger_than_one_run_has_the_root_of_its_accounts(database):
@@ -299,5 +301,21 @@ def test_a_genesis_larger_than_one_run_has_the_root_of_its_accounts(database):
     with database.transaction():
         store.initialise(StateChanges(many))
     assert store.state_root == state_root(many, {})
+    assert stored_accounts(database) == {keccak256(address): account for address, account in many.items()}
     with pytest.raises(RuntimeError, match="empty database"), database.transaction():
         store.initialise(StateChanges(many))
+
+
+def test_a_block_may_change_more_accounts_than_the_cache_has_buckets(database):
+    store = StateStore(database)
+    many = {i.to_bytes(20, "big"): Account(0, i) for i in range(2 * BUCKET_CACHE_LIMIT)}
+    for number in (1, 2):
+        many = {address: Account(number, balance) for address, (_, balance, _) in many.items()}
+        commit(database, store, number, StateChanges(many))
+        assert store.state_root == state_root(many, {})
+        assert stored_accounts(database) == {keccak256(address): account for address, account in many.items()}
+
+
+def stored_accounts(database):
+    everything = AccountTable(database.connection).records(bytes(32), b"\xff" * 32)
+    return {key: decode_record(record).account for key, record in everything}
