@@ -18,6 +18,7 @@ from chain.queries import ChainQueries
 from chain.transaction import Transaction
 from node.arrivals import log_arrival
 from node.workers import ThreadWorkers, Workers
+from primitives.errors import InvalidBlock
 
 T = TypeVar("T")
 
@@ -54,7 +55,10 @@ class LedgerService:
     async def import_block(self, block: Block, certificate: bytes = b"") -> ImportResult:
         """Take a block in, wherever it comes from. Raises InvalidBlock, and then nothing has changed."""
         # Shielded: once begun, an import ends, and the pool hears of it even if nobody waits any more.
-        return await asyncio.shield(asyncio.ensure_future(self._import(block, certificate)))
+        outcome = await asyncio.shield(asyncio.ensure_future(self._import(block, certificate)))
+        if isinstance(outcome, InvalidBlock):
+            raise outcome
+        return outcome
 
     async def build(self) -> Block:
         """An unsealed block on top of the head, of what is pending in the pool."""
@@ -91,11 +95,16 @@ class LedgerService:
         self._head_moved(head, total_difficulty)
         self.pool.head_changed(self._ledger.latest_accounts, head, ())
 
-    async def _import(self, block: Block, certificate: bytes) -> ImportResult:
+    async def _import(self, block: Block, certificate: bytes) -> ImportResult | InvalidBlock:
+        """A refusal is an answer here: as an exception that nobody waits for any more, it would look like a bug."""
+
         def work() -> tuple[ImportResult, int]:
             return self._ledger.import_block(block, certificate), self._ledger.total_difficulty()
 
-        result, total_difficulty = await self._workers.write(work)
+        try:
+            result, total_difficulty = await self._workers.write(work)
+        except InvalidBlock as refusal:
+            return refusal
         log_arrival(block, result.status)
         if result.connected:
             self._head_moved(result.head, total_difficulty)
