@@ -39,9 +39,7 @@ class Party(Protocol):
 class ConsensusGossip:
     """The consensus' link to all peers."""
 
-    def __init__(
-        self, own_node_id: NodeId, clock: Clock, reserve_slots: Callable[[Collection[NodeId]], None]
-    ) -> None:
+    def __init__(self, own_node_id: NodeId, clock: Clock, reserve_slots: Callable[[Collection[NodeId]], None]) -> None:
         """`reserve_slots` keeps room for the validators' connections (PeerSet.set_validators)."""
         self._own_node_id = own_node_id
         self._clock = clock
