@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -71,15 +71,10 @@ class BenchNode:
 class BenchNetwork:
     """All nodes of one run, for use by `async with`; no process is left when the block ends."""
 
-    def __init__(self, plan: MiningPlan, peers: int, difficulty: int, folder: Path) -> None:
-        """Write the folders of so many nodes below a new folder. Raises UserError."""
-        self.nodes = [_new_node(folder, number) for number in range(peers)]
+    def __init__(self, nodes: Sequence[BenchNode]) -> None:
+        """Of nodes whose folders are there."""
+        self.nodes = list(nodes)
         self._started: list[BenchNode] = []
-        clock = ClockSettings(plan.clock_rate(peers), float(int(time.time())), time.time())
-        genesis, _ = parse_plan(_network_plan(plan, self.nodes, difficulty, int(clock.origin_s)))
-        for node in self.nodes:
-            make_node(node.folder, genesis, node.key)
-            write_settings(_settings(plan, node, clock))
 
     @property
     def makers(self) -> dict[bytes, int]:
@@ -105,18 +100,21 @@ class BenchNetwork:
 
         await all_or_first_failure([start_one(node) for node in self.nodes])
 
-    async def connect(self) -> None:
-        """Tell each node of those before it, and wait until everybody is connected with everybody. Raises UserError."""
+    async def connect(self, links: Collection[tuple[int, int]] | None = None) -> None:
+        """Tell the later node of each pair of the earlier one, and wait until all these are connected; everybody with
+        everybody unless told otherwise. Raises UserError."""
+        pairs = _everybody(len(self.nodes)) if links is None else {(min(pair), max(pair)) for pair in links}
         async with contextlib.AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(RpcClient(node.rpc_url)) for node in self.nodes]
             for node, client in zip(self.nodes, clients, strict=True):
                 for earlier in self.nodes[: node.number]:
-                    await client.request("admin_addPeer", earlier.peer_url)
+                    if (earlier.number, node.number) in pairs:
+                        await client.request("admin_addPeer", earlier.peer_url)
                 node.peer_url = _peer_url(node, await client.request("admin_nodeInfo"))
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    for client in clients:
-                        await _until_connected(client, len(self.nodes) - 1)
+                    for node, client in zip(self.nodes, clients, strict=True):
+                        await _until_connected(client, sum(node.number in pair for pair in pairs))
             except TimeoutError as error:
                 raise UserError(f"The nodes did not connect with each other in {CONNECT_TIMEOUT_S:.0f} s.") from error
 
@@ -136,6 +134,22 @@ class BenchNetwork:
         self.read_logs()
 
 
+def mining_network(plan: MiningPlan, peers: int, difficulty: int, folder: Path) -> BenchNetwork:
+    """The network of the mining benchmark, with the folders of so many nodes below a new folder. Raises UserError."""
+    nodes = new_nodes(folder, peers)
+    clock = ClockSettings(plan.clock_rate(peers), float(int(time.time())), time.time())
+    genesis, _ = parse_plan(_network_plan(plan, nodes, difficulty, int(clock.origin_s)))
+    for node in nodes:
+        make_node(node.folder, genesis, node.key)
+        write_settings(_settings(plan, node, clock))
+    return BenchNetwork(nodes)
+
+
+def new_nodes(folder: Path, count: int) -> list[BenchNode]:
+    """Nodes with keys of their own, of which nothing is on disk yet."""
+    return [_new_node(folder, number) for number in range(count)]
+
+
 async def all_or_first_failure(parts: Sequence[Coroutine[Any, Any, Any]]) -> None:
     """Until all have ended; raises what the first failing one raised, after cancelling the others."""
     tasks = [asyncio.create_task(part) for part in parts]
@@ -145,6 +159,10 @@ async def all_or_first_failure(parts: Sequence[Coroutine[Any, Any, Any]]) -> Non
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _everybody(count: int) -> set[tuple[int, int]]:
+    return {(one, other) for other in range(count) for one in range(other)}
 
 
 def _new_node(folder: Path, number: int) -> BenchNode:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from node.bench.measurements import MeasuredChain, measure_chain, settled_chain
-from node.bench.network import BenchNetwork, BenchNode
+from node.bench.network import BenchNode, mining_network
 from node.bench.plan import MiningPlan
 from node.bench.usage import Usage, usage_of_groups
 from primitives.errors import UserError
@@ -85,7 +85,7 @@ class Network(Protocol):
 
 async def run_peers(plan: MiningPlan, peers: int, difficulty: int, folder: Path, progress: Progress) -> PeerRun:
     """Measure a network of so many peers in a new folder. Raises UserError."""
-    async with BenchNetwork(plan, peers, difficulty, folder) as network:
+    async with mining_network(plan, peers, difficulty, folder) as network:
         started = 0
 
         def on_started() -> None:

@@ -10,7 +10,7 @@ from chain.config import ASERT, DEVELOPMENT, FIXED, POW, QBFT
 from chain.genesis import load_genesis
 from chain.importer import ImportStatus
 from node.arrivals import LOGGER
-from node.bench.network import BenchNetwork, all_or_first_failure
+from node.bench.network import BenchNetwork, all_or_first_failure, mining_network
 from node.bench.network import _peer_url as peer_url
 from node.bench.plan import MiningPlan
 from node.mining_total import MiningTotal
@@ -22,7 +22,7 @@ from primitives.hexadecimal import parse_address
 
 
 def network_of(tmp_path: Path, plan: MiningPlan, peers: int = 3) -> BenchNetwork:
-    return BenchNetwork(plan, peers, 36_000, tmp_path / "run")
+    return mining_network(plan, peers, 36_000, tmp_path / "run")
 
 
 def test_every_node_has_the_same_genesis_and_a_key_of_its_own(tmp_path: Path) -> None:
