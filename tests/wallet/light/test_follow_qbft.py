@@ -8,18 +8,22 @@ import pytest
 from chain.consensus.qbft.certificate import InvalidCertificate
 from chain.consensus.qbft.validator_contract import VALIDATORS_CHANGED
 from chain.consensus.qbft.validators import ValidatorSet
+from chain.genesis import parse_genesis
 from chain.header import Header
 from chain.importer import receipts_root
 from chain.receipt import EMPTY_BLOOM, Receipt, merge_blooms
+from contracts.binding import load_artifact
+from contracts.genesis import genesis_alloc
 from primitives import abi
 from primitives.clock import ManualClock
 from primitives.errors import InvalidBlock
-from tests.chain.ledger_world import START_S
+from tests.chain.ledger_world import ADDRESSES, KEYS, START_S, signed
 from tests.chain.qbft.authority_world import (
     CONTRACT,
     SIGNERS,
     VALIDATORS,
     AuthorityWorld,
+    authority_document,
     authority_genesis,
     overridden,
 )
@@ -29,6 +33,7 @@ from wallet.light.branch import KEPT_HEADERS
 from wallet.light.follower import OtherChain, ReceiptsMissing, SealedTwice, Standing
 from wallet.light.source import MAX_HEADERS, SealedHeader
 
+NOBODY = b"\x99" * 20
 HONEST, LIARS = SIGNERS[:4], SIGNERS[4:8]
 
 
@@ -165,6 +170,31 @@ async def test_a_change_of_validators_is_followed(home: Home) -> None:
     late = child(after)
     with pytest.raises(InvalidBlock):
         await home.follower().follow(ScriptedSource([*chain, SealedHeader(late, seal(late, genesis.hash))]))
+
+
+async def test_votes_in_the_real_contract_are_followed(tmp_path: Path) -> None:
+    document = authority_document(VALIDATORS[:1])
+    document["alloc"] |= genesis_alloc(NOBODY, validators=VALIDATORS[:1])
+    genesis, contract = parse_genesis(document), load_artifact("Validators")
+    with (world := AuthorityWorld.open(tmp_path / "node", genesis)).ledger:
+        home = Home(tmp_path, genesis, world.clock)
+        node = LightNode(world.ledger, world.clock)
+        members = VALIDATORS[:1]
+        for candidate in VALIDATORS[1:3]:
+            world.grow(2)
+            for voter in members[: len(members) // 2 + 1]:
+                data = contract.abi.encode_call("voteToAdd", [candidate])
+                nonce = len(members) - 1 if voter == members[0] else 0  # the first one has voted on each before
+                key = KEYS[ADDRESSES.index(voter)]
+                world.grow(1, [signed(key, nonce=nonce, to=CONTRACT, data=data, gas_limit=1_000_000)])
+            members = [*members, candidate]
+            assert world.ledger.validators_of_next() == ValidatorSet.of(members)
+        world.grow(3)
+        assert await home.follower().follow(node.source) is Standing.FOLLOWED
+        assert home.head == world.ledger.head()
+        assert home.store.record().proved.validators == ValidatorSet.of(members)
+        asked = [parameters[0] for method, parameters in node.asked if method == "debug_getRawReceipts"]
+        assert asked == ["0x" + (world.ledger.blocks.canonical_hash(number) or b"").hex() for number in (3, 7)]
 
 
 async def test_a_forged_change_of_validators_does_not_get_through(home: Home) -> None:
