@@ -20,6 +20,7 @@ from chain.header import Header
 from chain.header_chain import HeaderChain
 from chain.importer import DEFAULT_REORGANISATION_CAP, Importer, ImportResult, UnknownParent
 from chain.queries import ChainQueries
+from chain.state_fetch import StateFetch
 from chain.store.blocks import BlockStore, BlockView
 from chain.store.database import Database, DatabaseReader, read_meta, write_meta
 from chain.store.past_tries import PastTries
@@ -79,6 +80,8 @@ class Ledger:
             reorganisation_cap=reorganisation_cap,
             candidates=self.candidates,
         )
+        self.state_fetch = StateFetch(database, self.blocks, self.state, self.candidates)
+        """For a ledger that takes over a state instead of executing all blocks; in the thread that imports."""
         self._idle_readers: queue.SimpleQueue[DatabaseReader] = queue.SimpleQueue()
         self.latest_accounts = LatestAccounts(database.reader())
         self._past_tries = PastTries(database.reader())

@@ -52,10 +52,8 @@ class ChainQueries:
         """(number, 256-byte bloom) of the canonical blocks from `first` to `last`, rising."""
         return self._blocks.blooms(first, last)
 
-    def block_by_number(self, number: int) -> Block | None:
-        return self._blocks.canonical_block(number)
-
     def block_by_hash(self, block_hash: bytes) -> Block | None:
+        """None as well where nothing but the header is kept: below a state that was taken over."""
         return self._blocks.block(block_hash)
 
     def is_canonical(self, block_hash: bytes) -> bool:

@@ -47,9 +47,8 @@ class ChainView(Protocol):
     def blooms(self, first: int, last: int) -> Iterable[tuple[int, bytes]]:
         """(number, 256-byte bloom) of the same blocks, without decoding their headers."""
 
-    def block_by_number(self, number: int) -> Block | None: ...
-
-    def block_by_hash(self, block_hash: bytes) -> Block | None: ...
+    def block_by_hash(self, block_hash: bytes) -> Block | None:
+        """None as well where nothing but the header is kept."""
 
     def is_canonical(self, block_hash: bytes) -> bool: ...
 

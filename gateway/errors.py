@@ -19,6 +19,8 @@ TIMEOUT = -32002
 RESPONSE_TOO_LARGE = -32003
 LIMIT_EXCEEDED = -32005
 EXECUTION_REVERTED = 3
+PRUNED_HISTORY = 4444
+"""As geth since EIP-4444."""
 
 
 class RpcError(Exception):
@@ -40,6 +42,14 @@ def reverted(output: bytes) -> RpcError:
     reason = revert_reason(output)
     message = "execution reverted" if reason is None else f"execution reverted: {reason}"
     return RpcError(EXECUTION_REVERTED, message, to_data(output))
+
+
+def pruned(number: int) -> RpcError:
+    """The answer where a block's header alone is kept."""
+    return RpcError(
+        PRUNED_HISTORY,
+        f"pruned history unavailable: this node began with a later state and does not have what is in block {number}",
+    )
 
 
 def refused(error: Invalid) -> RpcError:

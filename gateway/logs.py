@@ -6,7 +6,7 @@ from chain.block import Block
 from chain.header import Header
 from chain.receipt import bloom_bits
 from gateway.backend import ChainView
-from gateway.errors import INVALID_PARAMETERS, LIMIT_EXCEEDED, SERVER_ERROR, RpcError
+from gateway.errors import INVALID_PARAMETERS, LIMIT_EXCEEDED, SERVER_ERROR, RpcError, pruned
 from gateway.methods.lookup import find_number
 from gateway.objects import JsonObject, LogPlace, log_object
 from gateway.parameters import LogFilter
@@ -57,12 +57,17 @@ def query_logs(chain: ChainView, wanted: LogFilter) -> list[JsonObject]:
 
 
 def block_logs(chain: ChainView, header: Header, matcher: LogMatcher, *, removed: bool = False) -> list[JsonObject]:
-    """The matching logs of one block, in order; none where its receipts are not kept any more."""
+    """The matching logs of one block, in order; of one that was taken off the chain, as far as it is remembered.
+
+    Raises RpcError where nothing but the header is kept.
+    """
     if not matcher.may_match(header.logs_bloom):
         return []
     block, receipts = chain.block_by_hash(header.hash), chain.receipts(header.hash)
     if block is None or receipts is None:
-        return []
+        if removed or not chain.is_canonical(header.hash):
+            return []
+        raise pruned(header.number)
     placed = _placed_logs(block, [receipt.logs for receipt in receipts], removed)
     return [log_object(log, place) for log, place in placed if matcher.matches(log)]
 

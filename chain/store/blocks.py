@@ -14,7 +14,7 @@ from chain.header import Header, decode_header
 from chain.receipt import BLOOM_BYTES, Receipt, decode_receipts, encode_receipts
 from chain.store import transaction_index
 from chain.store.cache import GenerationCache, Missing
-from chain.store.database import Database
+from chain.store.database import Database, read_meta, write_meta
 from primitives import rlp
 from primitives.errors import Invalid, InvalidBlock, UserError
 from primitives.keccak import keccak256
@@ -31,6 +31,11 @@ HEADER_CACHE_LIMIT = 1_024
 _SIBLING_BITS = 16
 MAX_SIBLINGS = 1 << _SIBLING_BITS
 """Blocks of one number that can be stored: the room for the counter in a block's id."""
+
+_BLOCK_TABLES = ("headers", "bodies", "receipts", "certificates")
+
+_BODIES_FROM = "bodies_from"
+"""Under this name the first block that must have a body, apart from the genesis; none where all must."""
 
 _BLOOM_OFFSET = 3 + 33 + 33 + 21 + 33 + 33 + 33 + 3
 """Where the bloom begins in a header's RLP: behind the list's prefix, five hashes, the coinbase and its own prefix."""
@@ -76,8 +81,10 @@ class BlockView:
         return None if stored is None else stored.total_difficulty
 
     def block(self, block_hash: bytes) -> Block | None:
+        """None as well where the header alone is here."""
         stored = self._stored(block_hash)
-        return None if stored is None else Block(stored.header, _decoded(decode_body, self._body(stored.id)))
+        body = None if stored is None else self._body(stored.id)
+        return None if stored is None or body is None else Block(stored.header, _decoded(decode_body, body))
 
     def canonical_hash(self, number: int) -> bytes | None:
         row = self._connection.execute("SELECT hash FROM canonical WHERE number = ?", (_bounded(number),)).fetchone()
@@ -114,7 +121,8 @@ class BlockView:
             block_id, block_hash = self._connection.execute(
                 "SELECT id, hash FROM canonical WHERE number = ?", (number,)
             ).fetchone()
-            if _transaction_hash(self._body(block_id), index) == transaction_hash:
+            body = self._body(block_id)
+            if body is not None and _transaction_hash(body, index) == transaction_hash:
                 return TransactionLocation(block_hash, number, index)
         return None
 
@@ -136,11 +144,15 @@ class BlockView:
             return None
         return _decoded(_decode_stored_header, row)
 
-    def _body(self, block_id: int) -> bytes:
+    def _body(self, block_id: int) -> bytes | None:
+        """None of a block that was never executed here, because the state of a later one was taken over."""
         row = self._connection.execute("SELECT body FROM bodies WHERE id = ?", (block_id,)).fetchone()
-        if row is None:
-            raise RuntimeError(f"the body of block {block_id >> _SIBLING_BITS} is missing from the database")
-        return bytes(row[0])
+        if row is not None:
+            return bytes(row[0])
+        number = block_id >> _SIBLING_BITS
+        if number >= int.from_bytes(read_meta(self._connection, _BODIES_FROM) or b"", "big"):
+            raise RuntimeError(f"the body of block {number} is missing from the database")
+        return None
 
 
 class BlockStore(BlockView):
@@ -153,23 +165,56 @@ class BlockStore(BlockView):
 
     def put(self, block: Block, total_difficulty: int, certificate: bytes = b"") -> None:
         """Keep a block, canonical or not. One that is there already stays as it is."""
-        if self._stored(block.hash) is not None:
-            return
-        first = block.number << _SIBLING_BITS
-        block_id = self._connection.execute(
+        if self._stored(block.hash) is None:
+            block_id = self._put_header(block.header, total_difficulty, certificate)
+            self._connection.execute("INSERT INTO bodies VALUES (?, ?)", (block_id, encode_body(block.transactions)))
+
+    def connect_header(self, header: Header, total_difficulty: int, certificate: bytes, receipts: bytes) -> None:
+        """Make a block canonical, on top of the head, of which the header is here and perhaps the receipts, in their
+        stored form. `begin_after` has to follow."""
+        stored = self._stored(header.hash)
+        block_id = stored.id if stored is not None else self._put_header(header, total_difficulty, certificate)
+        self._connection.execute("INSERT INTO canonical VALUES (?, ?, ?)", (header.number, block_id, header.hash))
+        if receipts:
+            self._connection.execute("INSERT OR IGNORE INTO receipts VALUES (?, ?)", (block_id, receipts))
+
+    def begin_after(self, number: int) -> None:
+        """Canonical blocks up to this one may have no body: they were connected by their headers."""
+        write_meta(self._connection, _BODIES_FROM, (number + 1).to_bytes(8, "big"))
+
+    def cut(self, number: int) -> None:
+        """Take all blocks above `number` off the canonical chain, and forget them and every side branch."""
+        for (above,) in self._connection.execute(
+            "SELECT number FROM canonical WHERE number > ? ORDER BY number DESC", (number,)
+        ).fetchall():
+            block = self.canonical_block(above)
+            hashes = [] if block is None else [transaction.hash for transaction in block.transactions]
+            transaction_index.remove(self._connection, above, hashes)
+        self._connection.execute("DELETE FROM canonical WHERE number > ?", (number,))
+        first = max(0, number - SIDE_BRANCH_WINDOW)
+        for table in _BLOCK_TABLES:
+            self._connection.execute(
+                f"DELETE FROM {table} WHERE id >= ? AND id NOT IN (SELECT id FROM canonical WHERE number >= ?)",
+                (first << _SIBLING_BITS, first),
+            )
+        self._headers.clear()
+
+    def _put_header(self, header: Header, total_difficulty: int, certificate: bytes) -> int:
+        first = header.number << _SIBLING_BITS
+        block_id: int = self._connection.execute(
             "SELECT coalesce(max(id) + 1, ?) FROM headers WHERE id BETWEEN ? AND ?",
             (first, first, first + MAX_SIBLINGS - 1),
         ).fetchone()[0]
         if block_id >= first + MAX_SIBLINGS:
-            raise InvalidBlock(f"there are {MAX_SIBLINGS} blocks of number {block.number} already")
+            raise InvalidBlock(f"there are {MAX_SIBLINGS} blocks of number {header.number} already")
         self._connection.execute(
             "INSERT INTO headers VALUES (?, ?, ?, ?)",
-            (block_id, block.hash, rlp.encode_int(total_difficulty), block.header.encode()),
+            (block_id, header.hash, rlp.encode_int(total_difficulty), header.encode()),
         )
-        self._connection.execute("INSERT INTO bodies VALUES (?, ?)", (block_id, encode_body(block.transactions)))
         if certificate:
             self._connection.execute("INSERT INTO certificates VALUES (?, ?)", (block_id, certificate))
-        self._headers.put(block.hash, _StoredHeader(block_id, total_difficulty, block.header))
+        self._headers.put(header.hash, _StoredHeader(block_id, total_difficulty, header))
+        return block_id
 
     def connect(self, block: Block, receipts: Sequence[Receipt]) -> None:
         """Make a stored block the canonical one of its number, and the head."""
@@ -214,10 +259,8 @@ class BlockStore(BlockView):
             (first, first + MAX_SIBLINGS - 1, number),
         ).fetchall()
         for block_id, _ in rows:
-            self._connection.execute("DELETE FROM headers WHERE id = ?", (block_id,))
-            self._connection.execute("DELETE FROM bodies WHERE id = ?", (block_id,))
-            self._connection.execute("DELETE FROM receipts WHERE id = ?", (block_id,))
-            self._connection.execute("DELETE FROM certificates WHERE id = ?", (block_id,))
+            for table in _BLOCK_TABLES:
+                self._connection.execute(f"DELETE FROM {table} WHERE id = ?", (block_id,))
         if rows:
             self._headers.clear()
 

@@ -199,6 +199,10 @@ def write_meta(connection: sqlite3.Connection, name: str, value: bytes) -> None:
     )
 
 
+def delete_meta(connection: sqlite3.Connection, name: str) -> None:
+    connection.execute("DELETE FROM meta WHERE name = ?", (name,))
+
+
 def _connect(path: Path, cache_kib: int, *, read_only: bool = False) -> sqlite3.Connection:
     mode = "ro" if read_only else "rwc"
     connection = sqlite3.connect(

@@ -50,6 +50,11 @@ CREATE TABLE undo_slots (
     number INTEGER, address BLOB, key BLOB, value BLOB, PRIMARY KEY (number, address, key)) WITHOUT ROWID;
 """
 
+STATE_TABLES = ("buckets", "upper_nodes", "slots", "slot_nodes", "storage_addresses")
+"""Of the present state; codes are kept whichever state they are of."""
+
+UNDO_TABLES = ("undo_roots", "undo_accounts", "undo_slots")
+
 UPGRADES = {
     1: "CREATE TABLE certificates (id INTEGER PRIMARY KEY, certificate BLOB NOT NULL);",
     2: """
@@ -68,3 +73,23 @@ CREATE TABLE slot_history (
 INSERT INTO account_history SELECT key, number FROM undo_accounts;
 INSERT INTO slot_history SELECT address, key, number FROM undo_slots;
 """
+
+FETCH_TABLES = """
+-- A state that is being fetched, beside the one that holds until it is complete. Headers above the last executed block,
+-- by number, with the receipts that were needed to check the next ones (empty for most).
+CREATE TABLE fetched_headers (
+    number INTEGER PRIMARY KEY, header BLOB NOT NULL, certificate BLOB NOT NULL, receipts BLOB NOT NULL);
+
+-- `address`: of an account with storage, else empty. `owner`: empty for the account trie, else the account's key.
+CREATE TABLE fetched_accounts (key BLOB PRIMARY KEY, record BLOB NOT NULL, address BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE fetched_slots (owner BLOB, key BLOB, value BLOB NOT NULL, PRIMARY KEY (owner, key)) WITHOUT ROWID;
+
+-- Places below which all rows are here, with the hash of the node there; places that have to be asked for.
+CREATE TABLE fetched_pieces (owner BLOB, path BLOB, hash BLOB NOT NULL, PRIMARY KEY (owner, path)) WITHOUT ROWID;
+CREATE TABLE wanted_pieces (owner BLOB, path BLOB, hash BLOB NOT NULL, PRIMARY KEY (owner, path)) WITHOUT ROWID;
+CREATE TABLE wanted_codes (hash BLOB PRIMARY KEY) WITHOUT ROWID;
+"""
+
+FETCH_TABLE_NAMES = (
+    "fetched_headers", "fetched_accounts", "fetched_slots", "fetched_pieces", "wanted_pieces", "wanted_codes",
+)  # fmt: skip

@@ -5,13 +5,13 @@ is making, the importer checks the root of one it was sent. Committing writes th
 transaction. Reading states, past ones too, is in state_reader.py.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from chain.account import Account, StateChanges
 from chain.store import state_loading, state_preparing
 from chain.store.database import Database, write_meta
 from chain.store.records import AccountRow, StatePosition, decode_record, encode_record
-from chain.store.schema import ARCHIVE_TABLES
+from chain.store.schema import ARCHIVE_TABLES, STATE_TABLES, UNDO_TABLES
 from chain.store.state_preparing import (
     CachedState,
     PreparedChanges,
@@ -103,6 +103,26 @@ class StateStore(StateView):
         root = state_loading.load(self._connection, accounts, storage, codes)
         self._move_to(StatePosition(0, root, 0))
 
+    def replace(
+        self,
+        number: int,
+        accounts: Iterator[tuple[bytes, bytes]],
+        storage: Iterable[tuple[bytes, bytes, Iterator[tuple[bytes, bytes]]]],
+    ) -> None:
+        """Put a whole other state, that after block `number`, in the place of all that is here; history begins there.
+
+        Accounts are keys and records, storage is addresses, their roots, keys and values, all in order. Whoever calls
+        compares the root. Inside a database transaction.
+        """
+        self._present.forget()
+        for table in (*STATE_TABLES, *UNDO_TABLES, *(("account_history", "slot_history") if self._archive else ())):
+            self._connection.execute(f"DELETE FROM {table}")
+        for address, root, slots in storage:
+            if state_loading.load_slots(self._connection, address, slots) != root:
+                raise RuntimeError(f"the storage of 0x{address.hex()} is not that of its account")
+        root = state_loading.load_accounts(self._connection, accounts)
+        self._move_to(StatePosition(number, root, number))
+
     def _write(self, prepared: PreparedChanges) -> None:
         """The rows of the new state; nothing of the way back."""
         self._present.account_table.write(prepared.accounts, prepared.account_trie)
@@ -185,7 +205,7 @@ class StateStore(StateView):
                 "(SELECT address, key, number FROM undo_slots WHERE number = ?)",
                 (number,),
             )
-        for table in ("undo_roots", "undo_accounts", "undo_slots"):
+        for table in UNDO_TABLES:
             self._connection.execute(f"DELETE FROM {table} WHERE number = ?", (number,))
 
     def _prune(self, oldest: int) -> int:
@@ -199,7 +219,7 @@ class StateStore(StateView):
             return history_from
         first = self._connection.execute("SELECT min(number) FROM undo_roots").fetchone()[0]
         last = min(oldest, first + PRUNED_BLOCKS_PER_COMMIT - 1)
-        for table in ("undo_roots", "undo_accounts", "undo_slots"):
+        for table in UNDO_TABLES:
             self._connection.execute(f"DELETE FROM {table} WHERE number <= ?", (last,))
         return oldest
 

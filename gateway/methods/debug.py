@@ -8,7 +8,7 @@ from chain.state import State
 from gateway import parameters
 from gateway.backend import ChainView
 from gateway.errors import LIMIT_EXCEEDED, SERVER_ERROR, InvalidParameter, RpcError
-from gateway.methods.lookup import context_after, context_of, find_block, require_header
+from gateway.methods.lookup import context_after, context_of, find_block, find_header, require_header
 from gateway.methods.table import Json, Parameter, SimulationFrame, Table
 from gateway.parameters import LATEST, BlockReference
 from primitives.hexadecimal import to_data, to_quantity
@@ -30,8 +30,8 @@ _OPTIONS = Parameter("trace options", parameters.options, {})
 
 @TABLE.read("debug_getRawHeader", _BLOCK)
 def get_raw_header(chain: ChainView, reference: BlockReference) -> Json:
-    block = find_block(chain, reference)
-    return None if block is None else to_data(block.header.encode())
+    header = find_header(chain, reference)
+    return None if header is None else to_data(header.encode())
 
 
 @TABLE.read("debug_getRawBlock", _BLOCK)

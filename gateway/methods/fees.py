@@ -9,6 +9,7 @@ from chain.header import Header
 from gateway import parameters
 from gateway.backend import ChainView
 from gateway.context import Context
+from gateway.errors import pruned
 from gateway.methods.lookup import require_header
 from gateway.methods.table import Json, Parameter, Table
 from gateway.parameters import BlockReference
@@ -71,8 +72,11 @@ def fee_history(chain: ChainView, block_count: int, newest: BlockReference, perc
 
 
 def _rewards(chain: ChainView, header: Header, percentiles: Sequence[float]) -> list[Json]:
-    """The tip that so many percent of the block's gas paid at most; 0 for an empty block."""
+    """The tip that so many percent of the block's gas paid at most; 0 for an empty block. Raises RpcError where nothing
+    but the header is kept."""
     tips = _tips(chain, header)
+    if header.gas_used and not tips:
+        raise pruned(header.number)
     if not tips:
         return ["0x0"] * len(percentiles)
     answer: list[Json] = []

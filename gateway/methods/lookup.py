@@ -8,7 +8,7 @@ from chain.block_execution import block_context
 from chain.fees import expected_base_fee
 from chain.header import Header
 from gateway.backend import ChainView
-from gateway.errors import SERVER_ERROR, RpcError
+from gateway.errors import SERVER_ERROR, RpcError, pruned
 from gateway.parameters import BlockReference
 from vm.host import BlockContext
 
@@ -34,9 +34,14 @@ def find_header(chain: ChainView, reference: BlockReference) -> Header | None:
 
 
 def find_block(chain: ChainView, reference: BlockReference) -> Block | None:
-    if reference.hash is not None:
-        return chain.block_by_hash(reference.hash)
-    return chain.block_by_number(find_number(chain, reference))
+    """None where there is no such block. Raises RpcError where nothing but its header is kept."""
+    header = find_header(chain, reference)
+    if header is None:
+        return None
+    block = chain.block_by_hash(header.hash)
+    if block is None:
+        raise pruned(header.number)
+    return block
 
 
 def require_header(chain: ChainView, reference: BlockReference) -> Header:
