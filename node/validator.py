@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from chain.block import decode_block
+from chain.consensus.qbft.engine import domain_of
 from chain.consensus.qbft.events import (
     Behind,
     BlockBuilt,
@@ -51,7 +52,6 @@ from chain.consensus.qbft.proposals import LedgerProposals
 from chain.consensus.qbft.signing import (
     MAX_REMEMBERED_SIGNATURES,
     Authenticator,
-    Domain,
     Recover,
     Signer,
     recover_signer,
@@ -128,7 +128,7 @@ class ValidatorLoop:
         Without a ballot the node only watches, and passes on what others say.
         """
         config = ledger.config
-        domain = Domain(config.chain_id, ledger.genesis_hash)
+        domain = domain_of(config, ledger.genesis_hash)
         settings = qbft_settings(config.block_time_s, config.empty_block_period_s, config.request_timeout_ms)
         self.equivocations: Counter[bytes] = Counter()
         """How often each validator was seen to sign two things for one round."""

@@ -91,7 +91,7 @@ def test_the_certificate_must_be_of_those_validators(world: AuthorityWorld) -> N
     chain = chain_from_genesis(world)
     chain.add(*_headed(changing))
     chain.supply_receipts(receipts_of(world, changing[0].header))
-    by_the_old = certify(empty[0], SIGNERS[:3], world.ledger.genesis_hash)
+    by_the_old = certify(empty[0], SIGNERS[:3], world.domain)
     with pytest.raises(InvalidCertificate):
         chain.add(empty[0].header, by_the_old)
     assert chain.head == changing[0].header

@@ -10,6 +10,7 @@ from chain.block import Block
 from chain.block_execution import BlockExecution
 from chain.consensus.qbft.certificate import InvalidCertificate
 from chain.consensus.qbft.engine import MIX_HASH
+from chain.consensus.qbft.signing import Domain
 from chain.consensus.qbft.validator_contract import LENGTH_SLOT, InvalidValidators
 from chain.consensus.qbft.validators import ValidatorSet
 from chain.header_rules import MAX_CLOCK_DRIFT_S, BlockFromFuture
@@ -19,7 +20,7 @@ from chain.transaction import Transaction
 from contracts.binding import load_artifact
 from primitives import abi
 from primitives.errors import Invalid, InvalidBlock, UserError
-from tests.chain.ledger_world import ADDRESSES, KEYS, World, signed
+from tests.chain.ledger_world import ADDRESSES, CHAIN_ID, KEYS, World, signed
 from tests.chain.qbft.authority_world import (
     CONTRACT,
     PERIOD_S,
@@ -96,8 +97,8 @@ def test_nothing_less_than_a_certificate_of_a_quorum(world: AuthorityWorld, exec
         b"\xc0",
         world.certificate(block, seals=2),
         world.certificate(changed(block, gas_used=0)),
-        certify(block, SIGNERS[2:5], world.ledger.genesis_hash),
-        certify(block, SIGNERS[:3], bytes(32)),
+        certify(block, SIGNERS[2:5], world.domain),
+        certify(block, SIGNERS[:3], Domain(CHAIN_ID, bytes(32))),
     ]
     for certificate in wrong:
         with pytest.raises(InvalidCertificate):
@@ -259,8 +260,8 @@ def test_validators_vote_members_in_and_out(tmp_path: Path) -> None:
         assert world.ledger.validators_of_next() == five
         block = world.build(builder=NEWCOMER)
         with pytest.raises(InvalidCertificate):  # a quorum of four is none of five
-            world.ledger.import_block(block, certify(block, SIGNERS[:3], world.ledger.genesis_hash))
-        world.ledger.import_block(block, certify(block, SIGNERS[1:5], world.ledger.genesis_hash))
+            world.ledger.import_block(block, certify(block, SIGNERS[:3], world.domain))
+        world.ledger.import_block(block, certify(block, SIGNERS[1:5], world.domain))
         world.grow(1, [vote(world, voter, "voteToRemove", VALIDATORS[0]) for voter in range(1, 4)])
         assert world.ledger.validators_of_next() == ValidatorSet.of([*VALIDATORS[1:], NEWCOMER])
         with pytest.raises(InvalidBlock, match="no validator"):
@@ -287,7 +288,10 @@ def test_an_override_rescues_a_chain(tmp_path: Path) -> None:
         block = world.build([vote(world, 3, "voteToAdd", NEWCOMER)], remembers=True)
         world.ledger.check_proposal(block)
         with pytest.raises(InvalidCertificate):
-            world.ledger.import_block(block, certify(block, SIGNERS[:3], world.ledger.genesis_hash))
+            world.ledger.import_block(block, certify(block, SIGNERS[:3], world.domain))
+        voted_before = certify(block, [SIGNERS[3], SIGNERS[5]], Domain(CHAIN_ID, world.ledger.genesis_hash))
+        with pytest.raises(InvalidCertificate):  # of the right ones, but given without the override
+            world.ledger.import_block(block, voted_before)
         world.ledger.import_block(block, world.certificate(block))
         # The state is the truth again; votes of before are void, so half of two is no majority.
         assert world.ledger.validators_of_next() == ValidatorSet.of(rescued)

@@ -28,7 +28,7 @@ class ProofOfAuthority:
     def __init__(self, config: ChainConfig, genesis_hash: bytes, recover: Recover = recover_signer) -> None:
         self.period_s = config.block_time_s
         self._config = config
-        self._domain = Domain(config.chain_id, genesis_hash)
+        self._domain = domain_of(config, genesis_hash)
         self._recover = recover
 
     def next_difficulty(self, parent: Header, timestamp_s: int, anchor: Header | None) -> int:
@@ -58,6 +58,12 @@ class ProofOfAuthority:
             raise InvalidValidators(f"nobody may seal block {header.number}: the list of validators cannot be used")
         seals = decode_certificate(certificate)
         check_certificate(seals, header.number, header.hash, validators, self._domain, self._recover)
+
+
+def domain_of(config: ChainConfig, genesis_hash: bytes) -> Domain:
+    """What signatures of this chain's consensus are made for."""
+    overrides = tuple((one.block_number, one.validators) for one in config.validator_overrides)
+    return Domain(config.chain_id, genesis_hash, overrides)
 
 
 def validators_of(config: ChainConfig, number: int, parent_state: StateReader) -> ValidatorSet:

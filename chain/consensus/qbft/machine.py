@@ -49,7 +49,13 @@ from chain.consensus.qbft.messages import (
     kind_of,
 )
 from chain.consensus.qbft.signing import Authenticator, Domain, Recover, Signer, recover_signer
-from chain.consensus.qbft.votes import PreparedBlock, restore, vote_of, vote_of_prepared
+from chain.consensus.qbft.votes import (
+    PreparedBlock,
+    restore,
+    vote_of,
+    vote_of_prepared,
+    without_void_votes,
+)
 from primitives.errors import InvalidBlock, InvalidSignature
 
 _M = TypeVar("_M", bound=Message)
@@ -68,6 +74,7 @@ class QbftMachine:
         recover: Recover = recover_signer,
     ) -> None:
         self._settings = settings
+        self._domain = domain
         self._signer = signer
         self._blocks = blocks
         self._authenticator = Authenticator(domain, recover)
@@ -139,7 +146,12 @@ class QbftMachine:
 
     def _resume(self, state: HeightState) -> None:
         """Stand again where the stored votes were given."""
-        own = state.own = restore(self._stored)
+        own = restore(self._stored)
+        if self._domain.override_at(state.number) is not None:
+            own = without_void_votes(own, state.number, self._signer.address, state.validators, self._authenticator)
+            if not own.messages:
+                return
+        state.own = own
         state.round = own.round
         for message in own.messages:
             state.tally.add(self._signer.address, message)

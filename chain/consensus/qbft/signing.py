@@ -1,8 +1,9 @@
 """What QBFT signs, and who signed: secp256k1 over a hash that no other chain and no other use of the key shares.
 
-The hash is keccak-256 of the prefix and the RLP of [chain id, genesis hash, kind, height, round, claim]. The prefix
-begins with 0x19 in the way of EIP-191, so it can be no transaction, no header, no typed data and no personal message.
-A commit's signature is the seal. Its round is part of what is signed, and has to be: see docs/consensus.md.
+The hash is keccak-256 of the prefix and the RLP of [chain id, genesis hash, kind, height, round, claim], with the list
+of the validators as a seventh item where operators named them for that height. The prefix begins with 0x19 in the way
+of EIP-191, so it can be no transaction, no header, no typed data and no personal message. A commit's signature is the
+seal. Its round is part of what is signed, and has to be: see docs/consensus.md.
 """
 
 from collections import OrderedDict
@@ -64,10 +65,17 @@ def recover_signer(digest: bytes, signature: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """The chain that a message belongs to."""
+    """The chain that a message belongs to, and the blocks of it whose validators its operators have named."""
 
     chain_id: int
     genesis_hash: bytes
+    overrides: tuple[tuple[int, ValidatorSet], ...] = ()
+    """Block numbers with the validators that operators agreed on. What was voted on such a block before they did is
+    worth nothing any more, whoever repeats it: with fewer validators it might make up a quorum for a block that is
+    none."""
+
+    def override_at(self, height: int) -> ValidatorSet | None:
+        return next((validators for number, validators in self.overrides if number == height), None)
 
     def digest(self, message: Message) -> bytes:
         """The 32 bytes that the sender signs."""
@@ -79,6 +87,9 @@ class Domain:
             rlp.encode_int(message.round),
             claim_item(message),
         ]
+        override = self.override_at(message.height)
+        if override is not None:
+            items.append(list(override.addresses))
         return keccak256(PREFIX + rlp.encode(items))
 
 
@@ -89,6 +100,13 @@ class Authenticator:
         self._domain = domain
         self._recover = recover
         self._known: OrderedDict[tuple[bytes, bytes], bytes] = OrderedDict()
+
+    def is_signed_by(self, address: bytes, message: Message) -> bool:
+        """Whether this address signed the message."""
+        try:
+            return self.sender(message) == address
+        except InvalidSignature:
+            return False
 
     def signed(self, message: _M, signer: Signer) -> _M:
         """The message with its signature."""

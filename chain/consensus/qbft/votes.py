@@ -5,6 +5,7 @@ A row is never read from anybody else: one that does not decode means a damaged 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from chain.consensus.qbft.events import Vote, VoteKind
 from chain.consensus.qbft.messages import (
@@ -22,7 +23,11 @@ from chain.consensus.qbft.messages import (
     kind_of,
     signatures_of,
 )
+from chain.consensus.qbft.signing import Authenticator
+from chain.consensus.qbft.validators import ValidatorSet
 from primitives import rlp
+
+_M = TypeVar("_M", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,22 @@ def restore(votes: Iterable[Vote]) -> OwnVotes:
             case RoundChange():
                 own.round_change = message
     return own
+
+
+def without_void_votes(
+    own: OwnVotes, height: int, voter: bytes, validators: ValidatorSet, authenticator: Authenticator
+) -> OwnVotes:
+    """What is left of them on a block whose validators the operators named, perhaps after these votes were given."""
+
+    def kept(message: _M | None) -> _M | None:
+        return message if message is not None and authenticator.is_signed_by(voter, message) else None
+
+    prepared = own.prepared
+    if prepared is not None:
+        prepare = Prepare(height, prepared.round, prepared.block_hash)
+        if not authenticator.quorum_signed(prepare, prepared.prepare_signatures, validators):
+            prepared = None
+    return OwnVotes(kept(own.proposal), kept(own.prepare), kept(own.commit), kept(own.round_change), prepared)
 
 
 def _prepared_block(data: bytes) -> PreparedBlock:

@@ -12,6 +12,7 @@ from chain.block import Block
 from chain.builder import BlockBuilder, BuilderSettings
 from chain.config import ValidatorOverride
 from chain.consensus.qbft.certificate import CommitCertificate
+from chain.consensus.qbft.engine import domain_of
 from chain.consensus.qbft.messages import Commit
 from chain.consensus.qbft.signing import Authenticator, Domain, KeySigner
 from chain.consensus.qbft.validator_contract import FIRST_ELEMENT_SLOT, LENGTH_SLOT
@@ -102,11 +103,16 @@ class AuthorityWorld:
         )  # fmt: skip
         return made.build(FixedOrder(transactions))
 
+    @property
+    def domain(self) -> Domain:
+        """What its validators' signatures are made for."""
+        return domain_of(self.ledger.config, self.ledger.genesis_hash)
+
     def certificate(self, block: Block, seals: int | None = None, round_: int = 0) -> bytes:
         """By as many of the validators as are needed, or as are wanted."""
         validators = self.ledger.validators_of_next()
         able = [signer for signer in SIGNERS if signer.address in validators]
-        return certify(block, able[: validators.quorum if seals is None else seals], self.ledger.genesis_hash, round_)
+        return certify(block, able[: validators.quorum if seals is None else seals], self.domain, round_)
 
     def grow(self, count: int = 1, transactions: Sequence[Transaction] = ()) -> list[tuple[Block, bytes]]:
         """Build and import certified blocks; the transactions are in the first."""
@@ -125,9 +131,9 @@ class AuthorityWorld:
         return signed(KEYS[sender], nonce=nonce, to=ADDRESSES[recipient], value=value, **changes)
 
 
-def certify(block: Block, signers: Iterable[KeySigner], genesis_hash: bytes, round_: int = 0) -> bytes:
+def certify(block: Block, signers: Iterable[KeySigner], domain: Domain, round_: int = 0) -> bytes:
     """The certificate that these signers' seals make."""
-    authenticator = Authenticator(Domain(CHAIN_ID, genesis_hash))
+    authenticator = Authenticator(domain)
     commit = Commit(block.number, round_, block.hash)
     seals = {signer.address: authenticator.signed(commit, signer).signature for signer in signers}
     return CommitCertificate.of(round_, seals).encode()

@@ -9,14 +9,17 @@ from chain.config import ChainConfig
 from chain.consensus.engine import engine_for
 from chain.consensus.qbft.certificate import InvalidCertificate
 from chain.consensus.qbft.engine import MIX_HASH, ProofOfAuthority, validators_of
+from chain.consensus.qbft.signing import Domain
 from chain.consensus.qbft.validator_contract import InvalidValidators
 from chain.consensus.qbft.validators import ValidatorSet
 from chain.header import Header
 from chain.state import EmptyState
 from primitives.errors import InvalidBlock
+from tests.chain.ledger_world import CHAIN_ID
 from tests.chain.qbft.authority_world import CONTRACT, SIGNERS, VALIDATORS, authority_genesis, certify, overridden
 
 GENESIS_HASH = b"\x05" * 32
+DOMAIN = Domain(CHAIN_ID, GENESIS_HASH)
 CONFIG = authority_genesis().config
 ENGINE = ProofOfAuthority(CONFIG, GENESIS_HASH)
 VALIDATOR_SET = ValidatorSet.of(VALIDATORS)
@@ -54,14 +57,14 @@ def test_only_a_validator_builds(header: Header) -> None:
 
 def test_the_certificate_is_of_this_block_chain_and_these_validators(header: Header) -> None:
     block = Block(header, ())
-    good = certify(block, SIGNERS[:3], GENESIS_HASH, round_=3)
+    good = certify(block, SIGNERS[:3], DOMAIN, round_=3)
     ENGINE.check_certificate(header, good, VALIDATOR_SET)
     wrong = {
         "none": b"",
-        "no quorum": certify(block, SIGNERS[:2], GENESIS_HASH),
-        "a stranger": certify(block, SIGNERS[2:5], GENESIS_HASH),
-        "another chain": certify(block, SIGNERS[:3], b"\x06" * 32),
-        "another block": certify(Block(replace(header, gas_used=1, _hash=None), ()), SIGNERS[:3], GENESIS_HASH),
+        "no quorum": certify(block, SIGNERS[:2], DOMAIN),
+        "a stranger": certify(block, SIGNERS[2:5], DOMAIN),
+        "another chain": certify(block, SIGNERS[:3], Domain(CHAIN_ID, b"\x06" * 32)),
+        "another block": certify(Block(replace(header, gas_used=1, _hash=None), ()), SIGNERS[:3], DOMAIN),
         "more behind it": good + b"\x00",
         "garbage": b"\xff" * 100,
         "large": bytes(10_000),

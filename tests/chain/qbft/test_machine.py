@@ -30,7 +30,7 @@ from chain.consensus.qbft.events import (
 )
 from chain.consensus.qbft.machine import QbftMachine
 from chain.consensus.qbft.messages import Commit, Message, Prepare, Prepared, Proposal, RoundChange
-from chain.consensus.qbft.signing import Authenticator
+from chain.consensus.qbft.signing import Authenticator, Domain
 from chain.consensus.qbft.validators import ValidatorSet
 from primitives.keccak import keccak256
 from tests.chain.qbft.model_block import (
@@ -70,9 +70,9 @@ def proposal(sender: int = 0, round_: int = 0, block: bytes = BLOCK) -> Proposal
 class Node:
     """The machine of one validator, with a disk for its votes."""
 
-    def __init__(self, index: int, votes: tuple[Vote, ...] = ()) -> None:
+    def __init__(self, index: int, votes: tuple[Vote, ...] = (), domain: Domain = DOMAIN) -> None:
         self.index = index
-        self.machine = QbftMachine(SETTINGS, DOMAIN, ModelSigner(address(index)), ModelBlocks(), votes, model_recover)
+        self.machine = QbftMachine(SETTINGS, domain, ModelSigner(address(index)), ModelBlocks(), votes, model_recover)
         self.timers: dict[TimerKind, SetTimer] = {}
         self.votes = {vote.kind: vote for vote in votes}
 
@@ -95,8 +95,8 @@ class Node:
     def hear(self, *messages: Message) -> list[Output]:
         return [output for message in messages for output in self.step(MessageReceived(message))]
 
-    def restarted(self) -> "Node":
-        return Node(self.index, tuple(self.votes.values()))
+    def restarted(self, domain: Domain = DOMAIN) -> "Node":
+        return Node(self.index, tuple(self.votes.values()), domain)
 
 
 def started(index: int = 1) -> Node:
@@ -448,3 +448,33 @@ def test_below_the_height_of_its_stored_votes_it_does_not_vote() -> None:
     assert again.start(0) == []  # The ledger was restored from an older copy.
     assert again.hear(proposal()) == []
     assert said(again.start(4), RoundChange)
+
+
+RESCUERS = ValidatorSet.of(address(index) for index in (0, 1, 2))
+RESCUE = Domain(DOMAIN.chain_id, DOMAIN.genesis_hash, ((1, RESCUERS),))
+"""The operators agreed on three validators for block 1, of which two are a quorum."""
+
+
+def test_what_was_voted_before_the_operators_named_other_validators_is_void() -> None:
+    """Or two survivors' commits would decide a block that the override made invalid, again after each restart."""
+    node = started()
+    node.hear(proposal(), *prepares())
+    again = node.restarted(RESCUE)
+    assert only(again.start(validators=RESCUERS), Broadcast) == []
+    assert TimerKind.BLOCK in again.timers  # the height begins anew
+    outputs = again.hear(proposal(), *prepares(senders=(0, 2)), *commits(senders=(0, 2)))
+    assert not only(outputs, Decided)
+    assert not only(outputs, Broadcast)
+
+
+def test_after_an_override_only_votes_given_since_outlive_a_restart() -> None:
+    node = started()
+    node.hear(proposal(), *prepares())
+    rescued = node.restarted(RESCUE)
+    rescued.start(validators=RESCUERS)
+    rescued.fire(TimerKind.BLOCK)
+    rescued.fire(TimerKind.EMPTY_BLOCK)
+    (sent,) = said(rescued.fire(TimerKind.ROUND), RoundChange)
+    assert sent.prepared is None
+    again = rescued.restarted(RESCUE)
+    assert only(again.start(validators=RESCUERS), Broadcast) == [Broadcast(sent)]

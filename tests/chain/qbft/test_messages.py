@@ -20,7 +20,7 @@ from chain.consensus.qbft.messages import (
     encode_message,
 )
 from chain.consensus.qbft.signing import PREFIX, Authenticator, Domain, KeySigner, recover_signer
-from chain.consensus.qbft.validators import MAX_VALIDATORS
+from chain.consensus.qbft.validators import MAX_VALIDATORS, ValidatorSet
 from primitives import rlp
 from primitives.errors import InvalidSignature
 from primitives.keccak import keccak256
@@ -136,6 +136,8 @@ def test_a_signature_binds_chain_kind_height_round_and_claim() -> None:
         domain.digest(RoundChange(1, 2, Prepared(1, BLOCK_HASH))),
         Domain(2, bytes(32)).digest(Prepare(1, 2, BLOCK_HASH)),
         Domain(1, b"\x01" * 32).digest(Prepare(1, 2, BLOCK_HASH)),
+        Domain(1, bytes(32), ((1, ValidatorSet.of([bytes(20)])),)).digest(Prepare(1, 2, BLOCK_HASH)),
+        Domain(1, bytes(32), ((1, ValidatorSet.of([b"\x01" * 20])),)).digest(Prepare(1, 2, BLOCK_HASH)),
     ]
     assert len(set(claims)) == len(claims)
     content = rlp.encode([b"\x01", bytes(32), b"\x02", b"\x01", b"\x02", BLOCK_HASH])
