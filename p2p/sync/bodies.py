@@ -127,7 +127,7 @@ class BodyFetcher:
         for peer in sorted(self._free_peers(now_s), key=lambda peer: self._load(peer).rank):
             if running >= limits.MAX_BODY_QUESTIONS:
                 return
-            if share := self._share(peer, first, running, now_s):
+            if share := self._share(peer, running, now_s):
                 self._begin(group, peer, share, now_s)
                 running += 1
         is_stuck = first.asking == 0 and all(
@@ -143,7 +143,7 @@ class BodyFetcher:
     def _free_peers(self, now_s: float) -> list[SyncPeer]:
         return [peer for peer in self._peers if self._load(peer).is_free(now_s, limits.MAX_BODY_QUESTIONS_TO_PEER)]
 
-    def _share(self, peer: SyncPeer, first: _Wanted, running: int, now_s: float) -> list[_Wanted]:
+    def _share(self, peer: SyncPeer, running: int, now_s: float) -> list[_Wanted]:
         """What this peer is asked for next, in order."""
         count = max(1, min(limits.MAX_SHARE_BODIES, int(limits.SHARE_BYTES / self._usual_bytes)))
         room = int((limits.MAX_WAITING_BODY_BYTES - self._bytes) / self._usual_bytes) - running * count
@@ -155,8 +155,8 @@ class BodyFetcher:
                 continue
             if wanted.asking and not is_late(wanted.asked_s, now_s, limits.LATE_SHARE_S):
                 continue
-            # What is next is always fetched: whatever waits here waits for it.
-            if len(share) >= room and wanted is not first:
+            # What the import waits for is always fetched, however much waits for it here.
+            if len(share) >= room and wanted is not self._wanted[0]:
                 break
             share.append(wanted)
         return share

@@ -64,8 +64,6 @@ class HeaderSource:
         """Who is asked for headers now."""
         self.top = parent
         """The last header that was checked."""
-        self.must_wait = False
-        """The next header is of a time that has not come: nobody's fault, and nobody has better ones."""
         self.broken_claim: ChainHead | None = None
         """What the peer claimed when it was asked for what it then did not have."""
         self._chain = chain
@@ -98,7 +96,7 @@ class HeaderSource:
 
     def look_again(self, peer: SyncPeer | None = None) -> None:
         """After `close`: the chain may have grown, and `next` may give more; from this peer, where one is given."""
-        self._is_at_end = self.must_wait = False
+        self._is_at_end = False
         self.broken_claim = None
         if peer is not None:
             self.peer, self._fault = peer, ""
@@ -165,7 +163,7 @@ class HeaderSource:
         if isinstance(error, BlockFromFuture):
             LOGGER.debug("%s: header %d waits: %s", self.peer.session, self.top.number + 1, error)
             await self.close()
-            self.must_wait = self._is_at_end = True
+            self._is_at_end = True
         elif error is not None:
             LOGGER.warning("%s: a header after %d is refused: %s", self.peer.session, self.top.number, error)
             offence = Offence.WRONG_ANSWER if isinstance(error, _WrongAnswer) else Offence.INVALID_BLOCK

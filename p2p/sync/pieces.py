@@ -6,7 +6,6 @@ that is late is asked of another peer as well.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from enum import Enum, auto
 from typing import TypeVar
 
 from chain.header import Header
@@ -24,16 +23,6 @@ K = TypeVar("K", StatePlace, bytes)
 
 Item = StatePlace | bytes
 """A place in the state, or the hash of a code."""
-
-
-class Fetched(Enum):
-    """How it ended."""
-
-    COMPLETE = auto()
-    NOT_KEPT = auto()
-    """Those who are connected do not keep that state."""
-    NOBODY = auto()
-    """Nobody is connected."""
 
 
 class PieceFetcher:
@@ -60,8 +49,8 @@ class PieceFetcher:
         """When something that was missing came last."""
         self._changed = asyncio.Event()
 
-    async def run(self) -> Fetched:
-        """Fetch until nothing is missing, or nobody can help."""
+    async def run(self) -> bool:
+        """Fetch until nothing is missing, or nobody has had anything of it for a while: False then."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._look_around())]
             while (ending := await self._step(group, tasks)) is None:
@@ -76,14 +65,14 @@ class PieceFetcher:
             await self._clock.sleep_s(limits.SHARE_LOOK_INTERVAL_S)
             self._changed.set()
 
-    async def _step(self, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]]) -> Fetched | None:
-        """Ask whom there is to ask; how it ended, where it did."""
+    async def _step(self, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]]) -> bool | None:
+        """Ask whom there is to ask. None, or what `run` answers."""
         now_s = self._clock.precise_time_s()
         tasks[:] = [task for task in tasks if not task.done()]
         self._reopen_late_ones(now_s)
         await self._learn_needs()
         if self._is_all_known and not self._open and not self._asked_s:
-            return Fetched.COMPLETE
+            return True
         running = sum(load.running(now_s) for load in self._loads.values())
         for peer in sorted(self._free_peers(now_s), key=lambda peer: self._load(peer).rank):
             if running >= limits.MAX_STATE_QUESTIONS or not self._open:
@@ -91,7 +80,7 @@ class PieceFetcher:
             tasks.append(group.create_task(self._ask(peer, self._take_share(now_s), now_s)))
             self._load(peer).since_s.append(now_s)
             running += 1
-        return self._given_up(now_s)
+        return False if self._is_hopeless(now_s) else None
 
     def _reopen_late_ones(self, now_s: float) -> None:
         for item in [item for item, asked_s in self._asked_s.items() if is_late(asked_s, now_s, limits.LATE_PIECES_S)]:
@@ -107,12 +96,10 @@ class PieceFetcher:
         self._is_all_known = not needs.places and not needs.codes and taken == self._taken
         self._open.update(dict.fromkeys((*needs.places, *needs.codes)))
 
-    def _given_up(self, now_s: float) -> Fetched | None:
+    def _is_hopeless(self, now_s: float) -> bool:
         """Whether nobody has brought anything for a while, and nobody is about to."""
         is_running = any(load.running(now_s) for load in self._loads.values())
-        if is_running or 0 <= now_s - self._brought_s < limits.STATE_PATIENCE_S:
-            return None
-        return Fetched.NOT_KEPT if any(True for _ in self._peers) else Fetched.NOBODY
+        return not is_running and not 0 <= now_s - self._brought_s < limits.STATE_PATIENCE_S
 
     # Asking
 

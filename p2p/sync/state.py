@@ -13,7 +13,7 @@ from p2p import limits
 from p2p.sync.headers import HeaderSource
 from p2p.sync.outcome import RoundEnded
 from p2p.sync.peers import SyncPeers
-from p2p.sync.pieces import Fetched, PieceFetcher
+from p2p.sync.pieces import PieceFetcher
 from p2p.sync.progress import Phase, ProgressBoard
 from p2p.sync.target import StateTarget
 from primitives.clock import Clock
@@ -46,13 +46,10 @@ class StateSync:
             LOGGER.info("fetching the state of block %d, 0x%s", pivot.number, pivot.hash.hex())
             self._board.update(phase=Phase.STATE, current_block=pivot.number)
             await self._target.aim_at(pivot)
-            fetched = await PieceFetcher(self._target, self._peers, self._clock, self._board, pivot).run()
-            if fetched is Fetched.COMPLETE:
+            if await PieceFetcher(self._target, self._peers, self._clock, self._board, pivot).run():
                 await self._target.finish()
                 LOGGER.info("took over the state of block %d", pivot.number)
                 return True
-            if fetched is Fetched.NOBODY:
-                raise RoundEnded("nobody is connected any more")
             newer = await self._next_pivot(source)
             if newer is None or newer.number <= pivot.number:
                 LOGGER.warning("no connected peer serves the state of block %d: all blocks are executed", pivot.number)

@@ -174,8 +174,6 @@ class ChainSynchroniser:
 
     def _settle_claim(self, source: HeaderSource) -> None:
         """The chain is at its end: a peer that claimed more is believed less."""
-        if source.must_wait:
-            raise RoundEnded("the next block is of a time that has not come")
         session = source.peer.session
         if source.broken_claim is not None:
             session.offend(Offence.STALLED_REQUEST, "its chain is lighter than it said")

@@ -116,6 +116,45 @@ async def test_headers_go_on_after_missing_receipts_without_a_gap(chain: FakeCha
         assert given == list(range(1, 401))
 
 
+async def test_where_a_peer_fails_another_goes_on_from_the_last_good_header(chain: FakeChain) -> None:
+    ours = FakeChain()
+    ours.invalid_headers = {chain.canonical[300].hash}
+    async with world(ours) as here:
+        liar, honest = await here.peer(copy(chain), claims=1), await here.peer(copy(chain, 100))
+        honest.talk.session.claimed_head = chain.head()
+        peers = here.synchroniser._peers
+        first, second = list(peers)
+        source = HeaderSource(ours, peers, here.clock, first, ours.head(), await ours.header_checker(ours.best.hash))
+        given = [*await source.next(), *await source.next()]
+        assert [checked.header.number for checked in given] == list(range(1, 300))
+        assert liar.offences == [Offence.INVALID_BLOCK]
+        ours.invalid_headers.clear()
+        honest.chain = copy(chain)
+        given += await source.next()
+        assert given[-1].header == chain.best.header
+        assert given[-1].sender == honest.talk.session.node_id
+        assert source.peer is second
+
+
+async def test_headers_of_tomorrow_are_taken_when_their_time_has_come(chain: FakeChain) -> None:
+    ours = FakeChain()
+    ours.future = {chain.canonical[150].hash}
+    async with world(ours) as here:
+        served = await here.peer(copy(chain), claims=1)
+        peers = here.synchroniser._peers
+        (peer,) = peers
+        source = HeaderSource(ours, peers, here.clock, peer, ours.head(), await ours.header_checker(ours.best.hash))
+        given = [*await source.next()]
+        assert not await source.next()
+        ours.future.clear()
+        source.look_again()
+        while batch := await source.next():
+            given += batch
+        assert [checked.header.number for checked in given] == list(range(1, 401))
+        assert source.broken_claim is None
+        assert not served.offences
+
+
 def test_what_the_root_does_not_commit_to_is_not_believed() -> None:
     log = Log(bytes(20), (bytes(32),), b"data")
     true = [Receipt(0, True, 50, (log,), 50), Receipt(2, False, 80, (), 30)]
