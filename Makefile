@@ -38,8 +38,9 @@ conformance: $(TESTING) ## All official test vectors (VECTORS=folder)
 fuzz: $(TESTING) ## Random programs against an independent interpreter, for ten minutes (SECONDS=n)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600)
 
-soak: $(TESTING) ## 200 kills at random moments while blocks and readings arrive
+soak: $(TESTING) ## 200 kills at random moments while blocks and readings arrive; 10,000 simulated networks (SEEDS=n)
 	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),10000) --workers $(WORKERS)
 
 bench: $(TESTING) ## The benchmarks, one after another
 	$(BIN)/python -m benchmarks.vm
