@@ -95,6 +95,8 @@ class LedgerChain:
         """Call with every new head of the canonical chain."""
 
         def imported(result: ImportResult) -> None:
+            if not result.connected:
+                return
             certificate = result.certificates[-1] if result.certificates else b""
             listener(CertifiedBlock(result.connected[-1], certificate, self._service.total_difficulty))
 

@@ -19,6 +19,7 @@ from chain.pool.journal import PoolJournal
 from chain.pool.pool import TransactionPool
 from node.chain_backend import LedgerChain
 from node.service import LedgerService
+from node.state_target import LedgerStateTarget
 from node.validator import Ballot, ValidatorLoop
 from node.workers import ThreadWorkers, Workers
 from p2p.address_book import AddressBook
@@ -112,7 +113,8 @@ class NodeCore:
             self.book,
             settings.address_book,
         )
-        self.synchroniser = ChainSynchroniser(self.chain, world.network_clock, is_full=settings.full_sync)
+        target = LedgerStateTarget(self.service, ledger, settings.reorganisation_cap)
+        self.synchroniser = ChainSynchroniser(self.chain, world.network_clock, target, is_full=settings.full_sync)
         self.consensus = ConsensusGossip(node_id, world.network_clock, self.peers.set_validators)
         self.validator: ValidatorLoop | None = None
         if config.consensus == QBFT:

@@ -10,8 +10,7 @@ from typing import Self, TypeVar
 
 from chain.block import Block
 from chain.builder import BlockBuilder
-from chain.header import Header
-from chain.importer import ImportResult
+from chain.importer import ImportResult, ImportStatus
 from chain.ledger import Ledger
 from chain.pool.pool import TransactionPool
 from chain.queries import ChainQueries
@@ -88,12 +87,13 @@ class LedgerService:
         return await self._workers.read(function)
 
     async def head_replaced(self) -> None:
-        """The ledger has got another head otherwise than by an import (a fetched state): take over where it stands."""
-        head, total_difficulty = await self._workers.write(
+        """The ledger has got another head otherwise than by an import (a fetched state): take over where it stands.
+        Listeners of imports hear of it as of one that connected no block."""
+        self.head, self.total_difficulty = await self._workers.write(
             lambda: (self._ledger.head(), self._ledger.total_difficulty())
         )
-        self._head_moved(head, total_difficulty)
-        self.pool.head_changed(self._ledger.latest_accounts, head, ())
+        self.pool.head_changed(self._ledger.latest_accounts, self.head, ())
+        self._tell(ImportResult(ImportStatus.KNOWN, self.head))
 
     async def _import(self, block: Block, certificate: bytes) -> ImportResult | InvalidBlock:
         """A refusal is an answer here: as an exception that nobody waits for any more, it would look like a bug."""
@@ -107,14 +107,13 @@ class LedgerService:
             return refusal
         log_arrival(block, result.status)
         if result.connected:
-            self._head_moved(result.head, total_difficulty)
+            self.head, self.total_difficulty = result.head, total_difficulty
             included = [transaction for one in result.connected for transaction in one.transactions]
             returned = [transaction for one in result.disconnected for transaction in one.transactions]
             self.pool.head_changed(self._ledger.latest_accounts, result.head, included, returned)
-            for listener in list(self._listeners):
-                listener(result)
+            self._tell(result)
         return result
 
-    def _head_moved(self, head: Header, total_difficulty: int) -> None:
-        self.head = head
-        self.total_difficulty = total_difficulty
+    def _tell(self, result: ImportResult) -> None:
+        for listener in list(self._listeners):
+            listener(result)
