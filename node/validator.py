@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
-from chain.block import decode_block
+from chain.block import Block
 from chain.consensus.qbft.engine import domain_of
 from chain.consensus.qbft.events import (
     Behind,
@@ -23,7 +23,6 @@ from chain.consensus.qbft.events import (
     Decided,
     Equivocation,
     Event,
-    MessageReceived,
     NewHead,
     Output,
     OwnKeyElsewhere,
@@ -61,16 +60,18 @@ from chain.consensus.qbft.vote_store import VoteStore
 from chain.importer import ImportResult
 from chain.ledger import Ledger
 from chain.transaction import Transaction
+from node.inbox import EventInbox
 from node.service import LedgerService
 from p2p.backend import Synchroniser
 from p2p.consensus_gossip import Judgement
+from p2p.identity import NodeId
+from p2p.limits import MAX_CONSENSUS_MESSAGE_BYTES, MAX_RELAYED_CONSENSUS_BYTES
 from primitives.clock import Clock
 from primitives.errors import InvalidSignature
 from primitives.hexadecimal import to_checksum_address
 
-MAX_WAITING_EVENTS = 1_024
-"""Messages of peers that wait for the chain thread. While it executes a full block all validators may send theirs a few
-times over; what is beyond is dropped, and will be repeated."""
+HINT_INTERVAL_S = 1.0
+"""A validator's messages of other heights than ours tell only that one of us is behind: one in this time does."""
 
 _log = logging.getLogger(__name__)
 
@@ -141,11 +142,14 @@ class ValidatorLoop:
         self._ledger_clock = ledger_clock
         self._network_clock = network_clock
         self._authenticator = Authenticator(domain, recover)
+        self._proposals = LedgerProposals(ledger)
         self._machine: QbftMachine | None = None
         if ballot is not None:
-            proposals = LedgerProposals(ledger)
-            self._machine = QbftMachine(settings, domain, ballot.signer, proposals, ballot.votes.load(), recover)
-        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+            votes = ballot.votes.load()
+            self._machine = QbftMachine(settings, domain, ballot.signer, self._proposals, votes, recover)
+        self._inbox = EventInbox()
+        self._hinted_s: dict[tuple[bytes, bool], float] = {}
+        """When a validator's last message of a lower, or of a higher, height was taken in."""
         self._timers: dict[TimerKind, tuple[Timer, asyncio.Task[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
@@ -158,7 +162,7 @@ class ValidatorLoop:
         """Whether this node votes at the next height."""
         return self._ballot is not None and self._ballot.signer.address in self.validators
 
-    def take(self, data: bytes) -> Judgement:
+    def take(self, data: bytes, origin: NodeId) -> Judgement:
         """A message from a peer (p2p.consensus_gossip.Party)."""
         try:
             message = decode_message(data)
@@ -168,22 +172,25 @@ class ValidatorLoop:
             return Judgement.INVALID
         if sender not in self.validators:
             return Judgement.USELESS
-        if self._events.qsize() < MAX_WAITING_EVENTS:
-            self._events.put_nowait(MessageReceived(message))
         height = self._service.head.number + 1
-        return Judgement.RELEVANT if height <= message.height <= height + 1 else Judgement.USELESS
+        is_relevant = height <= message.height <= height + 1
+        if is_relevant or self._is_hint(sender, message.height > height):
+            is_validator = origin in self.validators
+            max_bytes = MAX_CONSENSUS_MESSAGE_BYTES if is_validator else MAX_RELAYED_CONSENSUS_BYTES
+            self._inbox.put_message(message, data, origin, max_bytes)
+        return Judgement.RELEVANT if is_relevant else Judgement.USELESS
 
     async def run(self) -> None:
         """Take part until cancelled."""
         end_imports = self._service.on_import(self._on_import)
         end_pending = self._service.pool.subscribe(self._on_pending)
         self._outlet.set_validators(frozenset(self.validators.addresses))
-        self._events.put_nowait(None)
+        self._inbox.put_head()
         self._look_at_pool()
         try:
             async with asyncio.TaskGroup() as self._group:
                 while True:
-                    await self._take_step(await self._events.get())
+                    await self._take_step(await self._inbox.get())
         finally:
             self._group = None
             end_imports()
@@ -194,7 +201,7 @@ class ValidatorLoop:
     # Events
 
     def _on_import(self, result: ImportResult) -> None:
-        self._events.put_nowait(None)
+        self._inbox.put_head()
         self._look_at_pool()
 
     def _on_pending(self, _: Sequence[Transaction]) -> None:
@@ -204,28 +211,43 @@ class ValidatorLoop:
         pending = self._service.pool.status().pending > 0
         if pending != self._pending:
             self._pending = pending
-            self._events.put_nowait(TransactionsPending(pending))
+            self._inbox.put(TransactionsPending(pending))
+
+    def _is_hint(self, sender: bytes, is_above: bool) -> bool:
+        """Whether a message of another height tells something that was not heard a moment ago."""
+        key, now_s = (sender, is_above), self._network_clock.precise_time_s()
+        hinted_s = self._hinted_s.get(key)
+        if hinted_s is not None and 0 <= now_s - hinted_s < HINT_INTERVAL_S:
+            return False
+        self._hinted_s[key] = now_s
+        return True
 
     async def _take_step(self, event: Event | None) -> None:
         """One step of the machine, and all that follows from it; None stands for whatever is the head by then."""
 
-        def step(ledger: Ledger) -> tuple[list[Output], ValidatorSet | None]:
+        def step(ledger: Ledger) -> tuple[list[Output], Block | None, ValidatorSet | None]:
             validators = ledger.validators_of_next() if event is None else None
             taken = event if validators is None else self._new_head(ledger, validators)
             if self._machine is None or self._ballot is None or taken is None:
-                return [], validators
+                return [], None, validators
             outputs = self._machine.step(taken)
+            final: Block | None = None
             for output in outputs:
                 if isinstance(output, Persist):
                     # On disk before anything else of this step happens; where that fails, nothing else does.
                     self._ballot.votes.save(output.votes)
-            return outputs, validators
+                elif isinstance(output, Decided):
+                    final = self._proposals.block(output.block)  # mostly known, and slow where it is not
+            return outputs, final, validators
 
-        outputs, validators = await self._service.write(step)
+        outputs, final, validators = await self._service.write(step)
         if validators is not None and validators != self.validators:
             self._validators_changed(validators)
         for output in outputs:
-            self._carry_out(output)
+            if isinstance(output, Decided) and final is not None:
+                self._start(self._import(final, output.certificate.encode()))
+            else:
+                self._carry_out(output)
         if self._machine is not None:
             self.round = self._machine.round
 
@@ -237,6 +259,7 @@ class ValidatorLoop:
     def _validators_changed(self, validators: ValidatorSet) -> None:
         was_validator = self.is_validator
         self.validators = validators
+        self._hinted_s.clear()
         self._outlet.set_validators(frozenset(validators.addresses))
         _log.info("the validators are now %s", ", ".join(to_checksum_address(one) for one in validators.addresses))
         if self.is_validator != was_validator:
@@ -256,8 +279,6 @@ class ValidatorLoop:
                 self._cancel_timer(timer)
             case RequestProposal():
                 self._start(self._propose(output))
-            case Decided():
-                self._start(self._import(output))
             case Behind(validator, _):
                 self._synchroniser.sync_with(validator)
             case PeerBehind(validator, _):
@@ -279,7 +300,7 @@ class ValidatorLoop:
 
         async def fire() -> None:
             await clock.sleep_s(delay_ms / 1000)
-            self._events.put_nowait(TimerFired(timer))
+            self._inbox.put(TimerFired(timer))
 
         self._cancel_timer(timer)
         self._timers[timer.kind] = timer, self._start(fire())
@@ -292,12 +313,11 @@ class ValidatorLoop:
     async def _propose(self, request: RequestProposal) -> None:
         block = await self._service.build()
         if block.header.parent_hash == request.parent_hash:
-            self._events.put_nowait(BlockBuilt(request.height, request.round, block.encode()))
+            self._inbox.put(BlockBuilt(request.height, request.round, block.encode()))
 
-    async def _import(self, decided: Decided) -> None:
+    async def _import(self, block: Block, certificate: bytes) -> None:
         # A decided block that is refused is a bug, and the exception ends the node, loudly.
-        block = decode_block(decided.block)
-        await self._service.import_block(block, decided.certificate.encode())
+        await self._service.import_block(block, certificate)
         _log.info(
             "block %d is final: %d transactions, %d gas, 0x%s",
             block.number,

@@ -13,6 +13,7 @@ from typing import Protocol
 from p2p import limits
 from p2p.identity import NodeId
 from p2p.messages import AnnounceBlocks, BlockAnnouncement, Consensus
+from p2p.rate import TokenBucket
 from p2p.reputation import Offence
 from p2p.session import PeerSession
 from primitives.clock import Clock
@@ -32,8 +33,8 @@ class Judgement(Enum):
 class Party(Protocol):
     """Who takes part in the consensus, or only watches."""
 
-    def take(self, data: bytes) -> Judgement:
-        """Take in the bytes of a message; quick."""
+    def take(self, data: bytes, origin: NodeId) -> Judgement:
+        """Take in the bytes of a message that this peer said, or passed on; quick."""
 
 
 class ConsensusGossip:
@@ -47,6 +48,8 @@ class ConsensusGossip:
         self._party: Party | None = None
         self._validators: frozenset[NodeId] = frozenset()
         self._sessions: dict[NodeId, PeerSession] = {}
+        self._rates: dict[NodeId, TokenBucket] = {}
+        """How many messages each peer may still send. They grow with the validators, so they have their own count."""
         self._passed_on: dict[bytes, float] = {}
         """Digest of a message to the time when it was passed on, in that order."""
 
@@ -56,6 +59,8 @@ class ConsensusGossip:
 
     def set_validators(self, validators: Collection[NodeId]) -> None:
         """Those of the next height."""
+        if len(validators) != len(self._validators):
+            self._rates.clear()
         self._validators = frozenset(validators)
         self._reserve_slots(self._validators)
         for session in self._sessions.values():
@@ -95,18 +100,31 @@ class ConsensusGossip:
     def left(self, session: PeerSession) -> None:
         if self._sessions.get(session.node_id) is session:
             del self._sessions[session.node_id]
+            self._rates.pop(session.node_id, None)
 
     def take_message(self, session: PeerSession, message: Consensus) -> None:
         """A peer sent, or passed on, a message."""
         if self._party is None:
             return
-        judgement = self._party.take(message.data)
+        if not self._rate_of(session).take():
+            session.offend(Offence.FLOOD, "too many messages of the consensus")
+            return
+        judgement = self._party.take(message.data, session.node_id)
         if judgement is Judgement.INVALID:
             session.offend(Offence.INVALID_MESSAGE, "a message of the consensus that no honest node sends")
         elif judgement is Judgement.RELEVANT and message.relay:
             self._pass_on(session, message)
 
+    def _rate_of(self, session: PeerSession) -> TokenBucket:
+        rate = self._rates.get(session.node_id)
+        if rate is None:
+            per_s = limits.MESSAGES_PER_S + limits.CONSENSUS_MESSAGES_PER_VALIDATOR_S * len(self._validators)
+            rate = self._rates[session.node_id] = TokenBucket(self._clock, limits.MESSAGE_BURST, per_s)
+        return rate
+
     def _pass_on(self, origin: PeerSession, message: Consensus) -> None:
+        if self._own_node_id not in self._validators and len(message.data) > limits.MAX_RELAYED_CONSENSUS_BYTES:
+            return  # The others would refuse it from us, and hold it against us.
         digest = blake2b(message.data, digest_size=16).digest()
         now_s = self._clock.precise_time_s()
         passed_on_s = self._passed_on.pop(digest, None)

@@ -227,16 +227,14 @@ MAX_ORPHAN_BYTES = 16 * 1024 * 1024
 """Of all of them together; the oldest go first."""
 MAX_ANNOUNCED_AHEAD = 64
 """Blocks announced higher above our head than this are not fetched one by one: synchronisation is asked to catch up."""
-CONSENSUS_MEMORY_S = 5.0
-"""A message of the consensus that was passed on is not passed on again for so long; a repetition of its sender is."""
-MAX_REMEMBERED_CONSENSUS_MESSAGES = 4_096
-"""Of those that were passed on: what 128 validators say in several rounds."""
 
 # ---- consensus -----------------------------------------------------------------------------------------------------
 
 CONSENSUS_MEMORY_S = 1.0
 """A message that is repeated sooner is not passed on again; its sender repeats it every few seconds, for those who
 missed it."""
+CONSENSUS_MESSAGES_PER_VALIDATOR_S = 3
+"""On top of MESSAGES_PER_S: a peer may pass on everybody's prepare, commit and a repetition for a block a second."""
 MAX_REMEMBERED_CONSENSUS_MESSAGES = 4_096
 """Digests of messages that were passed on: of 128 validators, a round's three messages ten times over; some 400 kB."""
 

@@ -21,6 +21,7 @@ from p2p.messages import (
     Bodies,
     CertifiedHeader,
     Codes,
+    Consensus,
     Disconnect,
     DisconnectReason,
     GetBodies,
@@ -69,7 +70,9 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """Who takes what a peer says. None of them may wait for an answer of the same peer: they `spawn` such work."""
+    """Who takes what a peer says. None of them may wait for an answer of the same peer: they `spawn` such work.
+
+    Whoever takes messages of the consensus counts them, since how many are too many depends on the validators."""
 
     notices: Mapping[type[Message], Callable[["PeerSession", Any], None]] = field(default_factory=dict)
     requests: Mapping[type[Request], Callable[["PeerSession", Any], Awaitable[Answer]]] = field(default_factory=dict)
@@ -313,7 +316,7 @@ class PeerSession:
     def _take(self, message: Message) -> None:
         if isinstance(message, Answer):
             self._take_answer(message)
-        elif not self._rate.take():
+        elif not isinstance(message, Consensus) and not self._rate.take():
             self.offend(Offence.FLOOD, "too many messages")
         elif isinstance(message, Request):
             if self._asked.full():

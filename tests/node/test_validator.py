@@ -10,8 +10,9 @@ from chain.consensus.qbft.events import Vote
 from chain.consensus.qbft.messages import Commit, decode_message, encode_message
 from chain.consensus.qbft.signing import Authenticator, Domain, KeySigner
 from chain.pool.pool import TransactionPool
+from node.inbox import MAX_WAITING_OF_PEER
 from node.service import LedgerService
-from node.validator import MAX_WAITING_EVENTS, Ballot, ValidatorLoop
+from node.validator import HINT_INTERVAL_S, Ballot, ValidatorLoop
 from p2p.consensus_gossip import Judgement
 from p2p.identity import NodeId
 from primitives.clock import ManualClock
@@ -136,7 +137,10 @@ async def test_where_votes_cannot_be_written_nothing_is_sent_and_the_node_ends(t
 
 async def test_what_is_made_of_messages(tmp_path: Path) -> None:
     async with world(tmp_path, signer=SIGNERS[0]) as one:
-        take = one.loop.take
+
+        def take(data: bytes) -> Judgement:
+            return one.loop.take(data, VALIDATORS[1])
+
         assert take(b"") is Judgement.INVALID
         assert take(one.commit(SIGNERS[1], 1)[:-1]) is Judgement.INVALID
         assert take(encode_message(Commit(1, 0, bytes(32), bytes(65)))) is Judgement.INVALID
@@ -147,11 +151,28 @@ async def test_what_is_made_of_messages(tmp_path: Path) -> None:
         assert take(one.commit(SIGNERS[1], 0)) is Judgement.USELESS
 
 
-async def test_messages_that_wait_are_bounded(tmp_path: Path) -> None:
+async def test_whoever_floods_crowds_out_nobody_else(tmp_path: Path) -> None:
     async with world(tmp_path, signer=SIGNERS[0]) as one:
-        for round_ in range(MAX_WAITING_EVENTS + 10):
-            one.loop.take(one.commit(SIGNERS[1], 1, round_))
-        assert one.loop._events.qsize() == MAX_WAITING_EVENTS
+        stranger = SIGNERS[6].address
+        for round_ in range(MAX_WAITING_OF_PEER + 10):
+            one.loop.take(one.commit(SIGNERS[1], 1, round_), stranger)
+        assert len(one.loop._inbox) == MAX_WAITING_OF_PEER
+        one.loop.take(one.commit(SIGNERS[2], 1), VALIDATORS[2])
+        assert len(one.loop._inbox) == MAX_WAITING_OF_PEER + 1
+
+
+async def test_of_other_heights_a_validator_is_heard_once_in_a_while(tmp_path: Path) -> None:
+    """Or whoever recorded old messages could keep the chain thread busy with them."""
+    async with world(tmp_path, signer=SIGNERS[0]) as one:
+        for round_ in range(10):
+            one.loop.take(one.commit(SIGNERS[1], 0, round_), VALIDATORS[1])
+        assert len(one.loop._inbox) == 1
+        one.loop.take(one.commit(SIGNERS[1], 9), VALIDATORS[1])
+        one.loop.take(one.commit(SIGNERS[2], 0), VALIDATORS[1])
+        assert len(one.loop._inbox) == 3
+        one.clock.advance_s(HINT_INTERVAL_S)
+        one.loop.take(one.commit(SIGNERS[1], 0, 77), VALIDATORS[1])
+        assert len(one.loop._inbox) == 4
 
 
 async def test_a_node_without_a_ballot_watches_and_follows_the_validators(tmp_path: Path) -> None:
@@ -159,7 +180,7 @@ async def test_a_node_without_a_ballot_watches_and_follows_the_validators(tmp_pa
         running = asyncio.create_task(one.loop.run())
         block = one.chain.build()
         await one.service.import_block(block, one.chain.certificate(block))
-        assert one.loop.take(one.commit(SIGNERS[1], 2)) is Judgement.RELEVANT
+        assert one.loop.take(one.commit(SIGNERS[1], 2), VALIDATORS[1]) is Judgement.RELEVANT
         await asyncio.sleep(0)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -34,7 +34,7 @@ class FakeParty:
         self.judgement = Judgement.RELEVANT
         self.taken: list[bytes] = []
 
-    def take(self, data: bytes) -> Judgement:
+    def take(self, data: bytes, origin: NodeId) -> Judgement:
         self.taken.append(data)
         return self.judgement
 
@@ -106,7 +106,8 @@ def test_a_direct_message_is_not_passed_on() -> None:
     assert world.posted() == {}
 
 
-def test_the_memory_of_what_was_passed_on_is_bounded() -> None:
+def test_the_memory_of_what_was_passed_on_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_REMEMBERED_CONSENSUS_MESSAGES", 100)
     world = World(validators=[1, 2, 3], connected=[2, 3])
     for number in range(limits.MAX_REMEMBERED_CONSENSUS_MESSAGES + 1):
         world.hears(2, Consensus(True, number.to_bytes(4, "big")))
@@ -145,3 +146,38 @@ def test_a_session_that_was_replaced_leaves_the_new_one_in_place() -> None:
     world.gossip.left(old)  # type: ignore[arg-type]
     world.gossip.broadcast(b"vote")
     assert new.posted == [Consensus(False, b"vote")]
+
+
+def test_what_only_a_validator_may_send_is_passed_on_by_validators_alone() -> None:
+    """Or an honest node is punished by its peers for what it passes on."""
+    largest = Consensus(True, bytes(limits.MAX_RELAYED_CONSENSUS_BYTES))
+    larger = Consensus(True, bytes(limits.MAX_RELAYED_CONSENSUS_BYTES + 1))
+    watching = World(validators=[2, 3], connected=[2, 9])
+    for message in (larger, largest):
+        watching.hears(2, message)
+    assert watching.posted() == {9: [largest]}
+    validating = World(validators=[1, 2, 3], connected=[2, 9])
+    validating.hears(2, larger)
+    assert validating.posted() == {9: [larger]}
+
+
+def flood(world: World, number: int, count: int) -> int:
+    """Messages that were taken in before the first was refused."""
+    for position in range(count):
+        world.hears(number, Consensus(False, position.to_bytes(4, "big")))
+        if world.sessions[number].offences:
+            return position
+    return count
+
+
+def test_a_peer_that_floods_is_told_apart_from_one_that_passes_on_what_many_validators_say() -> None:
+    few, many = World(range(1, 5), [2, 3]), World(range(1, 129), [2, 3])
+    seconds, said_per_s = 30, 2 * 128 + 1
+    for world in (few, many):
+        for _ in range(seconds):
+            flood(world, 2, said_per_s)
+            world.clock.advance_s(1)
+    assert few.sessions[2].offences[0] is Offence.FLOOD
+    assert many.sessions[2].offences == []
+    assert few.sessions[3].offences == []
+    assert flood(many, 2, 10_000) < 10_000

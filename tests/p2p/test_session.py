@@ -243,6 +243,18 @@ async def test_endless_messages_end_the_session() -> None:
     assert talk.reputation.is_banned(node(2))
 
 
+async def test_messages_of_the_consensus_are_counted_by_whoever_takes_them() -> None:
+    taken: list[Consensus] = []
+    async with talking(Handlers({Consensus: lambda _, message: taken.append(message)})) as talk:
+        talk.session.consensus_limit_bytes = 100
+        for _ in range(limits.MESSAGE_BURST + 10):
+            await talk.peer.send(Consensus(True, b"vote"))
+        while talk.peer.other._inbox.qsize():
+            await settle()
+        assert len(taken) == limits.MESSAGE_BURST + 10
+        assert not talk.offences
+
+
 async def test_too_many_requests_at_once_are_not_queued() -> None:
     served = asyncio.Event()
 

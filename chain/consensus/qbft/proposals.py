@@ -32,14 +32,14 @@ class LedgerProposals:
 
     def block_hash(self, block: bytes) -> bytes:
         """Raises InvalidBlock where these bytes are not the one encoding of a block whose body is its header's."""
-        return self._block(block).hash
+        return self.block(block).hash
 
     def check(self, block: bytes, height: int, parent_hash: bytes, proposer: bytes | None) -> None:
         """Raises InvalidBlock where the block cannot be the child of that parent, which is the ledger's head.
 
         `proposer` must have built it; None where a quorum prepared the block already, whoever built it.
         """
-        decoded = self._block(block)
+        decoded = self.block(block)
         header = decoded.header
         if header.number != height or header.parent_hash != parent_hash:
             raise InvalidBlock(f"the proposal of height {height} is block {header.number}, or has another parent")
@@ -49,7 +49,8 @@ class LedgerProposals:
             )
         self._checker.check_proposal(decoded)
 
-    def _block(self, encoded: bytes) -> Block:
+    def block(self, encoded: bytes) -> Block:
+        """Raises InvalidBlock where these bytes are no block."""
         block = self._decoded.get(encoded)
         if block is None:
             try:
