@@ -29,7 +29,7 @@ from node.mining import MiningLoop
 from node.node_key import load_node_key
 from node.own_address import own_host
 from node.settings import ClockSettings, NodeSettings, P2pSettings
-from node.validator import Ballot, remembering_recover
+from node.validator import Ballot, build_time_limit_s, remembering_recover
 from p2p.identity import LocalIdentity, Network, new_local_identity
 from p2p.local_discovery import LocalDiscovery
 from p2p.messages import PeerAddress
@@ -224,10 +224,15 @@ def _ballot(settings: NodeSettings, genesis: Genesis, key: bytes, stack: context
 
 
 def _core_settings(settings: NodeSettings, genesis: Genesis, key: bytes) -> CoreSettings:
-    # On a chain of validators a block belongs to the key that proposed it.
-    coinbase = address_of(key) if genesis.config.consensus == QBFT else parse_address(settings.mining.coinbase)
+    builder = BuilderSettings(
+        parse_address(settings.mining.coinbase), gas_limit_target=settings.mining.gas_limit_target
+    )
+    if genesis.config.consensus == QBFT:
+        # A block belongs to the key that proposed it, and has to be ready long before its round is over.
+        time_limit_s = build_time_limit_s(genesis.config.request_timeout_ms)
+        builder = replace(builder, coinbase=address_of(key), build_time_limit_s=time_limit_s)
     return CoreSettings(
-        builder=BuilderSettings(coinbase, gas_limit_target=settings.mining.gas_limit_target),
+        builder=builder,
         client_version=client_version(),
         reorganisation_cap=settings.chain.reorganisation_cap,
         is_networked=settings.p2p.enabled,

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from chain.block import Block
+from chain.builder import DEFAULT_BUILD_TIME_LIMIT_S
 from chain.consensus.qbft.engine import domain_of
 from chain.consensus.qbft.events import (
     Behind,
@@ -73,6 +74,10 @@ from primitives.hexadecimal import to_checksum_address
 HINT_INTERVAL_S = 1.0
 """A validator's messages of other heights than ours tell only that one of us is behind: one in this time does."""
 
+BUILDING_SHARE = 0.25
+"""Of a first round's time, for building the block: all others execute it as well before they vote, on machines that may
+be slower, and then two votes go around. Rounds that end too soon make every block wait for the longer ones."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -108,6 +113,11 @@ def qbft_settings(block_time_s: int, empty_block_period_s: int, request_timeout_
         block_period_ms=block_time_s * 1000,
         empty_block_period_ms=empty_block_period_s * 1000,
     )
+
+
+def build_time_limit_s(request_timeout_ms: int) -> float:
+    """How long a validator may take to build a block."""
+    return min(DEFAULT_BUILD_TIME_LIMIT_S, request_timeout_ms / 1000 * BUILDING_SHARE)
 
 
 class ValidatorLoop:

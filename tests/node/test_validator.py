@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from chain.builder import BlockBuilder, BuilderSettings
+from chain.builder import DEFAULT_BUILD_TIME_LIMIT_S, BlockBuilder, BuilderSettings
 from chain.consensus.qbft.events import Vote
 from chain.consensus.qbft.messages import Commit, decode_message, encode_message
 from chain.consensus.qbft.signing import Authenticator, Domain, KeySigner
 from chain.pool.pool import TransactionPool
 from node.inbox import MAX_WAITING_OF_PEER
 from node.service import LedgerService
-from node.validator import HINT_INTERVAL_S, Ballot, ValidatorLoop
+from node.validator import HINT_INTERVAL_S, Ballot, ValidatorLoop, build_time_limit_s
 from p2p.consensus_gossip import Judgement
 from p2p.identity import NodeId
 from primitives.clock import ManualClock
@@ -187,3 +187,9 @@ async def test_a_node_without_a_ballot_watches_and_follows_the_validators(tmp_pa
         assert not one.loop.is_validator
         assert one.outlet.validators == [frozenset(VALIDATORS)]
         assert one.log == []
+
+
+def test_a_block_is_built_in_a_part_of_the_first_round() -> None:
+    assert build_time_limit_s(2_000) == 0.5
+    assert build_time_limit_s(100) == 0.025
+    assert build_time_limit_s(60_000) == DEFAULT_BUILD_TIME_LIMIT_S
