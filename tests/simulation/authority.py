@@ -21,6 +21,7 @@ from tests.simulation.byzantine import KINDS, Twin
 from tests.simulation.chains import CHAIN_ID, KEYS, PAYERS, addresses, qbft_genesis
 from tests.simulation.faults import Ambush, Faults
 from tests.simulation.node import SimulatedNode
+from tests.simulation.payer import Voter
 from tests.simulation.result import Result
 from tests.simulation.trial import Trial, reunion_s
 from tests.simulation.variants import WHOLE, Variant
@@ -31,6 +32,8 @@ from tests.simulation.world import World, simulated
 GROWTH = 3
 REQUEST_TIMEOUT_MS = 500
 EMPTY_BLOCK_PERIOD_S = 4
+CHANGES_OF_VALIDATORS = 0.3
+"""In so many runs the validators vote somebody in or out meanwhile."""
 
 
 def bound_s(validators: ValidatorSet) -> float:
@@ -97,8 +100,10 @@ class _AuthorityTrial(Trial):
             for node in world.nodes:
                 node.disk.is_lossless = lambda path: not path.name.startswith(VOTES_FILE)
 
-    def ambush(self, faults: Faults) -> None:
+    def complicate(self, faults: Faults) -> None:
         self._witness.on_first_import = Ambush(self.world, faults, self.random).strike
+        if self.random.random() < CHANGES_OF_VALIDATORS:
+            self._plan_votes(faults.duration_s)
 
     def highest(self) -> int:
         return max(self._witness.finals, default=0)
@@ -107,13 +112,29 @@ class _AuthorityTrial(Trial):
         return all(node.head_number >= target for node in self.honest)
 
     def bound_s(self) -> float:
-        return bound_s(self._validators)
+        one_more = addresses(len(self._validators) + 1)  # perhaps voted in
+        return bound_s(ValidatorSet.of(one_more))
 
     def audit(self) -> None:
         for node in self.honest:
             for number in range(1, node.head_number + 1):
                 self._witness.look_at_final(node, number, *node.final_block(number))
         super().audit()
+
+    def _plan_votes(self, duration_s: float) -> None:
+        """Honest validators vote one node in or out. What they decide on leaves no more liars than may be."""
+        validators = self.world.nodes[: len(self._validators)]
+        liars = [node for node in validators if not node.is_honest]
+        followers = [node for node in self.honest if node not in validators]
+        changes = [("voteToAdd", node) for node in followers]
+        if len(validators) > 1:
+            changes += [("voteToRemove", node) for node in (liars or validators)]
+        if not changes:
+            return
+        function, subject = self.random.choice(changes)
+        for number, node in enumerate(validators):
+            if node.is_honest:
+                self.let_act(Voter(self.world, node, number, function, subject.node_id), duration_s)
 
     def _cast_liars(self, chosen: list[int]) -> None:
         world, random = self.world, self.random

@@ -8,12 +8,12 @@ from p2p import limits
 from tests.simulation.books import check_books
 from tests.simulation.faults import Faults
 from tests.simulation.node import SimulatedNode
-from tests.simulation.payer import Payer
+from tests.simulation.payer import Payer, User
 from tests.simulation.result import Result
 from tests.simulation.witness import Violation
 from tests.simulation.world import World
 
-FAULTS_S = (5.0, 18.0)
+FAULTS_S = (4.0, 14.0)
 PAYMENT_INTERVAL_S = (0.5, 4.0)
 MOST_PAYERS = 2
 
@@ -55,8 +55,8 @@ class Trial(ABC):
     def bound_s(self) -> float:
         """How long after the faults that may take."""
 
-    def ambush(self, faults: Faults) -> None:  # noqa: B027 - most kinds need none
-        """More that may go wrong."""
+    def complicate(self, faults: Faults) -> None:  # noqa: B027 - most kinds need none
+        """What else may happen meanwhile."""
 
     def audit(self) -> None:
         """What else has to hold in the end. Raises Violation, or tells the witness."""
@@ -69,7 +69,7 @@ class Trial(ABC):
             world.later(random.uniform(0, 0.5), node.power_on)
         duration_s = random.uniform(*FAULTS_S)
         faults = Faults(world, random, duration_s)
-        self.ambush(faults)
+        self.complicate(faults)
         self._begin_payments(duration_s)
         world.run_for(faults.duration_s)
         faults.end()
@@ -104,11 +104,14 @@ class Trial(ABC):
         """Until the faults end; what was accepted by then has to arrive."""
         random = self.random
         for number in range(random.randint(0, MOST_PAYERS)):
-            payer = Payer(self.world, random.choice(self.honest), number)
-            time_s = random.uniform(0, 3)
-            while time_s < duration_s:
-                self.world.later(time_s, payer.pay)
-                time_s += random.uniform(*PAYMENT_INTERVAL_S)
+            self.let_act(Payer(self.world, random.choice(self.honest), number), duration_s)
+
+    def let_act(self, user: User, duration_s: float) -> None:
+        """Now and then, for so long."""
+        time_s = self.random.uniform(0, 3)
+        while time_s < duration_s:
+            self.world.later(time_s, user.act)
+            time_s += self.random.uniform(*PAYMENT_INTERVAL_S)
 
     def _diagnosis(self, target: int, bound_s: float) -> str:
         heads: Iterable[str] = (f"{node.name} {node.head_number}" for node in self.honest)
