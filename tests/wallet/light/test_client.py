@@ -12,7 +12,7 @@ from primitives.hexadecimal import to_data
 from tests.chain.ledger_world import ADDRESSES, FUNDS_WEI, START_S, World, world_genesis
 from tests.chain.qbft.authority_world import CONTRACT, SIGNERS, VALIDATORS, AuthorityWorld, authority_genesis
 from tests.wallet.light.light_world import Home, LightNode, ScriptedSource, as_json, child, mined_chain, seal
-from wallet.client import RpcError
+from wallet.client import InvalidAnswer, RpcError
 from wallet.light import client as client_module
 from wallet.light.client import LightClient, Verdict
 from wallet.light.display import warnings
@@ -150,6 +150,14 @@ async def test_other_headers_than_those_asked_for(town: Town) -> None:
     client = town.home.client(town.other)
     await client.sync()
     assert "asked for header 0, the node answers with 1" in client.reports["http://other"].remark
+
+
+async def test_more_headers_than_were_asked_for(town: Town) -> None:
+    generous: list[Any] = await town.honest.request("wattchain_getHeaders", "0x0", "0x4")  # type: ignore[assignment]
+    town.other.tamper["wattchain_getHeaders"] = lambda parameters, result: generous
+    assert len(await town.other.source.headers(0, 4)) == 4
+    with pytest.raises(InvalidAnswer):
+        await town.other.source.headers(0, 2)
 
 
 async def test_a_node_that_is_behind_is_not_believed_over_a_further_one(town: Town) -> None:

@@ -282,6 +282,20 @@ async def test_an_override_of_validators_is_followed(tmp_path: Path) -> None:
     assert Home(tmp_path, overridden(authority_genesis(), (4, rescue)), home.clock).head.number == 2
 
 
+async def test_those_who_are_overridden_vouch_for_their_own_headers(tmp_path: Path) -> None:
+    rescue = [signer.address for signer in LIARS[:3]]
+    home = Home(tmp_path, overridden(authority_genesis(), (4, rescue)), ManualClock(START_S))
+    chain = sealed_chain(home.store.genesis, 2)
+    chain.append(SealedHeader(child(chain[2].header)))
+    header = child(chain[3].header, coinbase=LIARS[0].address)
+    chain.append(SealedHeader(header, seal(header, home.store.genesis.hash, LIARS[:2])))
+    with pytest.raises(InvalidBlock):
+        await home.follower().follow(ScriptedSource(chain))
+    chain[3] = SealedHeader(chain[3].header, seal(chain[3].header, home.store.genesis.hash))
+    await home.follower().follow(ScriptedSource(chain))
+    assert home.head.number == 4
+
+
 async def test_a_node_that_knows_less_changes_nothing(home: Home) -> None:
     chain = sealed_chain(home.store.genesis, 6)
     await home.follower().follow(ScriptedSource(chain))

@@ -96,6 +96,11 @@ def test_nodes_of_impossible_forms_are_refused() -> None:
     leaf = rlp.encode([b"\x20", b"value"])
     endless = rlp.encode([b"\x00", rlp.encode([b"\x00", b"\x01"])])
     branch_of_branches = rlp.encode([rlp.encode([b"x" * 40, b"y"])] * 17)
+    whole_leaf = rlp.encode([b"\x20" + key, b"value"])
+    assert prove(keccak256(whole_leaf), key, [whole_leaf]) == b"value"
+    detour = rlp.encode([b"\x00", keccak256(whole_leaf)])
+    with pytest.raises(InvalidProof, match="without a path"):
+        prove(keccak256(detour), key, [detour, whole_leaf])
     for node in (leaf[:-1], endless, branch_of_branches, b"\xc0", b"\x80\x80"):
         with pytest.raises(InvalidProof):
             prove(keccak256(node), key, [node])
