@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from chain.account import EMPTY_TRIE_ROOT
-from chain.config import ChainConfig
+from chain.config import ChainConfig, ValidatorOverride
 from chain.consensus.difficulty import anchor_number, next_difficulty
 from chain.consensus.proof_of_work import seal_here
 from chain.consensus.qbft.certificate import CommitCertificate
@@ -130,9 +130,16 @@ class Home:
         return self.store.record().head
 
 
-def seal(header: Header, genesis_hash: bytes, signers: Iterable[KeySigner] = SIGNERS[:3], round_: int = 0) -> bytes:
+def seal(
+    header: Header,
+    genesis_hash: bytes,
+    signers: Iterable[KeySigner] = SIGNERS[:3],
+    round_: int = 0,
+    overrides: Sequence[ValidatorOverride] = (),
+) -> bytes:
     """The certificate that these signers' seals make of a header."""
-    authenticator = Authenticator(Domain(CHAIN_ID, genesis_hash))
+    named = tuple([(one.block_number, one.validators) for one in overrides])
+    authenticator = Authenticator(Domain(CHAIN_ID, genesis_hash, named))
     commit = Commit(header.number, round_, header.hash)
     seals = {signer.address: authenticator.signed(commit, signer).signature for signer in signers}
     return CommitCertificate.of(round_, seals).encode()

@@ -262,10 +262,10 @@ async def test_an_override_of_validators_is_followed(tmp_path: Path) -> None:
     rescue = [signer.address for signer in LIARS[:3]]
     genesis = overridden(authority_genesis(), (4, rescue))
     home = Home(tmp_path, genesis, ManualClock(START_S + 1_000))
-    chain = sealed_chain(home.store.genesis, 3)
+    chain, named = sealed_chain(home.store.genesis, 3), genesis.config.validator_overrides
     for number in (4, 5):
         header = child(chain[-1].header, coinbase=LIARS[0].address)
-        chain.append(SealedHeader(header, seal(header, home.store.genesis.hash, LIARS[:2])))
+        chain.append(SealedHeader(header, seal(header, home.store.genesis.hash, LIARS[:2], overrides=named)))
         assert header.number == number
     await home.follower().follow(ScriptedSource(chain))
     assert home.head == chain[-1].header
@@ -288,7 +288,8 @@ async def test_those_who_are_overridden_vouch_for_their_own_headers(tmp_path: Pa
     chain = sealed_chain(home.store.genesis, 2)
     chain.append(SealedHeader(child(chain[2].header)))
     header = child(chain[3].header, coinbase=LIARS[0].address)
-    chain.append(SealedHeader(header, seal(header, home.store.genesis.hash, LIARS[:2])))
+    named = home.trust.config.validator_overrides
+    chain.append(SealedHeader(header, seal(header, home.store.genesis.hash, LIARS[:2], overrides=named)))
     with pytest.raises(InvalidBlock):
         await home.follower().follow(ScriptedSource(chain))
     chain[3] = SealedHeader(chain[3].header, seal(chain[3].header, home.store.genesis.hash))
