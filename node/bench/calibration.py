@@ -15,7 +15,7 @@ from node.bench.plan import PAPER_REFERENCE_PEERS
 from node.bench.usage import usage_of_process
 from primitives.errors import UserError
 
-CALIBRATION_S = 3.0
+CALIBRATION_S = 2.0
 """Several reports of each miner, which come once a second."""
 POLL_INTERVAL_S = 0.01
 REPORT_TIMEOUT_S = 30.0
