@@ -15,7 +15,7 @@ from chain.store.cache import GenerationCache
 from chain.store.database import read_meta
 from chain.store.records import StatePosition, StoredAccount, decode_position, decode_record
 from chain.store.state_piece_reading import account_piece, slot_piece
-from chain.store.trie_source import AccountTrie, SlotTrie, StateTrie
+from chain.store.trie_source import KEY_NIBBLES, AccountTrie, SlotTrie, StateTrie
 from chain.trie.proof import prove
 from chain.trie.root import slot_key
 from primitives.errors import Invalid
@@ -102,7 +102,9 @@ class StateView:
 
     def piece_at(self, number: int, owner: bytes, path: bytes, max_bytes: int) -> StatePiece | None:
         """What stands at a place of the state after block `number` (chain/state_pieces.py), in at most max_bytes, which
-        is room for a leaf and for a node at least; None where nothing does. Raises StateUnavailable."""
+        is room for a leaf at least, and for a node in any case; None where nothing does. Raises StateUnavailable."""
+        if len(path) > KEY_NIBBLES or max(path, default=0) > 0x0F:
+            return None
         if owner == ACCOUNT_TRIE:
             with self._account_trie(number) as trie:
                 return account_piece(trie, path, max_bytes, self._storage_address)

@@ -19,94 +19,7 @@ from chain.trie.root import state_root
 from chain.trie.update import DamagedTrie
 from primitives.keccak import keccak256
 from primitives.rlp import decode
-
-STATE_TABLES = ("buckets", "upper_nodes", "slots", "slot_nodes")
-UNDO_TABLES = ("undo_roots", "undo_accounts", "undo_slots")
-CODE = b"\x60\x00"
-
-
-class Model:
-    """What the state should be: accounts by address, and their slots."""
-
-    def __init__(self, accounts=None, storage=None):
-        self.accounts = dict(accounts or {})
-        self.storage = {address: dict(slots) for address, slots in (storage or {}).items()}
-
-    def copy(self):
-        return Model(self.accounts, self.storage)
-
-    def apply(self, changes):
-        for address, account in changes.accounts.items():
-            if account is None:
-                self.accounts.pop(address, None)
-                self.storage.pop(address, None)
-            else:
-                self.accounts[address] = account
-        for address, slots in changes.storage.items():
-            if address in self.accounts:
-                present = self.storage.setdefault(address, {})
-                present.update(slots)
-                self.storage[address] = {slot: value for slot, value in present.items() if value}
-
-    @property
-    def root(self):
-        return state_root(self.accounts, self.storage)
-
-    def changes(self):
-        return StateChanges(dict(self.accounts), self.storage)
-
-
-def rows(database, tables=STATE_TABLES):
-    return {table: database.connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
-
-
-def fresh_rows(database, model):
-    empty(database)
-    store = StateStore(database)
-    with database.transaction():
-        store.initialise(model.changes())
-    return rows(database)
-
-
-def empty(database):
-    """As it was when it was made; opening a new one for every example takes longer than the example."""
-    StateStore(database)  # without an archive
-    for table in (*STATE_TABLES, *UNDO_TABLES, "meta"):
-        database.connection.execute(f"DELETE FROM {table}")
-
-
-def commit(database, store, number, changes):
-    prepared = store.prepare(changes)
-    with database.transaction():
-        store.commit(number, prepared)
-
-
-def neighbours(count):
-    """Addresses whose keys begin with the same four nibbles, so that nodes and accounts share a bucket."""
-    by_bucket = {}
-    for number in range(300_000):
-        address = number.to_bytes(20, "little")
-        found = by_bucket.setdefault(keccak256(address)[:2], [])
-        found.append(address)
-        if len(found) == count:
-            return found
-    raise AssertionError("not enough addresses to find neighbours")
-
-
-ADDRESSES = [*neighbours(8), *(bytes([i]) * 20 for i in range(6))]
-addresses = st.sampled_from(ADDRESSES)
-accounts = st.builds(
-    Account,
-    st.sampled_from([0, 1, 255, 256, 2**64 - 1]),
-    st.one_of(st.integers(0, 3), st.integers(0, 2**256 - 1)),
-    st.sampled_from([EMPTY_CODE_HASH, keccak256(CODE)]),
-)
-slot_changes = st.dictionaries(st.integers(0, 12), st.one_of(st.just(0), st.integers(0, 2**256 - 1)), max_size=6)
-block_changes = st.builds(
-    StateChanges,
-    st.dictionaries(addresses, st.one_of(st.none(), accounts, accounts), max_size=7),
-    st.dictionaries(addresses, slot_changes, max_size=3),
-)
+from tests.chain.store.state_model import ADDRESSES, CODE, Model, block_changes, commit, empty, fresh_rows, rows
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +52,7 @@ def test_commits_and_rollbacks_leave_exactly_the_state(two_databases, genesis, b
         model.apply(changes)
         commit(database, store, len(past), changes)
         assert store.state_root == model.root
+        check_storage_addresses(database, model)
         past.append((model.copy(), rows(database)))
     check_history(database, [then for then, _ in past])
     for _ in range(min(undone, len(blocks))):
@@ -156,6 +70,12 @@ def test_commits_and_rollbacks_leave_exactly_the_state(two_databases, genesis, b
     assert store.state_root == model.root
     assert rows(database) == fresh_rows(other_database, model)
     check_reader(store.reader(), model)
+
+
+def check_storage_addresses(database, model):
+    known = dict(database.connection.execute("SELECT address, key FROM storage_addresses"))
+    for address, slots in model.storage.items():
+        assert not slots or known[address] == keccak256(address)
 
 
 def check_history(database, past):
