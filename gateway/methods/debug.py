@@ -42,8 +42,8 @@ def get_raw_block(chain: ChainView, reference: BlockReference) -> Json:
 
 @TABLE.read("debug_getRawReceipts", _BLOCK)
 def get_raw_receipts(chain: ChainView, reference: BlockReference) -> Json:
-    block = find_block(chain, reference)
-    receipts = None if block is None else chain.receipts(block.hash)
+    header = find_header(chain, reference)  # a node may have a block's receipts without its body
+    receipts = None if header is None else chain.receipts(header.hash)
     return None if receipts is None else [to_data(receipt.encode()) for receipt in receipts]
 
 

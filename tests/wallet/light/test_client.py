@@ -329,7 +329,15 @@ async def test_a_block_with_more_confirmations_may_be_asked_for(tmp_path: Path) 
         proof = await home.client(node).prove({ADDRESSES[7]: ()})
         assert (proof.header, proof.confirmations, proof.is_final) == (world.ledger.head(), 1, False)
 
-        # The answer about another block does not fit: it is that block which was asked for.
+        with world.ledger.view() as view:
+            for confirmations, number in ((3, 2), (5, 0)):
+                proof = await home.client(node).prove({ADDRESSES[7]: ()}, confirmations)
+                before = view.state_at(number).account(ADDRESSES[7])
+                assert before is not None
+                assert (proof.header.number, proof.confirmations) == (number, confirmations)
+                assert proof.accounts[ADDRESSES[7]].balance == before.balance
+
+        # An answer about another block does not fit: it is that block which is asked for.
         node.tamper["eth_getProof"] = lambda parameters, result: parameters
         for confirmations, number in ((1, 4), (3, 2), (5, 0), (250, 0)):
             with pytest.raises(UserError):
