@@ -1,6 +1,6 @@
 """Proposals as blocks of a real ledger; and whole heights of four machines, each over a ledger of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from chain.consensus.qbft.events import (
     MessageReceived,
     NewHead,
     Output,
+    Persist,
     RequestProposal,
     Send,
     SetTimer,
@@ -21,17 +22,19 @@ from chain.consensus.qbft.events import (
     TimerFired,
     TimerKind,
     TransactionsPending,
+    Vote,
+    VoteKind,
 )
 from chain.consensus.qbft.machine import QbftMachine
-from chain.consensus.qbft.messages import Message
+from chain.consensus.qbft.messages import Commit, Message
 from chain.consensus.qbft.proposals import MAX_DECODED, LedgerProposals
-from chain.consensus.qbft.signing import Domain, KeySigner
+from chain.consensus.qbft.signing import KeySigner
 from chain.transaction import Transaction
 from primitives import rlp
 from primitives.clock import ManualClock
 from primitives.errors import InvalidBlock
 from tests.chain.ledger_world import START_S
-from tests.chain.qbft.authority_world import SIGNERS, VALIDATORS, AuthorityWorld
+from tests.chain.qbft.authority_world import SIGNERS, VALIDATORS, AuthorityWorld, authority_genesis, overridden
 
 
 @pytest.fixture
@@ -115,15 +118,14 @@ def test_a_proposal_is_decoded_once_and_few_are_kept(world: AuthorityWorld, monk
 class Node:
     """A machine over its own ledger; outputs that concern others are collected."""
 
-    def __init__(self, world: AuthorityWorld, signer: KeySigner) -> None:
+    def __init__(self, world: AuthorityWorld, signer: KeySigner, votes: Sequence[Vote] = ()) -> None:
         self.world = world
+        self.votes = {vote.kind: vote for vote in votes}
         self.signer = signer
         self.sent: list[tuple[bytes | None, Message]] = []
         self.timers: list[SetTimer] = []
         self.pending: list[Transaction] = []
-        ledger = world.ledger
-        domain = Domain(ledger.config.chain_id, ledger.genesis_hash)
-        self.machine = QbftMachine(Settings(), domain, signer, LedgerProposals(ledger))
+        self.machine = QbftMachine(Settings(), world.domain, signer, LedgerProposals(world.ledger), votes)
         self.tell_head()
 
     def tell_head(self) -> None:
@@ -137,6 +139,8 @@ class Node:
 
     def carry_out(self, output: Output) -> None:
         match output:
+            case Persist(votes):
+                self.votes |= {vote.kind: vote for vote in votes}
             case Broadcast(message):
                 self.sent.append((None, message))
             case Send(validator, message):
@@ -158,14 +162,15 @@ class Node:
         self.timers = [one for one in self.timers if one.timer.kind is not kind]
 
 
-def deliver(nodes: list[Node]) -> None:
-    """Until nobody has anything to say; who is silent is not on the list."""
+def deliver(nodes: list[Node], lost: type[Message] | None = None) -> None:
+    """Until nobody has anything to say; who is silent is not on the list. Messages of one kind may get lost."""
     while any(node.sent for node in nodes):
         for node in nodes:
             said, node.sent = node.sent, []
             for target, message in said:
                 for other in nodes:
-                    if other is not node and target in (None, other.signer.address):
+                    is_heard = lost is None or not isinstance(message, lost)
+                    if is_heard and other is not node and target in (None, other.signer.address):
                         other.take(MessageReceived(message))
 
 
@@ -191,3 +196,30 @@ def test_four_validators_make_final_blocks_that_all_import(tmp_path: Path, silen
         assert len(roots) == 1
     for world in worlds:
         world.ledger.close()
+
+
+def test_survivors_of_a_half_decided_block_go_on_when_the_operators_have_named_them(tmp_path: Path) -> None:
+    """All committed a block, nobody heard of it, and half of them are lost: what the others voted is void by then."""
+    clock = ManualClock(START_S)
+    worlds = [AuthorityWorld.open(tmp_path / str(index), clock=clock) for index in range(4)]
+    nodes = [Node(world, signer) for world, signer in zip(worlds, SIGNERS, strict=False)]
+    for node in nodes:
+        node.fire(TimerKind.BLOCK)
+    deliver(nodes, lost=Commit)
+    for node in nodes:
+        assert VoteKind.COMMIT in node.votes
+        assert node.world.ledger.head().number == 0
+        node.world.ledger.close()
+    genesis = overridden(authority_genesis(), (1, VALIDATORS[:2]))
+    survivors = [
+        Node(AuthorityWorld.open(tmp_path / str(index), genesis, clock), SIGNERS[index], [*nodes[index].votes.values()])
+        for index in range(2)
+    ]
+    for kind in (TimerKind.BLOCK, TimerKind.REPEAT):
+        for node in survivors:
+            node.fire(kind)
+        deliver(survivors)
+    (head,) = {node.world.ledger.head() for node in survivors}
+    assert head.number == 1
+    for node in survivors:
+        node.world.ledger.close()
