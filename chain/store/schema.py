@@ -84,7 +84,8 @@ CREATE TABLE fetched_headers (
 CREATE TABLE fetched_accounts (key BLOB PRIMARY KEY, record BLOB NOT NULL, address BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE fetched_slots (owner BLOB, key BLOB, value BLOB NOT NULL, PRIMARY KEY (owner, key)) WITHOUT ROWID;
 
--- Places below which all rows are here, with the hash of the node there; places that have to be asked for.
+-- Places below which all rows are here, with the hash of the node there, and places that have to be asked for. (No
+-- semicolon in these comments: it ends a statement.)
 CREATE TABLE fetched_pieces (owner BLOB, path BLOB, hash BLOB NOT NULL, PRIMARY KEY (owner, path)) WITHOUT ROWID;
 CREATE TABLE wanted_pieces (owner BLOB, path BLOB, hash BLOB NOT NULL, PRIMARY KEY (owner, path)) WITHOUT ROWID;
 CREATE TABLE wanted_codes (hash BLOB PRIMARY KEY) WITHOUT ROWID;
