@@ -21,6 +21,8 @@ from wallet.answers import BlockSummary, Log, Receipt
 
 # A query for logs of many blocks is the largest honest answer; a hostile one must not fill the memory.
 MAX_RESPONSE_BYTES = 16 * 2**20
+# At most 10,000 logs are honest, of some 20 items each; parsed, an item takes up to 30 times the bytes it has as text.
+MAX_RESPONSE_ITEMS = 400_000
 # A Pi under load answers a heavy eth_call within a few seconds.
 REQUEST_TIMEOUT_S = 30.0
 # Blocks come every few seconds; asking more often only costs the node.
@@ -235,6 +237,8 @@ class RpcClient:
 
 
 def _result(method: str, request_id: int, content: bytes) -> object:
+    if sum(content.count(mark) for mark in b"[{,") > MAX_RESPONSE_ITEMS:
+        raise InvalidAnswer(f"the node's answer to {method} has more than {MAX_RESPONSE_ITEMS} items")
     try:
         answer = parse_json(content)
     except InvalidJson as cause:

@@ -13,7 +13,7 @@ from primitives.errors import UserError
 from primitives.secp256k1 import address_of
 from tests.wallet.toy_node import BLOCK_HASH, CHAIN_ID, ToyNode, log_json, serve
 from wallet import client as client_module
-from wallet.client import InvalidAnswer, NodeUnreachable, RpcClient, RpcError, TransactionPending
+from wallet.client import MAX_RESPONSE_ITEMS, InvalidAnswer, NodeUnreachable, RpcClient, RpcError, TransactionPending
 from wallet.transfer import build_transaction, build_transfer, highest_cost, sign_and_send, suggest_fees
 
 KEY = b"\x11" * 32
@@ -115,6 +115,15 @@ async def test_malformed_results_are_refused(
     async with RpcClient(node.url) as client:
         with pytest.raises(InvalidAnswer):
             await ask(client)
+
+
+@pytest.mark.parametrize("bomb", [b"[],", b'{"a":1},', b"1,", b"[" * 60 + b"]" * 60 + b","])
+async def test_an_answer_that_would_fill_the_memory_is_not_parsed(node: ToyNode, bomb: bytes) -> None:
+    count = MAX_RESPONSE_ITEMS // sum(bomb.count(mark) for mark in b"[{,") + 1
+    node.answer = lambda _: (200, b'{"id": 1, "result": [' + bomb * count + b"1]}")
+    async with RpcClient(node.url) as client:
+        with pytest.raises(InvalidAnswer, match="more than 400000 items"):
+            await client.block_number()
 
 
 async def test_an_endless_answer_is_cut_off(node: ToyNode, monkeypatch: pytest.MonkeyPatch) -> None:
