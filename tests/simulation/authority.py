@@ -6,32 +6,41 @@ than it had, or forgets a transaction that it accepted. After the faults: every 
 than any had, and every accepted transaction is in them, within `bound_s`. In the end the books agree to the last wei.
 """
 
-from functools import lru_cache
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
-from chain.consensus.qbft.signing import Domain
 from chain.consensus.qbft.validators import ValidatorSet
 from chain.consensus.qbft.vote_store import VOTES_FILE
-from chain.ledger import Ledger
+from chain.store.database import DATABASE_FILE
 from node.validator import qbft_settings
 from p2p import limits
 from tests.simulation.byzantine import KINDS, Twin
-from tests.simulation.chains import CHAIN_ID, KEYS, PAYERS, addresses, qbft_genesis
+from tests.simulation.chains import (
+    EMPTY_BLOCK_PERIOD_S,
+    KEYS,
+    PAYERS,
+    REQUEST_TIMEOUT_MS,
+    addresses,
+    qbft_domain,
+    qbft_genesis,
+)
 from tests.simulation.faults import Ambush, Faults
+from tests.simulation.grown import grown_chain
 from tests.simulation.node import SimulatedNode
 from tests.simulation.payer import Voter
 from tests.simulation.result import Result
 from tests.simulation.trial import Trial, reunion_s
 from tests.simulation.variants import WHOLE, Variant
-from tests.simulation.virtual_time import SimulatedClock, VirtualLoop
+from tests.simulation.virtual_time import VirtualLoop
 from tests.simulation.witness import FinalityWitness
 from tests.simulation.world import World, simulated
 
 GROWTH = 3
-REQUEST_TIMEOUT_MS = 500
-EMPTY_BLOCK_PERIOD_S = 4
+NEWCOMERS = 0.1
+"""In so many runs somebody joins a network that is some age already."""
+BLOCKS_TO_SKIP = 20
+"""Then it takes over a state rather than execute so many blocks; outside of simulations they have to be more."""
 CHANGES_OF_VALIDATORS = 0.3
 """In so many runs the validators vote somebody in or out meanwhile."""
 
@@ -57,33 +66,26 @@ def run(seed: int, variant: Variant = WHOLE) -> Result:
     random = Random(f"authority {seed}")
     count = random.choice([4, 4, 4, 4, 4, random.randint(1, 7)])
     followers = random.choice([0, 0, 1])
+    has_newcomer = random.random() < NEWCOMERS
 
     def make(directory: Path, loop: VirtualLoop) -> World:
-        return _make_world(seed, directory, loop, variant, count, followers)
+        return _make_world(seed, directory, loop, variant, count, followers + has_newcomer)
 
     with variant.applied(), simulated(make) as world:
-        return _AuthorityTrial(world, random, variant, count).run(GROWTH)
+        trial = _AuthorityTrial(world, random, variant, count)
+        if has_newcomer:
+            trial.expect(world.nodes[count + followers])
+        with patch.object(limits, "MIN_BLOCKS_TO_SKIP", BLOCKS_TO_SKIP):
+            return trial.run(GROWTH)
 
 
 def _make_world(seed: int, directory: Path, loop: VirtualLoop, variant: Variant, count: int, followers: int) -> World:
-    genesis = qbft_genesis(addresses(count), REQUEST_TIMEOUT_MS, EMPTY_BLOCK_PERIOD_S)
-    witness = FinalityWitness(loop, Domain(CHAIN_ID, _genesis_hash(count)), variant.watches_votes)
-    world = World(seed, directory, loop, genesis, witness)
+    witness = FinalityWitness(loop, qbft_domain(count), variant.watches_votes)
+    world = World(seed, directory, loop, qbft_genesis(count), witness)
     for number in range(count + followers):
         kind = "validator" if number < count else "follower"
         world.add(SimulatedNode(world, f"{kind} {number + 1}", KEYS[number], number + 1))
     return world
-
-
-@lru_cache
-def _genesis_hash(count: int) -> bytes:
-    genesis = qbft_genesis(addresses(count), REQUEST_TIMEOUT_MS, EMPTY_BLOCK_PERIOD_S)
-    loop = VirtualLoop()
-    try:
-        with TemporaryDirectory() as directory, Ledger.open(Path(directory), genesis, SimulatedClock(loop)) as ledger:
-            return ledger.genesis_hash
-    finally:
-        loop.close()
 
 
 class _AuthorityTrial(Trial):
@@ -99,6 +101,19 @@ class _AuthorityTrial(Trial):
         if not variant.keeps_votes:
             for node in world.nodes:
                 node.disk.is_lossless = lambda path: not path.name.startswith(VOTES_FILE)
+
+    def expect(self, newcomer: SimulatedNode) -> None:
+        """All others have a chain of some age; this node has none, and takes over a state of theirs."""
+        chain = grown_chain(len(self._validators))
+        for node in self.world.nodes:
+            if node is newcomer:
+                newcomer.name = "newcomer"
+                newcomer.takes_over_state = True
+            else:
+                (node.disk.directory / DATABASE_FILE).write_bytes(chain.database)
+                self._witness.heads[node.name] = len(chain.hashes)
+        self._witness.preset(chain.hashes, self._validators)
+        self.rich = [*self.rich, *chain.receivers]
 
     def complicate(self, faults: Faults) -> None:
         self._witness.on_first_import = Ambush(self.world, faults, self.random).strike
@@ -138,7 +153,7 @@ class _AuthorityTrial(Trial):
 
     def _cast_liars(self, chosen: list[int]) -> None:
         world, random = self.world, self.random
-        domain = Domain(CHAIN_ID, _genesis_hash(len(self._validators)))
+        domain = qbft_domain(len(self._validators))
         for number in chosen:
             node, kind = world.nodes[number], random.choice(KINDS)
             kind(node, KEYS[number], domain, Random(f"liar {number} {world.seed}"))

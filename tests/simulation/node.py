@@ -100,6 +100,8 @@ class SimulatedNode:
         self.is_honest = True
         self.mean_sealing_time_s: float | None = None
         """Of its miner, on a proof-of-work chain; None where it does not mine."""
+        self.takes_over_state = False
+        """Rather than execute all blocks, where it is new."""
         self.work_time_s = (0.0005, 0.01)
         """What a piece of work on chain or disk takes."""
         self.fails_at_commit = 0.0
@@ -232,7 +234,7 @@ class SimulatedNode:
             "simulated",
             self._world.reorganisation_cap,
             static_peers=others,
-            full_sync=self._world.full_sync,
+            full_sync=not self.takes_over_state,
         )
 
     def _mining(self, core: NodeCore, mean_time_s: float) -> MiningLoop:

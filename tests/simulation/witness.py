@@ -5,7 +5,7 @@ It trusts no node: what is final, who signed what and how much money there is, i
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -132,6 +132,12 @@ class FinalityWitness(Witness):
         self._watch_votes = self.watches_log = watch_votes
         self._votes: dict[tuple[object, ...], object] = {}
         self._validators: dict[int, ValidatorSet] = {}
+
+    def preset(self, hashes: Iterable[bytes], validators: ValidatorSet) -> None:
+        """The world begins with these blocks, from the first one on, which these validators made."""
+        for number, block_hash in enumerate(hashes, 1):
+            self.finals[number] = block_hash
+            self._validators[number] = validators
 
     def said(self, host: Host, message: Message) -> None:
         """An honest validator must never contradict itself, power cuts or not."""

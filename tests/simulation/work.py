@@ -7,21 +7,17 @@ transaction is in that chain. In the end the books agree to the last wei. Where 
 long, the halves may part for good, as they should: then only what always holds is looked at.
 """
 
-from functools import lru_cache
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 
-from chain.consensus.qbft.signing import Domain
 from chain.importer import ImportResult
-from chain.ledger import Ledger
 from tests.simulation.books import check_books
 from tests.simulation.byzantine import Babbler, Silent
-from tests.simulation.chains import CHAIN_ID, KEYS, PAYERS, pow_genesis
+from tests.simulation.chains import KEYS, PAYERS, pow_domain, pow_genesis
 from tests.simulation.node import SimulatedNode
 from tests.simulation.result import Result
 from tests.simulation.trial import Trial, reunion_s
-from tests.simulation.virtual_time import SimulatedClock, VirtualLoop
+from tests.simulation.virtual_time import VirtualLoop
 from tests.simulation.witness import Witness
 from tests.simulation.world import World, simulated
 
@@ -82,7 +78,7 @@ class _WorkTrial(Trial):
         if len(world.nodes) > 2 and random.random() < 0.4:
             number = random.randrange(len(world.nodes))
             kind = random.choice([Silent, Babbler])
-            kind(world.nodes[number], KEYS[number], Domain(CHAIN_ID, _genesis_hash()), Random(f"liar {world.seed}"))
+            kind(world.nodes[number], KEYS[number], pow_domain(), Random(f"liar {world.seed}"))
 
         self._may_part = world.reorganisation_cap == LOW_CAP
 
@@ -105,13 +101,3 @@ class _WorkTrial(Trial):
 
     def bound_s(self) -> float:
         return bound_s()
-
-
-@lru_cache
-def _genesis_hash() -> bytes:
-    loop = VirtualLoop()
-    try:
-        with TemporaryDirectory() as place, Ledger.open(Path(place), pow_genesis(), SimulatedClock(loop)) as ledger:
-            return ledger.genesis_hash
-    finally:
-        loop.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 from chain.genesis import Genesis
+from chain.importer import DEFAULT_REORGANISATION_CAP
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.node import SimulatedNode
 from tests.simulation.power import powered_databases
@@ -23,7 +24,13 @@ class World:
     """What all nodes of one run share."""
 
     def __init__(
-        self, seed: int, directory: Path, loop: VirtualLoop, genesis: Genesis, witness: Witness, **settings: int
+        self,
+        seed: int,
+        directory: Path,
+        loop: VirtualLoop,
+        genesis: Genesis,
+        witness: Witness,
+        reorganisation_cap: int = DEFAULT_REORGANISATION_CAP,
     ) -> None:
         self.seed = seed
         self.directory = directory
@@ -33,8 +40,7 @@ class World:
         self.random = Random(f"world {seed}")
         self.network = SimulatedNetwork(loop, Random(f"network {seed}"), witness)
         self.nodes: list[SimulatedNode] = []
-        self.reorganisation_cap = settings.get("reorganisation_cap", 128)
-        self.full_sync = bool(settings.get("full_sync", 1))
+        self.reorganisation_cap = reorganisation_cap
         self.power_cuts = 0
         self.lost_power: Callable[[SimulatedNode], None] = lambda node: None
         """A node went off by itself, or was cut off."""
