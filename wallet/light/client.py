@@ -23,6 +23,9 @@ from wallet.light.trust import Trust
 
 MAX_NODES = 16
 """Asked one after another; more do not make the answer truer."""
+TURN_TIME_S = 60.0
+"""How long one node may be followed while others wait: a million headers on a good line. One that dribbles shall not
+keep what the others know from being learnt."""
 MAX_ATTEMPTS = 3
 """How often a proof is asked for again at a newer block, where nodes no longer keep the state of the old one."""
 STALE_PERIODS = 5
@@ -44,6 +47,7 @@ class Verdict(Enum):
     REFUSES = "refuses"
     CLOCK = "in the future"
     UNREACHABLE = "unreachable"
+    SLOW = "slow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +102,25 @@ class LightClient:
 
     async def sync(self, progress: Progress | None = None) -> Record:
         """Ask every node for what is new. `reports` then tell what each was worth. Raises SealedTwice."""
-        sources = [source for source in self._sources if not self._is_found_out(source)]
+        self.reports = {name: one for name, one in self.reports.items() if one.verdict is Verdict.LIES}
+        sources = [source for source in self._sources if source.name not in self.reports]
         claims = await asyncio.gather(*[self._claim(source) for source in sources])
         # Who claims most is asked first, so that most work is done once; what is believed does not depend on it.
         order = sorted(zip(claims, sources, strict=True), key=lambda pair: -pair[0])
-        for claim, source in order:
-            if claim >= 0:
-                self._report(source, *await self._follow(source, progress))
-        record, now_s = self.record, self._trust.clock.time_s()
-        is_followed = any(report.verdict is Verdict.FOLLOWED for report in self.reports.values())
-        if is_followed and not (record.is_settled and now_s < record.checked_s + MARK_EVERY_S):
-            self._store.mark(now_s, is_settled=True)
-        return record
+        left = [source for claim, source in order if claim >= 0]
+        slow: list[Source] = []
+        while left:
+            source = left.pop(0)
+            try:
+                async with asyncio.timeout(TURN_TIME_S if left or self._is_one_followed() else None):
+                    self._report(source, *await self._follow(source, progress))
+            except TimeoutError:
+                slow.append(source)
+                self._report(source, Verdict.SLOW, f"what it has takes more than {TURN_TIME_S:g} seconds")
+        for source in [] if self._is_one_followed() else slow:
+            self._report(source, *await self._follow(source, progress))
+        self._mark(all_compared=not slow)
+        return self.record
 
     async def prove(
         self, wanted: Mapping[bytes, Sequence[int]], confirmations: int = 1, progress: Progress | None = None
@@ -159,6 +170,16 @@ class LightClient:
         if proved.sealed_by is None:
             return None
         return len(decode_certificate(proved.head.certificate).seals), len(proved.sealed_by)
+
+    def _is_one_followed(self) -> bool:
+        return any(report.verdict is Verdict.FOLLOWED for report in self.reports.values())
+
+    def _mark(self, *, all_compared: bool) -> None:
+        """Write down that there is nothing new, if there is not, and not too often."""
+        record, now_s = self.record, self._trust.clock.time_s()
+        settles = all_compared and not record.is_settled
+        if self._is_one_followed() and (settles or now_s >= record.checked_s + MARK_EVERY_S):
+            self._store.mark(now_s, is_settled=all_compared)
 
     def _header_below(self, head: Header, confirmations: int) -> Header:
         number = max(head.number - confirmations + 1, 0)
@@ -226,7 +247,3 @@ class LightClient:
 
     def _report(self, source: Source, verdict: Verdict, remark: str) -> None:
         self.reports[source.name] = NodeReport(source.name, verdict, remark)
-
-    def _is_found_out(self, source: Source) -> bool:
-        report = self.reports.get(source.name)
-        return report is not None and report.verdict is Verdict.LIES

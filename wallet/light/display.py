@@ -16,6 +16,7 @@ _BLAME = {
     Verdict.CLOCK: "is ahead of this computer",
     Verdict.BEHIND: "is behind",
     Verdict.UNREACHABLE: "does not answer",
+    Verdict.SLOW: "is slow",
 }
 
 

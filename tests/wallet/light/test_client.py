@@ -1,5 +1,6 @@
 """Several nodes: which of them can be followed, what is said of the others, and that answers are proved."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from primitives.hexadecimal import to_data
 from tests.chain.ledger_world import ADDRESSES, FUNDS_WEI, START_S, World, world_genesis
 from tests.chain.qbft.authority_world import CONTRACT, SIGNERS, VALIDATORS, AuthorityWorld, authority_genesis
 from tests.wallet.light.light_world import Home, LightNode, ScriptedSource, as_json, child, mined_chain, seal
-from wallet.client import InvalidAnswer, RpcError
+from wallet.client import InvalidAnswer, NodeUnreachable, RpcError
 from wallet.light import client as client_module
 from wallet.light.client import LightClient, Verdict
 from wallet.light.display import warnings
 from wallet.light.follower import SealedTwice
-from wallet.light.source import SealedHeader
+from wallet.light.source import MAX_HEADERS, SealedHeader
 
 NOBODY = b"\x99" * 20
 
@@ -287,6 +288,59 @@ def test_nodes_are_bounded(town: Town) -> None:
     for count in (0, client_module.MAX_NODES + 1):
         with pytest.raises(UserError, match="nodes can be asked"):
             town.home.client(*[town.node(f"http://{index}") for index in range(count)])
+
+
+class Dribbler(ScriptedSource):
+    """Takes for ever to answer, from its second batch on."""
+
+    def __init__(self, headers: list[SealedHeader], name: str) -> None:
+        super().__init__(headers, name)
+        self.is_slow = True
+
+    async def headers(self, first: int, count: int) -> list[SealedHeader]:
+        if self.is_slow and first > MAX_HEADERS - 1:
+            await asyncio.Event().wait()
+        return await super().headers(first, count)
+
+
+async def test_a_node_that_dribbles_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "TURN_TIME_S", 0.1)
+    home = Home(tmp_path, world_genesis(), ManualClock(START_S + 10**6))
+    trunk = mined_chain([SealedHeader(home.store.genesis)], 2 * MAX_HEADERS, home.trust.config)
+    slow = Dribbler(mined_chain(trunk, 5, home.trust.config), "http://slow")
+    quick = ScriptedSource(trunk, "http://quick")
+    client = home.client(slow, quick)
+    await client.sync()
+    assert verdicts(client) == {"http://slow": Verdict.SLOW, "http://quick": Verdict.FOLLOWED}
+    assert home.head == trunk[-1].header
+    # What it began to tell was kept, and that it was not heard to its end is remembered.
+    assert quick.asked[0] == MAX_HEADERS - 1
+    assert not home.store.record().is_settled
+    slow.is_slow = False
+    await client.sync()
+    assert home.head == slow.chain[-1].header
+    assert home.store.record().is_settled
+
+
+async def test_a_slow_node_has_all_the_time_where_there_is_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "TURN_TIME_S", 0.05)
+    home = Home(tmp_path, world_genesis(), ManualClock(START_S + 10**6))
+    trunk = mined_chain([SealedHeader(home.store.genesis)], 2 * MAX_HEADERS, home.trust.config)
+    slow, gone = Dribbler(trunk, "http://slow"), LightNode(None, home.clock, "http://gone")  # type: ignore[arg-type]
+
+    async def fail(first: int, count: int) -> list[SealedHeader]:
+        slow.is_slow = False
+        raise NodeUnreachable("gone again")
+
+    other = ScriptedSource(trunk[:2], "http://other")
+    other.headers = fail  # type: ignore[method-assign]
+    gone.is_gone = True
+    client = home.client(slow, gone, other)
+    await client.sync()
+    assert verdicts(client)["http://slow"] is Verdict.FOLLOWED
+    assert home.head == trunk[-1].header
 
 
 async def test_work_decides_between_nodes_whatever_their_order(tmp_path: Path) -> None:
