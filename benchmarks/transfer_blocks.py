@@ -60,7 +60,7 @@ def genesis_of(accounts: int) -> Genesis:
     return genesis
 
 
-class _InOrder:
+class InOrder:
     """Transactions for the builder, all of which fit."""
 
     def __init__(self, transactions: list[Transaction]) -> None:
@@ -88,7 +88,7 @@ def produce(folder: Path, accounts: int, blocks: int, transfers: int) -> Iterato
         for _ in range(blocks):
             clock.now_s += BLOCK_TIME_S
             pending = [_transfer(generator, accounts, nonces) for _ in range(transfers)]
-            block = builder.build(_InOrder(pending))
+            block = builder.build(InOrder(pending))
             block = replace(block, header=seal_here(block.header))
             ledger.import_block(block)
             yield block

@@ -5,6 +5,7 @@ import sys
 from typing import TextIO
 
 from node.arrivals import LOGGER as ARRIVALS
+from p2p.received import LOGGER as RECEIVED
 
 
 def configure_log(level: str, *, blocks: bool = False) -> None:
@@ -15,7 +16,8 @@ def configure_log(level: str, *, blocks: bool = False) -> None:
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     if blocks:
-        logging.getLogger(ARRIVALS).setLevel(logging.DEBUG)
+        for name in (ARRIVALS, RECEIVED):
+            logging.getLogger(name).setLevel(logging.DEBUG)
 
 
 class _ErrorHandler(logging.StreamHandler[TextIO]):

@@ -24,6 +24,7 @@ from p2p.known_hashes import KnownHashes
 from p2p.messages import AnnounceBlocks, BlockAnnouncement, NewBlock
 from p2p.orphans import Orphan, Orphans
 from p2p.rate import TokenBucket
+from p2p.received import FETCHED, PUSHED, log_received
 from p2p.reputation import Offence
 from p2p.session import PeerSession
 from primitives.clock import Clock
@@ -101,7 +102,7 @@ class BlockGossip:
         peer.known.add(block.hash)
         if message.total_difficulty > session.claimed_head.total_difficulty:
             session.claimed_head = ChainHead(block.number, block.hash, message.total_difficulty)
-        self._spawn_import(peer, block, message.certificate)
+        self._spawn_import(peer, block, message.certificate, PUSHED)
 
     def take_announcement(self, session: PeerSession, message: AnnounceBlocks) -> None:
         peer = self._peers.get(session.node_id)
@@ -140,7 +141,7 @@ class BlockGossip:
     async def _fetch_from(self, peer: _Peer, block_hash: bytes) -> None:
         fetched = await self._fetch_block(peer.session, block_hash)
         if fetched is not None:
-            self._spawn_import(peer, fetched.block, fetched.certificate)
+            self._spawn_import(peer, fetched.block, fetched.certificate, FETCHED)
 
     def _fetched(self, peer: _Peer, block_hash: bytes) -> None:
         """Where it did not come, or turned out invalid, another announcer is asked."""
@@ -172,7 +173,8 @@ class BlockGossip:
 
     # Importing
 
-    def _spawn_import(self, peer: _Peer, block: Block, certificate: bytes) -> None:
+    def _spawn_import(self, peer: _Peer, block: Block, certificate: bytes, way: str = "") -> None:
+        """`way`: how it came just now; empty where it had been here."""
         orphan = Orphan(peer.session.node_id, block, certificate)
         if block.hash in self._imported or orphan.key in self._in_hand or orphan in self._orphans:
             return
@@ -182,6 +184,8 @@ class BlockGossip:
         if peer.session.spawn(self._import_with_orphans(orphan), partial(self._import_ended, peer, orphan)):
             peer.importing += 1
             self._in_hand[orphan.key] = None
+            if way:
+                log_received(block, way)
 
     def _import_ended(self, peer: _Peer, orphan: Orphan) -> None:
         peer.importing -= 1

@@ -41,6 +41,7 @@ class BenchNode:
     number: int
     folder: Path
     key: bytes
+    log_path: Path
     process: CommandProcess
     log: LogFollower
     rpc_url: str = ""
@@ -169,7 +170,7 @@ def _new_node(folder: Path, number: int) -> BenchNode:
     data_directory, log_path = folder / f"node-{number}", folder / f"node-{number}.log"
     arguments = ["node", "--data-dir", str(data_directory), "--log-blocks", "--json"]
     process = CommandProcess(f"Node {number}", arguments, log_path)
-    return BenchNode(number, data_directory, new_node_key(), process, LogFollower(log_path))
+    return BenchNode(number, data_directory, new_node_key(), log_path, process, LogFollower(log_path))
 
 
 def _network_plan(plan: MiningPlan, nodes: Sequence[BenchNode], difficulty: int, timestamp_s: int) -> NetworkPlan:
