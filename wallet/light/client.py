@@ -30,6 +30,8 @@ MAX_ATTEMPTS = 3
 """How often a proof is asked for again at a newer block, where nodes no longer keep the state of the old one."""
 STALE_PERIODS = 5
 """So many times the longest pause between two blocks, and news is probably withheld, or the network stands still."""
+MIN_STALE_S = 60
+"""And this long at least: a round of votes may fail, and a command takes seconds to start on a Pi."""
 MARK_EVERY_S = 60
 """How often it is written down that there was nothing new: a client that watches shall not wear out an SD card."""
 POW_PAUSE_S = 120
@@ -162,7 +164,7 @@ class LightClient:
         """Whether the newest proved block is so old that there should be a newer one."""
         config = self._trust.config
         pause_s = max(config.block_time_s, config.empty_block_period_s if self._trust.is_qbft else POW_PAUSE_S)
-        return self.age_s() > STALE_PERIODS * pause_s
+        return self.age_s() > max(STALE_PERIODS * pause_s, MIN_STALE_S)
 
     def seals(self) -> tuple[int, int] | None:
         """(seals on the newest proved block, validators that could have sealed it); None where there are none."""

@@ -177,7 +177,7 @@ def status(options: Options) -> None:
             "chain_id": config.chain_id,
             "consensus": config.consensus,
             "genesis": to_data(store.genesis.hash),
-            **head_fields(client),
+            **{name: value for name, value in head_fields(client).items() if name != "stale"},
             "validators": None if validators is None else [shown(one) for one in validators.addresses],
             "checked_s": record.checked_s or None,
             "file": str(store.path),
@@ -194,7 +194,7 @@ def status(options: Options) -> None:
                 f"Validators  {len(validators)}, of whom {validators.quorum} must seal a block",
                 *[f"            {shown(one)}" for one in validators.addresses],
             ]
-        _print(client, fields, "\n".join(lines), options)
+        print_result(fields, "\n".join(lines), options.as_json)
 
     asyncio.run(with_client(options, run))
 

@@ -260,6 +260,9 @@ async def test_withheld_news_shows_as_age(town: Town) -> None:
     client = town.home.client(town.honest)
     await client.sync()
     assert (client.age_s(), client.is_stale()) == (0, False)
+    town.world.clock.now_s += 300  # five times the pause between empty blocks
+    assert not client.is_stale()
+    town.world.clock.now_s -= 300
     town.world.clock.now_s += 3_000
     assert (client.age_s(), client.is_stale()) == (3_000, True)
     assert "is 50 min old: the network stands still, or the nodes that were asked withhold" in warnings(client)[0]

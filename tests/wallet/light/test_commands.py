@@ -94,7 +94,9 @@ async def test_in_words(place: Place) -> None:
     result = await place.person.run("sync")
     assert re.fullmatch(r"Block 3  0x[0-9a-f]{64}  \d+ days old, sealed by 3 of 4 validators\n", result.stdout)
     assert "Warning: the newest proved block is" in result.stderr
-    assert "Validators  4, of whom 3 must seal a block" in (await place.person.run("status")).stdout
+    status = await place.person.run("status")
+    assert "Validators  4, of whom 3 must seal a block" in status.stdout
+    assert status.stderr == ""
     result = await place.person.run("balance", RICH)
     assert result.stdout == f"{RICH}  1000000.000000000000000005 WATT\n"
     assert "Proved after block 3, " in result.stderr
