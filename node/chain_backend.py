@@ -38,10 +38,10 @@ class LedgerChain:
         head = self._service.head
         return ChainHead(head.number, head.hash, self._service.total_difficulty)
 
-    def final_number(self) -> int:
-        """The highest canonical block that nothing can undo."""
-        number = self._service.head.number
-        return number if self._is_final_at_once else max(0, number - self._reorganisation_cap)
+    @property
+    def final_depth_blocks(self) -> int:
+        """How far below the head nothing can undo a block."""
+        return 0 if self._is_final_at_once else self._reorganisation_cap
 
     async def has_block(self, block_hash: bytes) -> bool:
         return await self._service.read(lambda chain: chain.header_by_hash(block_hash) is not None)

@@ -113,7 +113,7 @@ class NodeCore:
             self.book,
             settings.address_book,
         )
-        target = LedgerStateTarget(self.service, ledger, settings.reorganisation_cap)
+        target = LedgerStateTarget(self.service, ledger)
         self.synchroniser = ChainSynchroniser(self.chain, world.network_clock, target, is_full=settings.full_sync)
         self.consensus = ConsensusGossip(node_id, world.network_clock, self.peers.set_validators)
         self.validator: ValidatorLoop | None = None

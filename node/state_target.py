@@ -18,25 +18,16 @@ from p2p.sync.target import StateNeeds, StateTaken
 class LedgerStateTarget:
     """Made before anything else uses the ledger."""
 
-    def __init__(self, service: LedgerService, ledger: Ledger, reorganisation_cap: int) -> None:
+    def __init__(self, service: LedgerService, ledger: Ledger) -> None:
         self._service = service
         self._fetch = ledger.state_fetch
-        self._final_depth_blocks = 0 if ledger.engine.is_final else reorganisation_cap
-        self._has_begun = self._fetch.has_begun
-
-    @property
-    def final_depth_blocks(self) -> int:
-        return self._final_depth_blocks
-
-    def can_take_state(self) -> bool:
-        return self._service.head.number == 0
+        self._has_begun = self._fetch.has_begun and self._fetch.pivot is not None
 
     def has_begun(self) -> bool:
         return self._has_begun
 
     async def keep_headers(self, headers: Sequence[CheckedHeader]) -> None:
         kept = [KeptHeader(one.header, one.certificate, one.receipts) for one in headers]
-        self._has_begun = True
         await self._service.write(lambda _: self._fetch.keep_headers(kept))
 
     async def aim_at(self, pivot: Header) -> None:

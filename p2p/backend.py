@@ -97,9 +97,10 @@ class SyncBackend(Protocol):
 
     def head(self) -> ChainHead: ...
 
-    def final_number(self) -> int:
-        """The highest canonical block that nothing can undo: the head itself where blocks are final at once, else the
-        reorganisation cap below it; at least 0."""
+    @property
+    def final_depth_blocks(self) -> int:
+        """How far below the head nothing can undo a block: 0 where all are final at once, else the reorganisation
+        cap."""
 
     async def canonical_hash(self, number: int) -> bytes | None: ...
 

@@ -251,6 +251,10 @@ MAX_SYNC_REST_S = 60.0
 """An honest peer that was cut off, or that alone is left, is tried again within a minute."""
 SLOW_HEADERS_S = 5.0
 """A peer that takes longer for 192 headers is asked after the others. A Pi that is importing needs about two."""
+SURVEY_MARK_BLOCKS = 192
+"""Of a long branch every so many-th hash is kept while its weight is found out: some 500 kB for a million blocks."""
+MAX_IGNORED_FAILURES = 3
+"""A peer that failed so often in a row, and never showed what it claims, keeps nobody from taking a lighter chain."""
 MAX_HEADERS_AHEAD = 2_048
 """Checked headers whose blocks are not imported: up to a minute of work for the chain thread, under 16 MB with the
 certificates of 128 validators."""
@@ -276,6 +280,9 @@ EMPTY_HANDED_S = 10.0
 """A peer that had none of the bodies it was asked for is given no share for so long: it is behind, or began later."""
 MIN_BLOCKS_TO_SKIP = 1_024
 """A new node takes over a state if it saves executing so many blocks: less than a minute of work."""
+FAR_BEHIND_BLOCKS = 200_000
+"""A node that executed blocks before takes over a state only if it is so far behind: a month of blocks every 13 s, and
+hours of work for a Pi. It will never have the bodies of what it skips."""
 PIVOT_DISTANCE_BLOCKS = 16
 """How far below the newest header a state is taken over, at least: not all peers stand at the same block, and they keep
 the states of the last 1,024."""

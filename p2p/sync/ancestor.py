@@ -18,7 +18,8 @@ async def common_ancestor(chain: SyncBackend, session: PeerSession) -> int:
     Raises NotAhead where it has less than what is final here; RoundEnded where it has something else, or answers badly;
     NoAnswer or SessionEnded.
     """
-    head, final = chain.head(), chain.final_number()
+    head = chain.head()
+    final = max(0, head.number - chain.final_depth_blocks)
     its_hash = await _hash_at(session, head.number)
     if its_hash == head.hash:
         return head.number

@@ -60,6 +60,8 @@ class HeaderSource:
         parent: ChainHead,
         checker: HeaderChecker,
     ) -> None:
+        self.begin = parent
+        """The block below the first header."""
         self.peer = peer
         """Who is asked for headers now."""
         self.top = parent
@@ -100,6 +102,25 @@ class HeaderSource:
         self.broken_claim = None
         if peer is not None:
             self.peer, self._fault = peer, ""
+
+    def correct_claim(self) -> None:
+        """The peer has shown more blocks than it claimed, which may weigh less."""
+        session = self.peer.session
+        if session.claimed_head.number >= self.top.number:
+            return  # It claims more by now.
+        if session.claimed_head.total_difficulty > self.top.total_difficulty:
+            session.offend(Offence.STALLED_REQUEST, "its chain is longer and lighter than it said")
+        session.claimed_head = self.top
+
+    def settle_claim(self) -> None:
+        """The chain was at its end: a peer that had claimed more is believed less. Raises RoundEnded then."""
+        if self.broken_claim is None:
+            return
+        session = self.peer.session
+        session.offend(Offence.STALLED_REQUEST, "its chain is lighter than it said")
+        if session.claimed_head == self.broken_claim:
+            session.claimed_head = self.top
+        raise RoundEnded("its chain is lighter than it said")
 
     async def close(self) -> None:
         """Ask for no more."""

@@ -25,6 +25,8 @@ class SyncPeer:
     rests_until_s: float = 0.0
     rest_s: float = 0.0
     """How long it rested last; 0 after a success."""
+    failures: int = 0
+    """Rounds in a row that led nowhere."""
     is_slow: bool = False
     """Others are asked for headers first."""
 
@@ -40,8 +42,10 @@ class SyncPeer:
 class SyncPeers:
     """All peers with a session."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, prefers_heavy: bool = False) -> None:
+        """`prefers_heavy`: a slow peer with a heavier claim is chosen before a quick one with a lighter."""
         self._clock = clock
+        self._prefers_heavy = prefers_heavy
         self._peers: dict[NodeId, SyncPeer] = {}
 
     def __iter__(self) -> Iterator[SyncPeer]:
@@ -67,6 +71,11 @@ class SyncPeers:
         """Another peer that claims to know blocks above this number."""
         return self._best(lambda peer: peer is not besides and peer.claimed_number > number)
 
+    def another_claims_more(self, total_difficulty: int, besides: SyncPeer) -> bool:
+        """Whether another peer, resting or not, claims a heavier chain and may yet prove it."""
+        others = (peer for peer in self if peer is not besides and peer.failures < limits.MAX_IGNORED_FAILURES)
+        return any(peer.claimed_difficulty > total_difficulty for peer in others)
+
     def look(self) -> None:
         """Remember what everybody claims now."""
         for peer in self._peers.values():
@@ -74,18 +83,22 @@ class SyncPeers:
 
     def failed(self, peer: SyncPeer) -> None:
         """It led nowhere: let it rest, twice as long as the last time."""
+        peer.failures += 1
         peer.rest_s = min(max(limits.SYNC_REST_S, 2 * peer.rest_s), limits.MAX_SYNC_REST_S)
         peer.rests_until_s = self._clock.precise_time_s() + peer.rest_s
 
     def reached(self, peer: SyncPeer) -> None:
         """All that it has is here."""
         peer.is_named = False
+        peer.failures = 0
         peer.rest_s = 0.0
         peer.rests_until_s = self._clock.precise_time_s() + limits.MIN_SYNC_INTERVAL_S
 
     def _best(self, fits: Callable[[SyncPeer], bool]) -> SyncPeer | None:
         now_s = self._clock.precise_time_s()
         candidates = [peer for peer in self if fits(peer) and not self._is_resting(peer, now_s)]
+        if self._prefers_heavy:
+            return max(candidates, key=lambda peer: (peer.claimed_difficulty, not peer.is_slow), default=None)
         return max(candidates, key=lambda peer: (not peer.is_slow, peer.claimed_difficulty), default=None)
 
     @staticmethod

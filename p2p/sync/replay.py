@@ -5,7 +5,7 @@ All three go on at the same time, so that the chain thread never waits for the n
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from chain.header_rules import BlockFromFuture
 from chain.importer import ReorganisationTooDeep, UnknownParent
@@ -17,6 +17,7 @@ from p2p.sync.headers import CheckedHeader, HeaderSource
 from p2p.sync.outcome import RoundEnded
 from p2p.sync.peers import SyncPeers
 from p2p.sync.progress import Phase, ProgressBoard
+from p2p.sync.survey import Survey
 from primitives.clock import Clock
 from primitives.errors import InvalidBlock
 
@@ -26,10 +27,19 @@ LOGGER = logging.getLogger(__name__)
 class Replay:
     """One run from a common ancestor to the end of a peer's chain."""
 
-    def __init__(self, chain: SyncBackend, peers: SyncPeers, clock: Clock, board: ProgressBoard) -> None:
+    def __init__(
+        self,
+        chain: SyncBackend,
+        peers: SyncPeers,
+        clock: Clock,
+        board: ProgressBoard,
+        survey: Survey | None = None,
+    ) -> None:
+        """Without a survey, where blocks can be undone only so deep, no more than so many are taken."""
         self._chain = chain
         self._peers = peers
         self._board = board
+        self._survey = survey
         self._fetcher = BodyFetcher(chain, peers, clock)
         self._ending: RoundEnded | None = None
         """Why there were no more headers, where that was not the end of the chain."""
@@ -48,22 +58,36 @@ class Replay:
             raise self._ending
 
     async def _bring_headers(self, source: HeaderSource) -> None:
-        known_to = self._chain.head().number
-        light: list[CheckedHeader] = []
+        known_to, depth = self._chain.head().number, self._chain.final_depth_blocks
+        limit = source.top.number + depth if depth and self._survey is None else None
+        waiting: list[CheckedHeader] = []
         try:
             while headers := await source.next():
                 self._board.update(highest_block=max(source.top.number, self._board.progress.highest_block))
-                light += headers
-                # Until the branch is heavier than ours nobody is asked for its bodies.
-                if source.top.total_difficulty > self._chain.head().total_difficulty:
+                waiting += headers
+                count = self._ripe(waiting, limit)
+                if count:
                     await self._fetcher.wait_for_room()
-                    self._fetcher.add(await self._unknown(light, known_to))
-                    light = []
-                elif len(light) > limits.MAX_HEADERS_AHEAD:
+                    self._fetcher.add(await self._unknown(waiting[:count], known_to))
+                    del waiting[:count]
+                if limit is not None and source.top.number > limit:
+                    source.correct_claim()
+                    raise RoundEnded(f"it has more than the {depth} blocks that can be undone, and did not say so")
+                if len(waiting) > limits.MAX_HEADERS_AHEAD:
                     raise RoundEnded("a long branch that is lighter than ours")
         except RoundEnded as ending:
             self._ending = ending
         self._fetcher.complete()
+
+    def _ripe(self, headers: Sequence[CheckedHeader], limit: int | None) -> int:
+        """How many of the headers' blocks may be fetched and executed: none until the branch is heavier than ours."""
+        if headers[-1].total_difficulty <= self._chain.head().total_difficulty:
+            return 0
+        if self._survey is not None:
+            return self._survey.proven(headers)
+        if limit is not None:
+            return sum(checked.header.number <= limit for checked in headers)
+        return len(headers)
 
     async def _unknown(self, headers: Iterable[CheckedHeader], known_to: int) -> list[CheckedHeader]:
         """Those whose blocks are not here: the lower part of a branch may have come before."""

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from p2p import limits
 from p2p.backend import ChainHead, SyncBackend
 from p2p.identity import NodeId
-from p2p.reputation import Offence
 from p2p.session import NoAnswer, PeerSession, SessionEnded
 from p2p.sync.ancestor import common_ancestor
 from p2p.sync.headers import HeaderSource
@@ -22,6 +21,7 @@ from p2p.sync.peers import SyncPeer, SyncPeers
 from p2p.sync.progress import Phase, ProgressBoard, SyncProgress
 from p2p.sync.replay import Replay
 from p2p.sync.state import StateSync
+from p2p.sync.survey import Survey
 from p2p.sync.target import StateTarget
 from p2p.time_limit import within
 from primitives.clock import Clock
@@ -43,12 +43,14 @@ class ChainSynchroniser:
         self._clock = clock
         self._target = target
         self._is_full = is_full
-        self._peers = SyncPeers(clock)
+        self._peers = SyncPeers(clock, prefers_heavy=chain.final_depth_blocks > 0)
         self._wake = asyncio.Event()
         self._source: HeaderSource | None = None
         """Of the round in progress."""
         self._taking: tuple[StateSync, HeaderSource] | None = None
         """What was begun and not ended: the headers that were checked for it need not be checked again."""
+        self._may_hold_remains = target is not None
+        """Whether the target may hold something of a state that was begun."""
 
     @property
     def progress(self) -> SyncProgress | None:
@@ -116,12 +118,31 @@ class ChainSynchroniser:
         if self._target is not None and self._is_state_wanted(self._target, peer):
             await self._take_state(self._target, peer)
         number = await common_ancestor(self._chain, peer.session)
-        source = await self._source_above(number, peer)
-        async with self._using(source):
-            if self._target is not None and self._target.has_begun():
-                await self._target.abandon()
-            await Replay(self._chain, self._peers, self._clock, self.board).run(source)
-            self._settle_claim(source)
+        survey = await self._survey(number, peer)
+        if self._target is not None and self._may_hold_remains:
+            await self._target.abandon()
+            self._may_hold_remains = False
+        async with self._using(await self._source_above(number, peer)) as source:
+            self.board.update(current_block=self._chain.head().number)
+            await Replay(self._chain, self._peers, self._clock, self.board, survey).run(source)
+            source.settle_claim()
+
+    async def _survey(self, number: int, peer: SyncPeer) -> Survey | None:
+        """See how heavy the peer's branch is, where it is longer than what could be undone. Raises RoundEnded where it
+        is lighter than what it, or somebody else, claims."""
+        depth = self._chain.final_depth_blocks
+        if depth == 0 or peer.claimed_number - number <= depth:
+            return None
+        async with self._using(await self._source_above(number, peer)) as source:
+            survey = Survey(source.top)
+            while headers := await source.next():
+                survey.add(headers)
+                top = source.top.number
+                self.board.update(current_block=top, highest_block=max(top, self.board.progress.highest_block))
+            source.settle_claim()
+        if self._peers.another_claims_more(survey.top.total_difficulty, source.peer):
+            raise RoundEnded("somebody else claims a heavier chain")
+        return survey
 
     def _show_beginning(self) -> None:
         number = self._chain.head().number
@@ -129,10 +150,10 @@ class ChainSynchroniser:
         self.board.update(phase=Phase.HEADERS, current_block=number, **begun)
 
     @asynccontextmanager
-    async def _using(self, source: HeaderSource) -> AsyncIterator[None]:
+    async def _using(self, source: HeaderSource) -> AsyncIterator[HeaderSource]:
         self._source = source
         try:
-            yield
+            yield source
         finally:
             self._source = None
             await source.close()
@@ -140,21 +161,25 @@ class ChainSynchroniser:
     # A state
 
     def _is_state_wanted(self, target: StateTarget, peer: SyncPeer) -> bool:
-        if self._is_full or not target.can_take_state():
+        if self._is_full:
             return False
-        worth_it = limits.MIN_BLOCKS_TO_SKIP + max(limits.PIVOT_DISTANCE_BLOCKS, target.final_depth_blocks)
-        return target.has_begun() or peer.claimed_number >= worth_it
+        own_number = self._chain.head().number
+        distance = max(limits.PIVOT_DISTANCE_BLOCKS, self._chain.final_depth_blocks)
+        worth_it = distance + (limits.FAR_BEHIND_BLOCKS if own_number else limits.MIN_BLOCKS_TO_SKIP)
+        return target.has_begun() or peer.claimed_number - own_number >= worth_it
 
     async def _take_state(self, target: StateTarget, peer: SyncPeer) -> None:
         """Take over a state, if that is possible. Raises RoundEnded where it is to be gone on with later."""
+        self._may_hold_remains = True
         if self._taking is None:
-            state = StateSync(target, self._peers, self._clock, self.board)
-            self._taking = state, await self._source_above(0, peer)
+            number = await common_ancestor(self._chain, peer.session)
+            state = StateSync(target, self._peers, self._clock, self.board, self._chain.final_depth_blocks)
+            self._taking = state, await self._source_above(number, peer)
         state, source = self._taking
         source.look_again(peer)
         try:
             async with self._using(source):
-                await state.run(source)
+                self._may_hold_remains = not await state.run(source)
         except BranchLeft:
             self._taking = None
             raise
@@ -171,11 +196,3 @@ class ChainSynchroniser:
             raise RoundEnded(str(error)) from error
         parent = ChainHead(number, block_hash, total_difficulty)
         return HeaderSource(self._chain, self._peers, self._clock, peer, parent, checker)
-
-    def _settle_claim(self, source: HeaderSource) -> None:
-        """The chain is at its end: a peer that claimed more is believed less."""
-        session = source.peer.session
-        if source.broken_claim is not None:
-            session.offend(Offence.STALLED_REQUEST, "its chain is lighter than it said")
-            if session.claimed_head == source.broken_claim:
-                session.claimed_head = source.top

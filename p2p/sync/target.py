@@ -31,18 +31,12 @@ class StateTaken:
 class StateTarget(Protocol):
     """The node's ledger while it takes over a state. Each call may wait for the chain thread."""
 
-    @property
-    def final_depth_blocks(self) -> int:
-        """How far below the newest header a block is final: 0 where all are at once, else the reorganisation cap."""
-
-    def can_take_state(self) -> bool:
-        """Whether the ledger is new: nothing but the genesis block was executed."""
-
     def has_begun(self) -> bool:
-        """Whether a part of a state is here, of this run of the node or of an earlier one."""
+        """Whether `aim_at` was called, in this run of the node or in an earlier one, and nothing has ended it."""
 
     async def keep_headers(self, headers: Sequence[CheckedHeader]) -> None:
-        """Keep headers from block 1 on, in order, and the receipts that come with them. They may be here already."""
+        """Keep headers that follow each other, and the receipts that come with them. The first one follows a canonical
+        block or one that is kept; all may be here already, and take the place of others."""
 
     async def aim_at(self, pivot: Header) -> None:
         """Take over the state after this block, one that was kept; what is here of another state and is part of this
@@ -56,7 +50,10 @@ class StateTarget(Protocol):
     async def take_codes(self, codes: Sequence[tuple[bytes, bytes]]) -> StateTaken: ...
 
     async def finish(self) -> None:
-        """Nothing is missing: make the pivot the head, and the kept headers below it canonical. Everybody is told."""
+        """Nothing is missing: make the pivot the head, and the kept headers below it canonical. Everybody is told.
+
+        Raises InvalidBlock where the ledger itself has come as far meanwhile, or is on another branch.
+        """
 
     async def abandon(self) -> None:
-        """Forget all this; the ledger is new again."""
+        """Forget all this, where there is any of it."""

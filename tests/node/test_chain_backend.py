@@ -89,7 +89,7 @@ async def test_where_the_chain_stands(forked: Forked) -> None:
     chain, blocks = forked.chain, forked.blocks
     head = chain.head()
     assert (head.number, head.hash) == (6, blocks[6].hash)
-    assert chain.final_number() == 6 - CAP
+    assert chain.final_depth_blocks == CAP
     assert [one.block.number for one in forked.heads] == [1, 2, 3, 4, 5, 6]
     assert forked.heads[-1].total_difficulty == head.total_difficulty
     assert await chain.total_difficulty(blocks[6].hash) == head.total_difficulty

@@ -202,7 +202,8 @@ class FakeChecker:
 class FakeChain:
     """Blocks that are valid when their parent is known and their hash is not in `invalid`; the longest chain counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, reorganisation_cap: int = 128) -> None:
+        """0: every block is final at once."""
         genesis = Block(pool_world.header(0), ())
         self.blocks = {genesis.hash: genesis}
         self.canonical = [genesis]
@@ -210,7 +211,7 @@ class FakeChain:
         self.invalid_headers: set[bytes] = set()
         self.future: set[bytes] = set()
         self.changes_validators: set[bytes] = set()
-        self.reorganisation_cap = 128
+        self.reorganisation_cap = reorganisation_cap
         self.refusal: InvalidBlock | None = None
         self.imports: list[bytes] = []
         self.listeners: list[Callable[[CertifiedBlock], None]] = []
@@ -222,8 +223,9 @@ class FakeChain:
     def head(self) -> ChainHead:
         return ChainHead(self.best.number, self.best.hash, self.best.number + 1)
 
-    def final_number(self) -> int:
-        return max(0, self.best.number - self.reorganisation_cap)
+    @property
+    def final_depth_blocks(self) -> int:
+        return self.reorganisation_cap
 
     async def canonical_hash(self, number: int) -> bytes | None:
         return self.canonical[number].hash if number < len(self.canonical) else None

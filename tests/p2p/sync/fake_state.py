@@ -36,8 +36,6 @@ def piece_of(number: int, place: StatePlace) -> bytes:
 class FakeTarget:
     """Gathers one state after another, and makes its block the head of the chain."""
 
-    final_depth_blocks = 0
-
     def __init__(self, chain: FakeChain, truth: FakeChain) -> None:
         """`truth` is the chain whose blocks the headers are of."""
         self.kept: dict[int, CheckedHeader] = {}
@@ -45,24 +43,23 @@ class FakeTarget:
         self.codes: set[bytes] = set()
         self.pivots: list[Header] = []
         self.abandoned = 0
+        self._is_aimed = False
         self._chain = chain
         self._truth = truth
 
-    def can_take_state(self) -> bool:
-        return self._chain.best.number == 0
-
     def has_begun(self) -> bool:
-        return bool(self.pieces)
+        return self._is_aimed
 
     async def keep_headers(self, headers: Sequence[CheckedHeader]) -> None:
         for checked in headers:
             number = checked.header.number
-            assert number == 1 or number - 1 in self.kept
+            assert number == self._chain.best.number + 1 or number - 1 in self.kept
             self.kept[number] = checked
 
     async def aim_at(self, pivot: Header) -> None:
         assert self.kept[pivot.number].header == pivot
         self.pivots.append(pivot)
+        self._is_aimed = True
         wrong = [place for place, piece in self.pieces.items() if piece != piece_of(pivot.number, place)]
         for place in wrong:
             del self.pieces[place]
@@ -89,12 +86,14 @@ class FakeTarget:
     async def finish(self) -> None:
         assert not self._missing()
         pivot = self.pivots[-1]
-        for number in range(1, pivot.number + 1):
+        for number in range(self._chain.best.number + 1, pivot.number + 1):
             self._chain.put(self._truth.blocks[self.kept[number].header.hash])
         self.pieces.clear()
+        self._is_aimed = False
 
     async def abandon(self) -> None:
-        self.abandoned += 1
+        self.abandoned += self._is_aimed
+        self._is_aimed = False
         self.pieces.clear()
         self.kept.clear()
 

@@ -30,7 +30,7 @@ def lacks(request: GetReceipts, honest: Receipts) -> Receipts:
 
 
 async def test_receipts_are_fetched_where_validators_may_change_and_only_there(chain: FakeChain) -> None:
-    ours = FakeChain()
+    ours = FakeChain(reorganisation_cap=0)
     ours.changes_validators = {chain.canonical[number].hash for number in (5, 192, 193, 400)}
     async with world(ours) as here:
         peer = await here.peer(copy(chain))
@@ -40,7 +40,7 @@ async def test_receipts_are_fetched_where_validators_may_change_and_only_there(c
 
 
 async def test_whoever_lacks_receipts_is_not_to_blame_and_others_are_asked(chain: FakeChain) -> None:
-    ours = FakeChain()
+    ours = FakeChain(reorganisation_cap=0)
     ours.changes_validators = {chain.canonical[100].hash}
     async with world(ours) as here:
         first, second = await here.peer(copy(chain)), await here.peer(copy(chain))
@@ -52,7 +52,7 @@ async def test_whoever_lacks_receipts_is_not_to_blame_and_others_are_asked(chain
 
 @pytest.mark.parametrize("lie", [b"\xc1\xc0", b"\x01", encode_receipts([Receipt(0, True, 1, (), 1)]), b"\xff" * 50])
 async def test_false_receipts_cost_their_sender_and_others_are_asked(chain: FakeChain, lie: bytes) -> None:
-    ours = FakeChain()
+    ours = FakeChain(reorganisation_cap=0)
     ours.changes_validators = {chain.canonical[100].hash}
     async with world(ours) as here:
         liar, honest = await here.peer(copy(chain)), await here.peer(copy(chain))
@@ -63,7 +63,7 @@ async def test_false_receipts_cost_their_sender_and_others_are_asked(chain: Fake
 
 
 async def test_where_nobody_has_the_receipts_the_node_gets_as_far_as_it_can_and_tries_again(chain: FakeChain) -> None:
-    ours = FakeChain()
+    ours = FakeChain(reorganisation_cap=0)
     ours.changes_validators = {chain.canonical[250].hash}
     async with world(ours) as here:
         lacking, silent = await here.peer(copy(chain)), await here.peer(copy(chain))
@@ -78,7 +78,7 @@ async def test_where_nobody_has_the_receipts_the_node_gets_as_far_as_it_can_and_
 
 
 async def test_a_slow_peer_is_asked_for_headers_after_the_others(chain: FakeChain) -> None:
-    async with world() as here:
+    async with world(FakeChain(reorganisation_cap=0)) as here:
         slow = await here.peer(copy(chain), claims=500)
         peer = here.synchroniser._peers.get(slow.talk.session.node_id)
         assert peer is not None
@@ -91,7 +91,7 @@ async def test_a_slow_peer_is_asked_for_headers_after_the_others(chain: FakeChai
 
 async def test_headers_go_on_after_missing_receipts_without_a_gap(chain: FakeChain) -> None:
     """As taking over a state needs it, which keeps what was checked over rounds."""
-    ours = FakeChain()
+    ours = FakeChain(reorganisation_cap=0)
     ours.changes_validators = {chain.canonical[number].hash for number in (1, 100, 192)}
     async with world(ours) as here:
         lacking = await here.peer(copy(chain), claims=1)
@@ -117,7 +117,7 @@ async def test_headers_go_on_after_missing_receipts_without_a_gap(chain: FakeCha
 
 
 async def test_where_a_peer_fails_another_goes_on_from_the_last_good_header(chain: FakeChain) -> None:
-    ours = FakeChain()
+    ours = FakeChain(reorganisation_cap=0)
     ours.invalid_headers = {chain.canonical[300].hash}
     async with world(ours) as here:
         liar, honest = await here.peer(copy(chain), claims=1), await here.peer(copy(chain, 100))
@@ -137,7 +137,7 @@ async def test_where_a_peer_fails_another_goes_on_from_the_last_good_header(chai
 
 
 async def test_headers_of_tomorrow_are_taken_when_their_time_has_come(chain: FakeChain) -> None:
-    ours = FakeChain()
+    ours = FakeChain(reorganisation_cap=0)
     ours.future = {chain.canonical[150].hash}
     async with world(ours) as here:
         served = await here.peer(copy(chain), claims=1)

@@ -25,7 +25,8 @@ def long() -> FakeChain:
 
 @pytest.fixture
 def ours() -> FakeChain:
-    return FakeChain()
+    """A new node on a chain whose blocks are final at once."""
+    return FakeChain(reorganisation_cap=0)
 
 
 async def test_a_new_node_takes_over_a_state_and_executes_what_is_above_it(long: FakeChain, ours: FakeChain) -> None:
@@ -37,7 +38,7 @@ async def test_a_new_node_takes_over_a_state_and_executes_what_is_above_it(long:
         await here.reaches(long.best)
         assert [pivot.number for pivot in target.pivots] == [PIVOT]
         assert here.chain.imports == [block.hash for block in long.canonical[PIVOT + 1 :]]
-        assert len(target.kept) == LENGTH
+        assert sorted(target.kept) == list(range(1, LENGTH + 1))
         assert all(peer.asked_for(GetStatePieces) for peer in peers)
         assert not any(peer.offences for peer in peers)
         await settle()
@@ -48,7 +49,7 @@ async def test_a_new_node_takes_over_a_state_and_executes_what_is_above_it(long:
 
 async def test_with_proof_of_work_the_pivot_lies_where_nothing_can_undo_it(long: FakeChain, ours: FakeChain) -> None:
     target = FakeTarget(ours, long)
-    target.final_depth_blocks = 128
+    ours.reorganisation_cap = 128
     async with world(ours, target) as here:
         await here.peer(copy(long))
         await here.reaches(long.best)
@@ -249,7 +250,7 @@ async def test_headers_of_another_branch_begin_anew(long: FakeChain, ours: FakeC
     """The chain was reorganised while the state came: what was checked of it leads nowhere."""
     truth = copy(long)
     target = FakeTarget(ours, truth)
-    target.final_depth_blocks = 128
+    ours.reorganisation_cap = 128
     async with world(ours, target) as here:
         peer = await here.peer(truth)
 
