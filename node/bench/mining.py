@@ -15,6 +15,8 @@ BUSY_SHARE = 0.6
 """Of all cores: where mining alone takes more, nodes wait for one another and the machine is measured instead."""
 SHORTFALL = 0.9
 """Of the set hash rate: a machine that reaches less is told so."""
+UNDISTURBED_PERCENT = 80
+"""Of a core: what an unthrottled miner gets on a machine that does little else; mining has the lowest priority."""
 QBFT_DIFFICULTY = 1
 
 
@@ -74,6 +76,11 @@ def calibration_lines(plan: MiningPlan, calibration: Calibration, difficulty: in
         lines.append(
             f"{most} peers take most of this machine's {cores} cores with mining alone: nodes will wait for one "
             "another. A lower --hash-rate avoids that."
+        )
+    if not plan.hash_rate and cores >= PAPER_REFERENCE_PEERS and calibration.cpu_percent < UNDISTURBED_PERCENT:
+        lines.append(
+            f"The miners got {calibration.cpu_percent:.0f} % of a core each: something else uses this machine, and "
+            "what unthrottled miners reach will change with it."
         )
     if not plan.hash_rate and most > cores:
         lines.append(f"Unthrottled, {most} peers share {cores} cores: more peers do not mean more hashes.")

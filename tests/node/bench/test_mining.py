@@ -37,6 +37,8 @@ def test_a_machine_that_does_not_is_told_why(monkeypatch: pytest.MonkeyPatch) ->
     assert "take most of this machine's 2 cores" in slow[2]
     unthrottled = calibration_lines(MiningPlan((2, 4), 10, hash_rate=0), Calibration(900_000, 100.0), 1)
     assert unthrottled[1:] == ["Unthrottled, 4 peers share 2 cores: more peers do not mean more hashes."]
+    (_, disturbed) = calibration_lines(MiningPlan((2,), 10, hash_rate=0), Calibration(100_000, 10.0), 1)
+    assert disturbed.startswith("The miners got 10 % of a core each: something else uses this machine")
 
 
 async def test_calibration_measures_what_a_throttled_miner_tries() -> None:
