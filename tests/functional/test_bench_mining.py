@@ -3,6 +3,7 @@
 How long blocks take is chance, and on a busy machine more than planned; the margin is wide.
 """
 
+import asyncio
 import csv
 import json
 from pathlib import Path
@@ -48,3 +49,16 @@ async def test_two_nodes_are_measured(tmp_path: Path, consensus: str) -> None:
     log = (tmp_path / "bench.log").read_text()
     assert "Traceback" not in log
     assert f"Measures {BLOCKS} blocks" in log
+
+
+@pytest.mark.slow
+async def test_it_ends_its_nodes_when_it_is_told_to_end(tmp_path: Path) -> None:
+    log, node_log = tmp_path / "bench.log", tmp_path / "nodes" / "1-peers" / "node-0.log"
+    options: list[object] = ["--peers", 1, "--consensus", "qbft", "--no-plot", "--output", tmp_path / "results"]
+    options += ["--data-dir", tmp_path / "nodes"]
+    async with RunningCommand(tmp_path, log, "bench", "mining", *options) as bench:
+        while not (node_log.exists() and "chain" in node_log.read_text()):  # noqa: ASYNC110 - another process' log
+            await asyncio.sleep(0.02)
+        assert await bench.stop() == 1
+    assert "stopped at block" in node_log.read_text()
+    assert log.read_text().endswith("Aborted!\n")
