@@ -113,7 +113,7 @@ class _AuthorityTrial(Trial):
                 (node.disk.directory / DATABASE_FILE).write_bytes(chain.database)
                 self._witness.heads[node.name] = len(chain.hashes)
         self._witness.preset(chain.hashes, self._validators)
-        self.rich = [*self.rich, *chain.receivers]
+        self.others = chain.receivers
 
     def complicate(self, faults: Faults) -> None:
         self._witness.on_first_import = Ambush(self.world, faults, self.random).strike

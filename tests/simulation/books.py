@@ -9,11 +9,11 @@ from tests.simulation.node import SimulatedNode
 from tests.simulation.witness import Violation
 
 
-def check_books(nodes: Sequence[SimulatedNode], rich: Sequence[bytes], promised: Mapping[bytes, str]) -> None:
-    """The first of the nodes has the chain that all should have; `rich` had the money at the beginning.
-
-    Raises Violation.
-    """
+def check_books(
+    nodes: Sequence[SimulatedNode], rich: Sequence[bytes], promised: Mapping[bytes, str], others: Sequence[bytes] = ()
+) -> None:
+    """The first of the nodes has the chain that all should have. `rich` had the money at the beginning; some of it may
+    have gone to `others`. Raises Violation."""
     first = nodes[0]
     head = min(node.head_number for node in nodes)
     hashes = first.query(lambda chain: [header.hash for header in chain.headers(0, head)])
@@ -24,7 +24,7 @@ def check_books(nodes: Sequence[SimulatedNode], rich: Sequence[bytes], promised:
     coinbases = {node.node_id for node in nodes} | {
         header.coinbase for header in first.query(lambda chain: list(chain.headers(0, head)))
     }
-    owners = sorted({*rich, *coinbases})
+    owners = sorted({*rich, *others, *coinbases})
     for node in nodes:
         node.query(lambda chain, node=node: _check_money(node.name, chain, head, owners, len(rich)))  # type: ignore[misc]
     for transaction_hash, keeper in promised.items():

@@ -38,6 +38,8 @@ class Trial(ABC):
         self.world = world
         self.random = random
         self.rich = rich
+        self.others: Sequence[bytes] = ()
+        """Who has got money before the world began."""
 
     @property
     def honest(self) -> list[SimulatedNode]:
@@ -60,7 +62,7 @@ class Trial(ABC):
 
     def audit(self) -> None:
         """What else has to hold in the end. Raises Violation, or tells the witness."""
-        check_books(self.honest, self.rich, self.world.witness.accepted)
+        check_books(self.honest, self.rich, self.world.witness.accepted, self.others)
 
     def run(self, growth: int) -> Result:
         """Raises Violation."""
