@@ -12,7 +12,7 @@ from chain.state_pieces import Place
 from node.service import LedgerService
 from p2p.messages import StatePlace
 from p2p.sync.headers import CheckedHeader
-from p2p.sync.target import StateNeeds, StateTaken
+from p2p.sync.target import StateNeeds, StateShare, StateTaken
 
 
 class LedgerStateTarget:
@@ -50,6 +50,10 @@ class LedgerStateTarget:
     async def take_codes(self, codes: Sequence[tuple[bytes, bytes]]) -> StateTaken:
         return _taken(await self._service.write(lambda _: self._fetch.take_codes(codes)))
 
+    async def share(self) -> StateShare:
+        progress = await self._service.write(lambda _: self._fetch.progress())
+        return StateShare(progress.accounts, progress.share)
+
     async def finish(self) -> None:
         await self._service.write(lambda _: self._fetch.finish())
         self._has_begun = False
@@ -61,4 +65,4 @@ class LedgerStateTarget:
 
 
 def _taken(taken: Taken) -> StateTaken:
-    return StateTaken(taken.accounts, taken.bad)
+    return StateTaken(taken.bad)

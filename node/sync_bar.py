@@ -31,6 +31,8 @@ class SyncBar:
             self._progress.start()
         total = max(progress.highest_block - progress.starting_block, 1)
         completed = max(progress.current_block - progress.starting_block, 0)
+        if progress.phase is Phase.STATE:
+            total, completed = 1_000, round(1_000 * progress.state_share)
         if progress.phase is self._phase:
             (task,) = self._progress.task_ids
             self._progress.update(task, total=total, completed=completed, detail=_detail(progress))

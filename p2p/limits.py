@@ -294,6 +294,8 @@ LATE_PIECES_S = 5.0
 """As LATE_SHARE_S for pieces and codes, of which there are less than half as many bytes at once."""
 MAX_OPEN_STATE_ITEMS = 1_024
 """Places and codes that are known to be missing and not asked for yet: two or three full rounds of questions."""
+STATE_SHARE_INTERVAL_S = 5.0
+"""Between two estimates of how much of a state is here: a count of all its rows, a tenth of a second for a million."""
 STATE_PATIENCE_S = 15.0
 """How long nobody has to have a state before the node looks for a newer one: peers come and go."""
 MIN_SYNCING_BLOCKS = 8

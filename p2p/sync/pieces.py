@@ -52,7 +52,7 @@ class PieceFetcher:
     async def run(self) -> bool:
         """Fetch until nothing is missing, or nobody has had anything of it for a while: False then."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._look_around())]
+            tasks = [group.create_task(self._look_around()), group.create_task(self._show_share())]
             while (ending := await self._step(group, tasks)) is None:
                 await self._changed.wait()
                 self._changed.clear()
@@ -64,6 +64,12 @@ class PieceFetcher:
         while True:
             await self._clock.sleep_s(limits.SHARE_LOOK_INTERVAL_S)
             self._changed.set()
+
+    async def _show_share(self) -> None:
+        while True:
+            share = await self._target.share()
+            self._board.update(accounts=share.accounts, state_share=share.share)
+            await self._clock.sleep_s(limits.STATE_SHARE_INTERVAL_S)
 
     async def _step(self, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]]) -> bool | None:
         """Ask whom there is to ask. None, or what `run` answers."""
@@ -147,8 +153,7 @@ class PieceFetcher:
             peer.session.offend(Offence.WRONG_ANSWER, f"a false piece of the state of block {self._pivot.number}")
         else:
             self._load(peer).failures = 0
-            progress = self._board.progress
-            self._board.update(pieces=progress.pieces + len(pieces), accounts=progress.accounts + taken.accounts)
+            self._board.update(pieces=self._board.progress.pieces + len(pieces))
 
     async def _ask_for_codes(self, peer: SyncPeer, hashes: Sequence[bytes]) -> None:
         codes = await peer.session.get_codes(tuple(hashes))

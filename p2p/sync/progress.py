@@ -34,9 +34,11 @@ class SyncProgress:
     highest_block: int = 0
     """The highest that a peer claims, or that is proved."""
     pieces: int = 0
-    """Of the state that is being fetched, so far."""
+    """Of the state that is being fetched, in this run."""
     accounts: int = 0
     """Of the state that is being fetched, so far."""
+    state_share: float = 0.0
+    """How much of that state is here, from 0 to 1: an estimate."""
 
     @property
     def is_syncing(self) -> bool:
@@ -79,5 +81,5 @@ class ProgressBoard:
             self._logged_s = now_s
         elif now.phase is not before.phase or not 0 <= now_s - self._logged_s < SYNC_LOG_INTERVAL_S:
             self._logged_s = now_s
-            fetched = f", {now.accounts} accounts in {now.pieces} pieces" if now.phase is Phase.STATE else ""
-            LOGGER.info("%s: block %d of %d%s", now.phase.value, now.current_block, now.highest_block, fetched)
+            share = f", {now.state_share:.0%}, {now.accounts} accounts" if now.phase is Phase.STATE else ""
+            LOGGER.info("%s: block %d of %d%s", now.phase.value, now.current_block, now.highest_block, share)

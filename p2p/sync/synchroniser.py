@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from p2p import limits
 from p2p.backend import ChainHead, SyncBackend
@@ -59,10 +60,11 @@ class ChainSynchroniser:
 
     @property
     def is_syncing(self) -> bool:
-        """Whether it is proved that others are well ahead."""
-        return self._source is not None and (
-            self._source.top.number - self._chain.head().number > limits.MIN_SYNCING_BLOCKS
-        )
+        """Whether it is proved that others are well ahead, or a part of a state is here, and nothing to build on."""
+        if self._target is not None and self._target.has_begun():
+            return True
+        is_behind_by = 0 if self._source is None else self._source.top.number - self._chain.head().number
+        return is_behind_by > limits.MIN_SYNCING_BLOCKS
 
     def sync_with(self, node_id: NodeId) -> None:
         if (peer := self._peers.get(node_id)) is not None:
@@ -146,7 +148,8 @@ class ChainSynchroniser:
 
     def _show_beginning(self) -> None:
         number = self._chain.head().number
-        begun = {} if self.board.progress.is_syncing else {"starting_block": number, "highest_block": 0}
+        fresh = {"starting_block": number, "highest_block": 0, "pieces": 0, "accounts": 0, "state_share": 0.0}
+        begun: dict[str, Any] = {} if self.board.progress.is_syncing else fresh
         self.board.update(phase=Phase.HEADERS, current_block=number, **begun)
 
     @asynccontextmanager

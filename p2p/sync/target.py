@@ -19,11 +19,18 @@ class StateNeeds:
 
 
 @dataclass(frozen=True, slots=True)
+class StateShare:
+    """How much of a state is here."""
+
+    accounts: int
+    share: float
+    """From 0 to 1: an estimate."""
+
+
+@dataclass(frozen=True, slots=True)
 class StateTaken:
     """What became of pieces or codes."""
 
-    accounts: int = 0
-    """That they brought."""
     bad: int | None = None
     """The position of the first that is not what was asked for; those before it were taken, none after it."""
 
@@ -48,6 +55,9 @@ class StateTarget(Protocol):
     async def take_pieces(self, pieces: Sequence[tuple[StatePlace, bytes]]) -> StateTaken: ...
 
     async def take_codes(self, codes: Sequence[tuple[bytes, bytes]]) -> StateTaken: ...
+
+    async def share(self) -> StateShare:
+        """For people who wait; takes longer than taking a piece."""
 
     async def finish(self) -> None:
         """Nothing is missing: make the pivot the head, and the kept headers below it canonical. Everybody is told.

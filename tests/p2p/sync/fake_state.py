@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from chain.header import Header
 from p2p.messages import StatePlace
 from p2p.sync.headers import CheckedHeader
-from p2p.sync.target import StateNeeds, StateTaken
+from p2p.sync.target import StateNeeds, StateShare, StateTaken
 from primitives.keccak import keccak256
 from tests.p2p.memory_network import FakeChain
 
@@ -72,16 +72,19 @@ class FakeTarget:
     async def take_pieces(self, pieces: Sequence[tuple[StatePlace, bytes]]) -> StateTaken:
         for position, (place, piece) in enumerate(pieces):
             if piece != piece_of(self.pivots[-1].number, place):
-                return StateTaken(position, position)
+                return StateTaken(position)
             self.pieces[place] = piece
-        return StateTaken(len(pieces))
+        return StateTaken()
 
     async def take_codes(self, codes: Sequence[tuple[bytes, bytes]]) -> StateTaken:
         for position, (code_hash, code) in enumerate(codes):
             if keccak256(code) != code_hash:
-                return StateTaken(0, position)
+                return StateTaken(position)
             self.codes.add(code_hash)
         return StateTaken()
+
+    async def share(self) -> StateShare:
+        return StateShare(len(self.pieces), len(self.pieces) / sum(WIDTH**depth for depth in range(DEPTH + 1)))
 
     async def finish(self) -> None:
         assert not self._missing()

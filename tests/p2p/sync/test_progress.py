@@ -28,7 +28,7 @@ def test_where_nobody_watches_there_is_a_line_in_the_log_at_times(caplog: pytest
         for number in range(4 * int(SYNC_LOG_INTERVAL_S)):
             board.update(phase=Phase.BLOCKS, current_block=number, highest_block=1_000)
             clock.advance_s(1)
-        board.update(phase=Phase.STATE, accounts=5, pieces=2)
+        board.update(phase=Phase.STATE, accounts=5, state_share=0.5)
         unsubscribe = board.subscribe(lambda _: None)
         clock.advance_s(100)
         board.update(accounts=6)
@@ -37,7 +37,7 @@ def test_where_nobody_watches_there_is_a_line_in_the_log_at_times(caplog: pytest
         "executing blocks: block 8 of 1000",
         "executing blocks: block 16 of 1000",
         "executing blocks: block 24 of 1000",
-        "fetching the state: block 31 of 1000, 5 accounts in 2 pieces",
+        "fetching the state: block 31 of 1000, 50%, 5 accounts",
     ]
 
 

@@ -160,8 +160,11 @@ async def test_a_restarted_node_goes_on_with_the_state_it_had_begun(long: FakeCh
         peer = await here.peer(copy(long))
         peer.pieces = lambda request, honest: honest if len(target.pieces) < 200 else None
         await here.until(lambda: len(target.pieces) >= 200)
+        await here.passes_s(limits.STATE_SHARE_INTERVAL_S)
+        assert here.synchroniser.board.progress.state_share == len(target.pieces) / (1 + 16 + 256)
     async with world(ours, target) as again:
         assert target.has_begun()
+        assert again.synchroniser.is_syncing
         short = await again.peer(copy(long, 300))
         await again.passes_s(10)
         assert again.chain.best.number == 0
