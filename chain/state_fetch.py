@@ -221,19 +221,22 @@ class StateFetch:
         return None if row is None else decode_header(row[0])
 
     def _connect_headers(self, last: int) -> None:
-        """Make the kept headers up to a number canonical, in the place of what stands above their parent."""
-        first = self._connection.execute("SELECT min(number) FROM fetched_headers").fetchone()[0]
-        parent = self._blocks.canonical_header(first - 1)
-        if self._blocks.head().number >= last or parent is None:
-            raise InvalidBlock(f"the ledger has come further than block {last} meanwhile, or is on another branch")
-        self._blocks.cut(first - 1)
+        """Make the kept headers up to a number canonical, in the place of what stands above the last common block."""
+        if self._blocks.head().number >= last:
+            raise InvalidBlock(f"the ledger has come as far as block {last} meanwhile")
+        number: int = self._connection.execute("SELECT min(number) FROM fetched_headers").fetchone()[0]
+        parent = self._blocks.canonical_header(number - 1)
+        while (kept := self._kept_header(number)) is not None and self._blocks.canonical_hash(number) == kept.hash:
+            number, parent = number + 1, kept
+        if parent is None or kept is None or kept.parent_hash != parent.hash:
+            raise InvalidBlock(f"block {number - 1} of the ledger is not the one that the kept headers stand on")
+        self._blocks.cut(number - 1)
         total_difficulty = self._blocks.total_difficulty(parent.hash) or 0
         for encoded, certificate, receipts in self._connection.execute(
-            "SELECT header, certificate, receipts FROM fetched_headers WHERE number <= ? ORDER BY number", (last,)
+            "SELECT header, certificate, receipts FROM fetched_headers WHERE number BETWEEN ? AND ? ORDER BY number",
+            (number, last),
         ):
             header = decode_header(encoded)
-            if header.number == first and header.parent_hash != parent.hash:
-                raise InvalidBlock(f"the ledger is on another branch than the kept header {first}")
             total_difficulty += header.difficulty
             self._blocks.connect_header(header, total_difficulty, certificate, receipts)
 

@@ -1,0 +1,148 @@
+"""Two ledgers for tests of taking over a state, one that executed everything and one that fetches; what is between."""
+
+import random
+from contextlib import contextmanager
+from dataclasses import replace
+
+from chain.block import Block
+from chain.candidates import Candidates
+from chain.state_fetch import KeptHeader, Needs, StateFetch, Taken
+from chain.store.blocks import BlockStore
+from chain.store.database import Database
+from chain.store.past_tries import PastTries
+from chain.store.schema import FETCH_TABLE_NAMES
+from chain.store.state import StateStore
+from chain.store.state_reader import StateView
+from primitives.keccak import keccak256
+from tests.chain.store.block_factory import make_block
+from tests.chain.store.state_model import PRESENT_TABLES, rows
+
+SMALL = 190
+"""Bytes of a piece: hardly more than a leaf."""
+
+
+class Side:
+    """A database with a state and a chain of blocks that the store alone looks at."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.open()
+
+    def open(self):
+        self.database = Database.open(self.directory)
+        self.database.connection.execute("PRAGMA synchronous = OFF")
+        self.blocks, self.state = BlockStore(self.database), StateStore(self.database)
+        self.fetch = StateFetch(self.database, self.blocks, self.state, Candidates())
+
+    def reopen(self):
+        self.database.close()
+        self.open()
+
+    def begin(self, model):
+        with self.database.transaction():
+            self.state.initialise(model.changes())
+            self.add_block(None, 1, 0)
+
+    def commit(self, changes, seed=1):
+        parent = Block(self.blocks.head(), ())
+        prepared = self.state.prepare(changes)
+        with self.database.transaction():
+            self.state.commit(parent.number + 1, prepared)
+            self.add_block(parent, seed, parent.number + 1)
+
+    def add_block(self, parent, seed, number):
+        block, receipts = make_block(parent, seed + number)
+        block = Block(replace(block.header, state_root=self.state.state_root, _hash=None), block.transactions)
+        below = 0 if parent is None else self.blocks.total_difficulty(parent.hash)
+        self.blocks.put(block, below + block.header.difficulty, b"seals of %d" % number if number else b"")
+        self.blocks.connect(block, receipts)
+
+
+def clear(side):
+    side.fetch.abandon()
+    for (table,) in side.database.connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    ).fetchall():
+        side.database.connection.execute(f"DELETE FROM {table}")
+    side.blocks, side.state = BlockStore(side.database), StateStore(side.database)
+    side.fetch = StateFetch(side.database, side.blocks, side.state, Candidates())
+
+
+class Server:
+    """Answers out of a database as a peer does."""
+
+    def __init__(self, database, max_bytes=SMALL):
+        self.database = database
+        self.max_bytes = max_bytes
+        self.past = PastTries(database.reader())
+        self.pieces = 0
+        self.codes = 0
+
+    def piece(self, number, place):
+        self.pieces += 1
+        with self.view() as view:
+            return view.piece_at(number, *place, self.max_bytes).encode()
+
+    def code(self, code_hash):
+        self.codes += 1
+        with self.view() as view:
+            return view.find_code(code_hash)
+
+    @contextmanager
+    def view(self):
+        reader = self.database.reader()
+        with reader.snapshot() as connection:
+            yield StateView(connection, self.past.trie)
+        reader.close()
+
+
+def headers_of(blocks, first, last):
+    headers = []
+    for number in range(first, last + 1):
+        header = blocks.canonical_header(number)
+        headers.append(KeptHeader(header, blocks.certificate(header.hash)))
+    return headers
+
+
+def step(fetch, server, number, generator, count=3):
+    """Ask for some of what is missing and take the answers in any order; whether anything was missing."""
+    needs = fetch.needs(count)
+    answers = [(place, server.piece(number, place)) for place in needs.places]
+    generator.shuffle(answers)
+    assert fetch.take_pieces(answers).bad is None
+    assert fetch.take_codes([(code_hash, server.code(code_hash)) for code_hash in needs.codes]) == Taken()
+    return needs != Needs((), ())
+
+
+def fetch_all(fetch, server, number, generator=None):
+    while step(fetch, server, number, generator or random.Random(1)):
+        pass
+
+
+def assert_same(fetched, executed, number):
+    """Both ledgers stand at block `number`."""
+    ours, theirs = fetched.database, executed.database
+    assert rows(ours) == rows(theirs, PRESENT_TABLES)
+    assert fetched.state.position().root == executed.state.position().root
+    assert fetched.state.position().number == number
+    for table in ("headers", "canonical", "certificates"):
+        assert rows(ours, (table,)) == rows(theirs, (table,))
+    held = set(theirs.connection.execute("SELECT DISTINCT address FROM slots"))
+    assert held <= set(ours.connection.execute("SELECT address FROM storage_addresses"))
+    tables = {name for (name,) in ours.connection.execute("SELECT name FROM sqlite_schema")}
+    assert not tables & set(FETCH_TABLE_NAMES)
+    codes = dict(ours.connection.execute("SELECT * FROM codes"))
+    assert all(keccak256(code) == code_hash for code_hash, code in codes.items())
+    assert ours.connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def aim(ours, theirs, number):
+    ours.fetch.keep_headers(headers_of(theirs.blocks, 1, number))
+    ours.fetch.aim_at(theirs.blocks.canonical_header(number))
+
+
+def everything(side):
+    tables = [name for (name,) in side.database.connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
+    )]  # fmt: skip
+    return rows(side.database, tables)
