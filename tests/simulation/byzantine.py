@@ -5,6 +5,7 @@ from dataclasses import replace
 from random import Random
 
 from chain.block import decode_block
+from chain.consensus.qbft.certificate import CommitCertificate
 from chain.consensus.qbft.messages import (
     Commit,
     Message,
@@ -22,6 +23,9 @@ from primitives.errors import Invalid
 from tests.simulation.network import NOTICES, SimulatedWire
 from tests.simulation.node import SimulatedNode
 from tests.simulation.witness import decode_once, recover_once
+
+FORGERIES = 0.1
+"""Each costs the forger a connection, so that it must not do it always."""
 
 
 class Liar:
@@ -61,7 +65,7 @@ class Silent(Liar):
 
 
 class Equivocator(Liar):
-    """Proposes two blocks for one round, votes for every block it hears of, and denies what was prepared."""
+    """Proposes two blocks for one round, votes for every block, denies what was prepared, and forges final blocks."""
 
     def __init__(self, node: SimulatedNode, key: bytes, domain: Domain, random: Random) -> None:
         super().__init__(node, key, domain, random)
@@ -70,6 +74,8 @@ class Equivocator(Liar):
 
     def sends(self, wire: SimulatedWire, message: wire_messages.Message) -> Iterable[wire_messages.Message]:
         match self.own(message):
+            case Proposal() as proposal if self.random.random() < FORGERIES:
+                wire.inject(encode(self._forged(self._other(proposal))))
             case Proposal() as proposal if Random(f"{wire.node_id.hex()} {proposal.height}").random() < 0.5:
                 return [self.signed(self._other(proposal))]
             case RoundChange() as change:
@@ -86,6 +92,13 @@ class Equivocator(Liar):
         self._supported.add(support)
         for kind in (Prepare, Commit):
             wire.inject(encode(self.signed(kind(vote.height, vote.round, vote.block_hash))))
+
+    def _forged(self, proposal: Proposal) -> NewBlock:
+        """The block as if it were final, with the only seal that a liar can make."""
+        seal = self._authenticator.signed(Commit(proposal.height, proposal.round, proposal.block_hash), self._signer)
+        others = self.random.choice([[], [seal.signature] * 4, [self.random.randbytes(65) for _ in range(4)]])
+        certificate = CommitCertificate(proposal.round, (seal.signature, *others))
+        return NewBlock(proposal.block, certificate.encode(), proposal.height + 1)
 
     def _other(self, proposal: Proposal) -> Proposal:
         """Another block for the same round, as valid as the first."""

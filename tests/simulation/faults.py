@@ -22,7 +22,9 @@ CLOCK_STEP_S = 4.0
 class Faults:
     """Everything that goes wrong in one run. `end` ends it; liars lie on."""
 
-    def __init__(self, world: World, random: Random, duration_s: float) -> None:
+    def __init__(
+        self, world: World, random: Random, duration_s: float, long_partitions: float = LONG_PARTITIONS
+    ) -> None:
         self._world = world
         self._random = random
         self.is_over = False
@@ -30,7 +32,7 @@ class Faults:
         self._plan_weather(random.choice([bad_weather, bad_weather, few_learn]), duration_s)
         self._plan_power(duration_s)
         self._plan_clocks(duration_s)
-        if random.random() < LONG_PARTITIONS:
+        if random.random() < long_partitions:
             self._plan_long_partition()
         world.lost_power = self._restart_soon
 

@@ -6,7 +6,7 @@ from random import Random
 
 from p2p import limits
 from tests.simulation.books import check_books
-from tests.simulation.faults import Faults
+from tests.simulation.faults import LONG_PARTITIONS, Faults
 from tests.simulation.node import SimulatedNode
 from tests.simulation.payer import Payer, User
 from tests.simulation.result import Result
@@ -32,6 +32,7 @@ class Trial(ABC):
     """One world on its way through the faults and out of them again."""
 
     consensus = ""
+    long_partitions = LONG_PARTITIONS
 
     def __init__(self, world: World, random: Random, rich: Sequence[bytes]) -> None:
         """`rich` have the money in the beginning."""
@@ -70,7 +71,7 @@ class Trial(ABC):
         for node in world.nodes:
             world.later(random.uniform(0, 0.5), node.power_on)
         duration_s = random.uniform(*FAULTS_S)
-        faults = Faults(world, random, duration_s)
+        faults = Faults(world, random, duration_s, self.long_partitions)
         self.complicate(faults)
         self._begin_payments(duration_s)
         world.run_for(faults.duration_s)

@@ -27,6 +27,8 @@ BLOCK_TIME_S = 3.0
 SEALING_S = 60 * BLOCK_TIME_S
 """In so much time not to find GROWTH blocks, and one more that all agree on, happens once in 10**20 runs."""
 LOW_CAP, HIGH_CAP = 3, 128
+PARTING = 0.6
+"""So many of the networks with a low cap are cut in two for so long that it matters."""
 
 
 class WorkWitness(Witness):
@@ -81,6 +83,8 @@ class _WorkTrial(Trial):
             kind(world.nodes[number], KEYS[number], pow_domain(), Random(f"liar {world.seed}"))
 
         self._may_part = world.reorganisation_cap == LOW_CAP
+        if self._may_part:
+            self.long_partitions = PARTING
 
     def highest(self) -> int:
         return max(node.head_number for node in self.honest)
