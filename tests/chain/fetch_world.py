@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from chain.block import Block
 from chain.candidates import Candidates
+from chain.receipt import encode_receipts
 from chain.state_fetch import KeptHeader, Needs, StateFetch, Taken
 from chain.store.blocks import BlockStore
 from chain.store.database import Database
@@ -146,3 +147,33 @@ def everything(side):
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
     )]  # fmt: skip
     return rows(side.database, tables)
+
+
+# Whole ledgers
+
+COUNTER = bytes.fromhex("60005460010160005560005460015560006000a0")
+"""Code that adds one to slot 0, copies it to slot 1, and logs."""
+
+
+def deploying(code):
+    """Init code that returns the code."""
+    return bytes.fromhex(f"60{len(code):02x}600c60003960{len(code):02x}6000f3") + code
+
+
+def take_over(ledger, other, number, with_receipts=()):
+    """Headers, pieces, codes and some receipts out of the other ledger's views, as its node hands them out."""
+    headers = []
+    for at in range(1, number + 1):
+        header = other.blocks.canonical_header(at)
+        receipts = encode_receipts(other.blocks.receipts(header.hash)) if at in with_receipts else b""
+        headers.append(KeptHeader(header, other.blocks.certificate(header.hash), receipts))
+    fetch = ledger.state_fetch
+    fetch.keep_headers(headers)
+    fetch.aim_at(headers[-1].header)
+    while (needs := fetch.needs(8)) != Needs((), ()):
+        with other.view() as chain:
+            pieces = [(place, chain.state_piece(number, *place, SMALL).encode()) for place in needs.places]
+            codes = [(code_hash, chain.code(code_hash)) for code_hash in needs.codes]
+        assert fetch.take_pieces(pieces).bad is None
+        assert fetch.take_codes(codes).bad is None
+    fetch.finish()
