@@ -7,7 +7,7 @@ from chain.simulation import CallRequest, simulate_call
 from chain.state import State
 from gateway import parameters
 from gateway.backend import ChainView
-from gateway.errors import LIMIT_EXCEEDED, SERVER_ERROR, InvalidParameter, RpcError, pruned
+from gateway.errors import LIMIT_EXCEEDED, SERVER_ERROR, InvalidParameter, RpcError
 from gateway.methods.lookup import context_after, context_of, find_block, find_header, require_header
 from gateway.methods.table import Json, Parameter, SimulationFrame, Table
 from gateway.parameters import LATEST, BlockReference
@@ -44,8 +44,6 @@ def get_raw_block(chain: ChainView, reference: BlockReference) -> Json:
 def get_raw_receipts(chain: ChainView, reference: BlockReference) -> Json:
     header = find_header(chain, reference)  # a node may have a block's receipts without its body
     receipts = None if header is None else chain.receipts(header.hash)
-    if header is not None and receipts is None and chain.is_canonical(header.hash):
-        raise pruned(header.number)
     return None if receipts is None else [to_data(receipt.encode()) for receipt in receipts]
 
 

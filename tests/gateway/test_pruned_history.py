@@ -43,7 +43,6 @@ def chain(tmp_path_factory):
         lambda chain: blocks.get_transaction_by_block_number_and_index(chain, PRUNED, 0),
         lambda chain: blocks.get_block_receipts(chain, PRUNED),
         lambda chain: debug.get_raw_block(chain, PRUNED),
-        lambda chain: debug.get_raw_receipts(chain, PRUNED),
         lambda chain: logs.get_logs(chain, LogFilter(first=PRUNED, last=KEPT)),
         lambda chain: logs.get_logs(chain, LogFilter(block_hash=chain.header_by_number(2).hash)),
         lambda chain: fees.fee_history(chain, 6, KEPT, (50.0,)),
@@ -63,6 +62,7 @@ def test_headers_and_what_follows_from_them_are_answered(chain):
     assert len(fees.fee_history(chain, 1, KEPT, (50.0,))["reward"]) == 1
     assert logs.get_logs(chain, LogFilter(first=EMPTY, last=EMPTY)) == []
     assert blocks.get_block_by_number(chain, BlockReference(number=7), False) is None
+    assert debug.get_raw_receipts(chain, PRUNED) is None, "a light client asks another node then"
 
 
 def test_what_came_after_the_state_is_answered_as_always(chain):
