@@ -51,6 +51,9 @@ OVERTAKEN_S = (0.0, 2.0)
 SOCKET_BYTES = limits.WRITE_BUFFER_BYTES
 """What may be on its way on one connection before a sender has to wait."""
 
+SHORTEST_S = 1e-6
+"""A wait that is shorter may be none at all: times have so many digits only."""
+
 NOTICES = (AnnounceBlocks, AnnounceTransactions, Consensus, NewBlock)
 
 Accept = Callable[[MaxBytes], Awaitable[Wire]]
@@ -510,11 +513,11 @@ class SimulatedWire:
     def _look_for_silence(self) -> None:
         if self._is_closed or self._life.is_over:
             return
-        silence_s = self._network.loop.time() - self._heard_s
-        if silence_s >= limits.IDLE_TIME_S:
+        remaining_s = self._heard_s + limits.IDLE_TIME_S - self._network.loop.time()
+        if remaining_s < SHORTEST_S:
             self._take(PeerTooSlow(f"the peer is silent: {limits.IDLE_TIME_S:g} s"))
         else:
-            self._network.later(limits.IDLE_TIME_S - silence_s, self._look_for_silence)
+            self._network.later(remaining_s, self._look_for_silence)
 
     def _check_power(self) -> None:
         if self._life.is_over:
