@@ -253,6 +253,9 @@ SLOW_HEADERS_S = 5.0
 """A peer that takes longer for 192 headers is asked after the others. A Pi that is importing needs about two."""
 SURVEY_MARK_BLOCKS = 192
 """Of a long branch every so many-th hash is kept while its weight is found out: some 500 kB for a million blocks."""
+SURVEY_GROWTH_PART = 64
+"""A chain may grow by this part of its weight while its headers are gone through; one of somebody else that is heavier
+by more is another one."""
 MAX_IGNORED_FAILURES = 3
 """A peer that failed so often in a row, and never showed what it claims, keeps nobody from taking a lighter chain."""
 MAX_HEADERS_AHEAD = 2_048

@@ -98,7 +98,7 @@ class BodyFetcher:
                 return block, wanted.checked
             if not self._wanted and self._is_complete:
                 return None
-            if self._is_stuck:
+            if self._wanted and self._is_stuck:
                 number = self._wanted[0].checked.header.number
                 raise RoundEnded(f"none of the connected peers has the body of block {number}")
             await self._wait_for_news()
@@ -120,22 +120,21 @@ class BodyFetcher:
 
     def _assign(self, group: asyncio.TaskGroup) -> None:
         now_s = self._clock.precise_time_s()
-        first = next((wanted for wanted in self._wanted if wanted.block is None), None)
-        if first is None:
-            return
         running = sum(load.running(now_s) for load in self._loads.values())
         for peer in sorted(self._free_peers(now_s), key=lambda peer: self._load(peer).rank):
-            if running >= limits.MAX_BODY_QUESTIONS:
-                return
-            if share := self._share(peer, running, now_s):
+            if running < limits.MAX_BODY_QUESTIONS and (share := self._share(peer, running, now_s)):
                 self._begin(group, peer, share, now_s)
                 running += 1
-        is_stuck = first.asking == 0 and all(
-            peer in first.asked or self._load(peer).has_nothing(now_s) for peer in self._peers
-        )
-        if is_stuck and not self._is_stuck:
+        was_stuck, self._is_stuck = self._is_stuck, self._nobody_has_the_first(now_s)
+        if self._is_stuck and not was_stuck:
             self._news.set()
-        self._is_stuck = is_stuck
+
+    def _nobody_has_the_first(self, now_s: float) -> bool:
+        """Whether there is nobody left to ask for the first block that is missing."""
+        first = next((wanted for wanted in self._wanted if wanted.block is None), None)
+        if first is None or first.asking:
+            return False
+        return all(peer in first.asked or self._load(peer).has_nothing(now_s) for peer in self._peers)
 
     def _load(self, peer: SyncPeer) -> Load:
         return self._loads.setdefault(peer, Load(limits.LATE_SHARE_S))

@@ -22,6 +22,7 @@ from p2p.session import NoAnswer, SessionEnded
 from p2p.sync.outcome import BranchLeft, RoundEnded
 from p2p.sync.peers import SyncPeer, SyncPeers
 from p2p.sync.receipts import decode_foreign_receipts
+from p2p.time_limit import within
 from primitives.clock import Clock
 from primitives.errors import InvalidBlock
 
@@ -219,22 +220,40 @@ class HeaderSource:
 
     async def _with_receipts(self, unsure: CheckedHeader) -> CheckedHeader:
         """The last header with its receipts, from whoever has them. Raises RoundEnded where nobody has."""
-        others = [peer for peer in self._peers if peer is not self.peer and peer.claimed_number >= self.top.number]
-        for peer in (self.peer, *others):
+        patience_s = {0: limits.LATE_PIECES_S, 1: limits.REQUEST_TIME_S}
+        attempts: dict[SyncPeer, int] = {}
+        while True:
+            left = [peer for peer in (self.peer, *self._peers) if attempts.get(peer, 0) in patience_s]
+            if not left:
+                break
+            peer = min(left, key=lambda peer: (attempts.get(peer, 0), peer.is_slow))
+            attempt = attempts.get(peer, 0)
+            attempts[peer] = attempt + 1
             try:
-                answer = await peer.session.get_receipts((self.top.hash,))
-                if answer and answer[0]:
-                    receipts = await self._chain.beside(partial(self._take_receipts, answer[0]))
-                    self._unsure = None
-                    return replace(unsure, receipts=receipts)
-            except (NoAnswer, SessionEnded) as error:
-                LOGGER.debug("%s: no receipts of block %d: %s", peer.session, self.top.number, error)
-            except InvalidBlock as error:
-                peer.session.offend(Offence.WRONG_ANSWER, str(error))
+                asking = peer.session.get_receipts((self.top.hash,))
+                answer = await within(self._clock, patience_s[attempt], asking)
+            except TimeoutError:
+                peer.is_slow = True
+                continue
+            except (NoAnswer, SessionEnded):
+                answer = ()
+            attempts[peer] = len(patience_s)  # whatever it has said, it need not be asked again
+            if answer and answer[0] and (receipts := await self._taken_receipts(peer, answer[0])) is not None:
+                self._unsure = None
+                return replace(unsure, receipts=receipts)
         LOGGER.warning("no connected peer has the receipts of block %d, which changes validators", self.top.number)
         raise RoundEnded(f"nobody has the receipts of block {self.top.number}")
 
-    def _take_receipts(self, encoded: bytes) -> bytes:
-        receipts = decode_foreign_receipts(encoded)
-        self._checker.supply_receipts(receipts)
-        return encode_receipts(receipts)
+    async def _taken_receipts(self, peer: SyncPeer, encoded: bytes) -> bytes | None:
+        """As they are to be kept; None where they are not those of the block."""
+
+        def take() -> bytes:
+            receipts = decode_foreign_receipts(encoded)
+            self._checker.supply_receipts(receipts)
+            return encode_receipts(receipts)
+
+        try:
+            return await self._chain.beside(take)
+        except InvalidBlock as error:
+            peer.session.offend(Offence.WRONG_ANSWER, str(error))
+            return None

@@ -72,7 +72,7 @@ class SyncPeers:
         return self._best(lambda peer: peer is not besides and peer.claimed_number > number)
 
     def another_claims_more(self, total_difficulty: int, besides: SyncPeer) -> bool:
-        """Whether another peer, resting or not, claims a heavier chain and may yet prove it."""
+        """Whether another peer, resting or not, claims a heavier chain than this, and may yet prove it."""
         others = (peer for peer in self if peer is not besides and peer.failures < limits.MAX_IGNORED_FAILURES)
         return any(peer.claimed_difficulty > total_difficulty for peer in others)
 

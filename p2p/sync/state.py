@@ -15,6 +15,7 @@ from p2p.sync.outcome import BranchLeft, RoundEnded
 from p2p.sync.peers import SyncPeers
 from p2p.sync.pieces import PieceFetcher
 from p2p.sync.progress import Phase, ProgressBoard
+from p2p.sync.survey import check_heaviest
 from p2p.sync.target import StateTarget
 from primitives.clock import Clock
 from primitives.errors import InvalidBlock
@@ -73,8 +74,7 @@ class StateSync:
         if self._final_depth_blocks:
             # No way leads back from a pivot, so that it must be on the heaviest chain that anybody has.
             source.settle_claim()
-            if self._peers.another_claims_more(source.top.total_difficulty, source.peer):
-                raise RoundEnded("somebody else claims a heavier chain")
+            check_heaviest(self._peers, source)
         return self._newest[0] if len(self._newest) == self._newest.maxlen else None
 
     async def _finish(self) -> None:

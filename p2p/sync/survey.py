@@ -8,9 +8,10 @@ executing the blocks; from the first time a few hashes are kept, from which the 
 from collections.abc import Sequence
 
 from p2p.backend import ChainHead
-from p2p.limits import SURVEY_MARK_BLOCKS
-from p2p.sync.headers import CheckedHeader
-from p2p.sync.outcome import BranchLeft
+from p2p.limits import SURVEY_GROWTH_PART, SURVEY_MARK_BLOCKS
+from p2p.sync.headers import CheckedHeader, HeaderSource
+from p2p.sync.outcome import BranchLeft, RoundEnded
+from p2p.sync.peers import SyncPeers
 
 
 class Survey:
@@ -43,3 +44,11 @@ class Survey:
             if seen is not None or number > self.top.number:
                 count = position
         return count
+
+
+def check_heaviest(peers: SyncPeers, source: HeaderSource) -> None:
+    """Raises RoundEnded where another peer claims a chain that is clearly heavier than what was seen: by more than what
+    this one may have grown by meanwhile."""
+    seen = source.top.total_difficulty
+    if peers.another_claims_more(seen + seen // SURVEY_GROWTH_PART, source.peer):
+        raise RoundEnded("another peer claims a heavier chain")

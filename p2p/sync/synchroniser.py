@@ -22,7 +22,7 @@ from p2p.sync.peers import SyncPeer, SyncPeers
 from p2p.sync.progress import Phase, ProgressBoard, SyncProgress
 from p2p.sync.replay import Replay
 from p2p.sync.state import StateSync
-from p2p.sync.survey import Survey
+from p2p.sync.survey import Survey, check_heaviest
 from p2p.sync.target import StateTarget
 from p2p.time_limit import within
 from primitives.clock import Clock
@@ -120,7 +120,7 @@ class ChainSynchroniser:
         if self._target is not None and self._is_state_wanted(self._target, peer):
             await self._take_state(self._target, peer)
         number = await common_ancestor(self._chain, peer.session)
-        survey = await self._survey(number, peer)
+        survey = await self._survey(number, peer) if self._goes_too_deep(number, peer) else None
         if self._target is not None and self._may_hold_remains:
             await self._target.abandon()
             self._may_hold_remains = False
@@ -129,12 +129,18 @@ class ChainSynchroniser:
             await Replay(self._chain, self._peers, self._clock, self.board, survey).run(source)
             source.settle_claim()
 
-    async def _survey(self, number: int, peer: SyncPeer) -> Survey | None:
-        """See how heavy the peer's branch is, where it is longer than what could be undone. Raises RoundEnded where it
-        is lighter than what it, or somebody else, claims."""
+    def _goes_too_deep(self, number: int, peer: SyncPeer) -> bool:
+        """Whether more blocks would be executed above that one than can be undone."""
         depth = self._chain.final_depth_blocks
-        if depth == 0 or peer.claimed_number - number <= depth:
-            return None
+        return depth > 0 and peer.claimed_number - number > depth
+
+    def _check_claim(self, peer: SyncPeer) -> None:
+        if self._peers.another_claims_more(peer.claimed_difficulty, peer):
+            raise RoundEnded("another peer, which has its rest now, claims a heavier chain")
+
+    async def _survey(self, number: int, peer: SyncPeer) -> Survey:
+        """See how heavy the peer's branch is. Raises RoundEnded where it is lighter than what anybody claims."""
+        self._check_claim(peer)
         async with self._using(await self._source_above(number, peer)) as source:
             survey = Survey(source.top)
             while headers := await source.next():
@@ -142,8 +148,7 @@ class ChainSynchroniser:
                 top = source.top.number
                 self.board.update(current_block=top, highest_block=max(top, self.board.progress.highest_block))
             source.settle_claim()
-        if self._peers.another_claims_more(survey.top.total_difficulty, source.peer):
-            raise RoundEnded("somebody else claims a heavier chain")
+            check_heaviest(self._peers, source)
         return survey
 
     def _show_beginning(self) -> None:
@@ -176,6 +181,8 @@ class ChainSynchroniser:
         self._may_hold_remains = True
         if self._taking is None:
             number = await common_ancestor(self._chain, peer.session)
+            if self._goes_too_deep(number, peer):
+                self._check_claim(peer)
             state = StateSync(target, self._peers, self._clock, self.board, self._chain.final_depth_blocks)
             self._taking = state, await self._source_above(number, peer)
         state, source = self._taking

@@ -77,6 +77,17 @@ async def test_where_nobody_has_the_receipts_the_node_gets_as_far_as_it_can_and_
         assert not lacking.offences
 
 
+async def test_many_who_are_silent_about_receipts_do_not_hold_up_the_node_for_long(chain: FakeChain) -> None:
+    ours = FakeChain(reorganisation_cap=0)
+    ours.changes_validators = {chain.canonical[number].hash for number in range(100, 105)}
+    async with world(ours) as here:
+        for _ in range(6):
+            (await here.peer(copy(chain))).receipts = silence
+        await here.peer(copy(chain))
+        took_s = await here.reaches(chain.best, 100)
+        assert took_s <= 10 * limits.LATE_PIECES_S
+
+
 async def test_a_slow_peer_is_asked_for_headers_after_the_others(chain: FakeChain) -> None:
     async with world(FakeChain(reorganisation_cap=0)) as here:
         slow = await here.peer(copy(chain), claims=500)

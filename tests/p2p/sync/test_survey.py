@@ -1,5 +1,6 @@
 """Where blocks can be undone only so deep: nobody lures a node so far into a light chain that it cannot come back."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from p2p.sync.outcome import BranchLeft
 from p2p.sync.survey import Survey
 from tests.p2p.memory_network import FakeChain
 from tests.p2p.sync.fake_state import FakeTarget
-from tests.p2p.sync.world import World, copy, grow, silence, world
+from tests.p2p.sync.world import Peer, World, copy, grow, silence, world
 
 CAP = 128
 
@@ -94,6 +95,28 @@ async def test_a_lighter_chain_waits_while_another_peer_may_prove_a_heavier_one(
         assert len(here.chain.imports) == 0
         await here.reaches(light.best, 120)
         assert silent.offences == [Offence.STALLED_REQUEST] * limits.MAX_IGNORED_FAILURES
+
+
+@pytest.mark.parametrize("takes_state", [False, True])
+async def test_a_heavier_chain_that_turns_up_in_time_is_the_one(
+    true: FakeChain, light: FakeChain, takes_state: bool
+) -> None:
+    ours = FakeChain(CAP)
+    target = FakeTarget(ours, true) if takes_state else None
+    async with world(ours, target) as here:
+        first = await here.peer(copy(light))
+        joining: list[asyncio.Task[Peer]] = []
+
+        def headers(request: GetHeaders, honest: Headers) -> Message:
+            if request.origin == 1_153:
+                joining.append(asyncio.create_task(here.peer(copy(true))))
+            return honest
+
+        first.headers = headers
+        await here.reaches(true.best, 60)
+        assert imported_of(here, light) == 0
+        assert not first.offences
+        assert not (await joining[0]).offences
 
 
 async def test_the_same_holds_for_a_state(true: FakeChain, light: FakeChain) -> None:
