@@ -61,6 +61,7 @@ class Database:
     def __init__(self, directory: Path, connection: sqlite3.Connection, lock: int | None) -> None:
         self.directory = directory
         self.connection = connection
+        self._path = directory / DATABASE_FILE
         self._lock = lock
         self._on_rollback: list[Callable[[], None]] = []
         self._readers: list[DatabaseReader] = []
@@ -113,7 +114,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything written inside is on disk when this ends, or, on any exception, nothing is."""
-        with _plain_errors(self.directory / DATABASE_FILE):
+        with _plain_errors(self._path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -128,7 +129,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Reading by the writing connection, outside of transactions: a damaged file becomes a UserError."""
-        with _plain_errors(self.directory / DATABASE_FILE):
+        with _plain_errors(self._path):
             yield
 
     def on_rollback(self, forget: Callable[[], None]) -> None:
@@ -137,9 +138,8 @@ class Database:
 
     def reader(self) -> "DatabaseReader":
         """A connection of its own for another thread, which can only read. Closed with the database at the latest."""
-        path = self.directory / DATABASE_FILE
-        with _plain_errors(path):
-            reader = DatabaseReader(path, _connect(path, READER_CACHE_KIB, read_only=True))
+        with _plain_errors(self._path):
+            reader = DatabaseReader(self._path, _connect(self._path, READER_CACHE_KIB, read_only=True))
         self._readers.append(reader)
         return reader
 
