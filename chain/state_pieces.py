@@ -24,7 +24,7 @@ from primitives.errors import Invalid, InvalidRlp
 from primitives.keccak import keccak256
 
 MAX_PIECE_BYTES = 64 * 1024
-"""Some 1,300 accounts: a few milliseconds of a Pi to read, some 50 to check."""
+"""Some 1,300 accounts, which a PC checks in some 30 ms; a state of a million accounts is some 4,400 pieces."""
 
 KEY_NIBBLES = 64
 ACCOUNT_TRIE = b""

@@ -31,8 +31,8 @@ MAX_PAST_STATES = 8
 """Kept at a time, those asked for last: of some nodes that fetch different states, and of proofs in between."""
 
 MAX_CHANGED_ROWS = 65_536
-"""Accounts, or slots of one account, that are put back at once: some ten seconds of a Pi. Where more have changed, who
-asks for a newer state gets an answer."""
+"""Accounts, or slots of one account, that are put back at once: some five seconds of a PC, several times that of a Pi.
+Where more have changed, who asks for a newer state gets an answer."""
 
 MAX_UNDO_ROWS = 16 * MAX_CHANGED_ROWS
 """Rows gone through for that: the same accounts change again and again."""
