@@ -78,6 +78,10 @@ BUILDING_SHARE = 0.25
 """Of a first round's time, for building the block: all others execute it as well before they vote, on machines that may
 be slower, and then two votes go around. Rounds that end too soon make every block wait for the longer ones."""
 
+LOOK_WHILE_BEHIND_S = 1.0
+"""How often the machine hears of the head while the node catches up: with each of a hundred blocks a second it would
+only begin a height that was decided long ago."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -163,6 +167,8 @@ class ValidatorLoop:
         self._timers: dict[TimerKind, tuple[Timer, asyncio.Task[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
+        self._moved_on = asyncio.Event()
+        """The head has moved while the node catches up."""
         self._pending = False
         self.round = 0
         """At which the validators are with the next block. Above 0: a proposer failed, or too few of them answer."""
@@ -199,6 +205,7 @@ class ValidatorLoop:
         self._look_at_pool()
         try:
             async with asyncio.TaskGroup() as self._group:
+                self._group.create_task(self._look_now_and_then())
                 while True:
                     await self._take_step(await self._inbox.get())
         finally:
@@ -211,8 +218,18 @@ class ValidatorLoop:
     # Events
 
     def _on_import(self, result: ImportResult) -> None:
-        self._inbox.put_head()
+        if self._synchroniser.is_syncing:
+            self._moved_on.set()
+        else:
+            self._inbox.put_head()
         self._look_at_pool()
+
+    async def _look_now_and_then(self) -> None:
+        while True:
+            await self._moved_on.wait()
+            await self._network_clock.sleep_s(LOOK_WHILE_BEHIND_S)
+            self._moved_on.clear()
+            self._inbox.put_head()
 
     def _on_pending(self, _: Sequence[Transaction]) -> None:
         self._look_at_pool()

@@ -1,18 +1,20 @@
 """The loop that carries the QBFT machine: votes before messages, what it makes of foreign bytes, and only watching."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from chain.builder import DEFAULT_BUILD_TIME_LIMIT_S, BlockBuilder, BuilderSettings
-from chain.consensus.qbft.events import Vote
+from chain.consensus.qbft.events import NewHead, Vote
 from chain.consensus.qbft.messages import Commit, decode_message, encode_message
 from chain.consensus.qbft.signing import Authenticator, Domain, KeySigner
+from chain.consensus.qbft.validators import ValidatorSet
+from chain.ledger import Ledger
 from chain.pool.pool import TransactionPool
 from node.inbox import MAX_WAITING_OF_PEER
 from node.service import LedgerService
-from node.validator import HINT_INTERVAL_S, Ballot, ValidatorLoop, build_time_limit_s
+from node.validator import HINT_INTERVAL_S, LOOK_WHILE_BEHIND_S, Ballot, ValidatorLoop, build_time_limit_s
 from p2p.consensus_gossip import Judgement
 from p2p.identity import NodeId
 from primitives.clock import ManualClock
@@ -58,7 +60,8 @@ class Outlet:
 
 
 class NobodyToSyncWith:
-    is_syncing = False
+    def __init__(self) -> None:
+        self.is_syncing = False
 
     def sync_with(self, node_id: NodeId) -> None: ...
 
@@ -71,8 +74,9 @@ class World:
         self.votes, self.outlet = Votes(self.log), Outlet(self.log)
         self.chain, self.service, self.clock = chain, service, chain.clock
         ballot = None if signer is None else Ballot(signer, self.votes)
+        self.synchroniser = NobodyToSyncWith()
         self.loop = ValidatorLoop(
-            service, chain.ledger, ballot, self.outlet, NobodyToSyncWith(), chain.clock, chain.clock
+            service, chain.ledger, ballot, self.outlet, self.synchroniser, chain.clock, chain.clock
         )
         self.authenticator = Authenticator(Domain(CHAIN_ID, chain.ledger.genesis_hash))
 
@@ -99,6 +103,12 @@ async def pass_time(clock: ManualClock, done: asyncio.Event) -> None:
     async with asyncio.timeout(20):
         while not done.is_set():
             clock.advance_s(PERIOD_S)
+            await asyncio.sleep(0.005)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - the doings of other threads, which no event tells
             await asyncio.sleep(0.005)
 
 
@@ -187,6 +197,34 @@ async def test_a_node_without_a_ballot_watches_and_follows_the_validators(tmp_pa
         assert not one.loop.is_validator
         assert one.outlet.validators == [frozenset(VALIDATORS)]
         assert one.log == []
+
+
+async def test_while_a_node_catches_up_its_machine_hears_of_the_head_now_and_then(tmp_path: Path) -> None:
+    async with world(tmp_path) as one:
+        heights: list[int] = []
+        begin = one.loop._new_head
+
+        def new_head(ledger: Ledger, validators: ValidatorSet) -> NewHead:
+            heights.append((head := begin(ledger, validators)).number)
+            return head
+
+        one.loop._new_head = new_head  # type: ignore[method-assign]
+        running = asyncio.create_task(one.loop.run())
+        await until(lambda: heights == [0])
+        one.synchroniser.is_syncing = True
+        for _ in range(3):
+            block = one.chain.build()
+            await one.service.import_block(block, one.chain.certificate(block))
+        await one.service.write(lambda _: None)  # whatever was to be done on the chain thread is done
+        assert heights == [0]
+        one.clock.advance_s(LOOK_WHILE_BEHIND_S)
+        await until(lambda: heights == [0, 3])
+        one.synchroniser.is_syncing = False
+        block = one.chain.build()
+        await one.service.import_block(block, one.chain.certificate(block))
+        await until(lambda: heights == [0, 3, 4])
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 def test_a_block_is_built_in_a_part_of_the_first_round() -> None:
