@@ -56,6 +56,8 @@ class BodyFetcher:
         self._usual_bytes = float(limits.USUAL_BODY_BYTES)
         """Of a body, as of late."""
         self._is_complete = False
+        self._is_full = False
+        """Whether somebody was asked for less than could be, since too much waits here."""
         self._is_stuck = False
         self._to_do = asyncio.Event()
         self._news = asyncio.Event()
@@ -94,7 +96,7 @@ class BodyFetcher:
             if self._wanted and (block := self._wanted[0].block) is not None:
                 wanted = self._wanted.popleft()
                 self._bytes -= wanted.body_bytes
-                self._wake()
+                self._taken()
                 return block, wanted.checked
             if not self._wanted and self._is_complete:
                 return None
@@ -106,6 +108,13 @@ class BodyFetcher:
     async def _wait_for_news(self) -> None:
         self._news.clear()
         await self._news.wait()
+
+    def _taken(self) -> None:
+        """There is room; for questions only where it had run out, and when it is worth asking again."""
+        self._news.set()
+        is_missing = bool(self._wanted) and self._wanted[0].block is None
+        if is_missing or (self._is_full and self._bytes <= limits.MAX_WAITING_BODY_BYTES // 2):
+            self._to_do.set()
 
     def _wake(self) -> None:
         self._to_do.set()
@@ -120,6 +129,7 @@ class BodyFetcher:
 
     def _assign(self, group: asyncio.TaskGroup) -> None:
         now_s = self._clock.precise_time_s()
+        self._is_full = False
         running = sum(load.running(now_s) for load in self._loads.values())
         for peer in sorted(self._free_peers(now_s), key=lambda peer: self._load(peer).rank):
             if running < limits.MAX_BODY_QUESTIONS and (share := self._share(peer, running, now_s)):
@@ -156,6 +166,7 @@ class BodyFetcher:
                 continue
             # What the import waits for is always fetched, however much waits for it here.
             if len(share) >= room and wanted is not self._wanted[0]:
+                self._is_full = True
                 break
             share.append(wanted)
         return share
