@@ -6,10 +6,13 @@ than it had, or forgets a transaction that it accepted. After the faults: every 
 than any had, and every accepted transaction is in them, within `bound_s`. In the end the books agree to the last wei.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from unittest.mock import patch
 
+from chain.config import ValidatorOverride
+from chain.consensus.qbft.engine import domain_of
 from chain.consensus.qbft.validators import ValidatorSet
 from chain.consensus.qbft.vote_store import VOTES_FILE
 from chain.store.database import DATABASE_FILE
@@ -41,6 +44,8 @@ NEWCOMERS = 0.1
 """In so many runs somebody joins a network that is some age already."""
 BLOCKS_TO_SKIP = 20
 """Then it takes over a state rather than execute so many blocks; outside of simulations they have to be more."""
+RESCUES = 0.2
+"""In so many runs in which it is possible, so many validators are lost in the end that operators have to step in."""
 CHANGES_OF_VALIDATORS = 0.3
 """In so many runs the validators vote somebody in or out meanwhile."""
 
@@ -96,6 +101,7 @@ class _AuthorityTrial(Trial):
         super().__init__(world, random, [*PAYERS, *self._validators.addresses])
         assert isinstance(world.witness, FinalityWitness)
         self._witness = world.witness
+        self._has_votes = False
         self._cast_liars(random.sample(range(count), random.randint(0, self._validators.tolerated_faults)))
         self._witness.honest = frozenset(node.node_id for node in self.honest)
         if not variant.keeps_votes:
@@ -117,8 +123,38 @@ class _AuthorityTrial(Trial):
 
     def complicate(self, faults: Faults) -> None:
         self._witness.on_first_import = Ambush(self.world, faults, self.random).strike
-        if self.random.random() < CHANGES_OF_VALIDATORS:
+        self._has_votes = self.random.random() < CHANGES_OF_VALIDATORS
+        if self._has_votes:
             self._plan_votes(faults.duration_s)
+
+    def recover(self) -> None:
+        """Sometimes too many validators are lost for ever, and the operators of the others go on without them."""
+        kept = self.random.sample(self.honest, self.random.randint(1, len(self.honest)))
+        if self.random.random() >= RESCUES or len(kept) >= self._validators.quorum or self._has_votes:
+            return  # A vote that waits in the pool would soon be enough to bring back one of the lost.
+        world, witness = self.world, self._witness
+        for node in world.nodes:
+            if node not in kept:
+                node.power_cut()
+        world.run_for(reunion_s())
+        number = max(node.head_number for node in kept) + 1
+        if number <= self.highest():
+            for node in world.nodes:  # One of the lost knows more: who goes on without it would part from it.
+                node.power_on()
+            return
+        for node in world.nodes:
+            node.is_honest = node in kept
+        names = {node.name for node in kept}
+        witness.accepted = {one: keeper for one, keeper in witness.accepted.items() if keeper in names}
+        members = ValidatorSet.of(node.node_id for node in kept)
+        override = ValidatorOverride(number, members)
+        config = replace(world.genesis.config, validator_overrides=(override,))
+        witness.follow(domain_of(config, qbft_domain(len(self._validators)).genesis_hash))
+        witness.honest = frozenset(members.addresses)
+        for node in kept:
+            node.power_cut()
+            node.genesis = replace(world.genesis, config=config)
+            node.power_on()
 
     def highest(self) -> int:
         return max(self._witness.finals, default=0)

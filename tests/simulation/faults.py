@@ -88,7 +88,7 @@ class Faults:
                 self.at(random.uniform(0, duration_s), lambda node=node, step_s=step_s: _set(node, step_s))  # type: ignore[misc]
 
     def _restart_soon(self, node: SimulatedNode) -> None:
-        self._world.later(self._random.choice([0.05, 0.5, self._random.uniform(1, 8)]), node.power_on)
+        self.at(self._random.choice([0.05, 0.5, self._random.uniform(1, 8)]), node.power_on)
 
 
 def _set(node: SimulatedNode, step_s: float) -> None:

@@ -97,6 +97,8 @@ class SimulatedNode:
         self.random = Random(f"{name} {world.seed}")
         self.clock = SimulatedClock(world.loop, self.random.uniform(-1, 1), self.random.uniform(0.999, 1.001))
         self.disk = Disk(world.directory / name, Random(f"disk of {name} {world.seed}"))
+        self.genesis = world.genesis
+        """With the operator's overrides."""
         self.is_honest = True
         self.mean_sealing_time_s: float | None = None
         """Of its miner, on a proof-of-work chain; None where it does not mine."""
@@ -199,7 +201,7 @@ class SimulatedNode:
         world, directory = self._world, self.disk.directory
         with contextlib.ExitStack() as stack:
             ledger = stack.enter_context(
-                Ledger.open(directory, world.genesis, self.clock, reorganisation_cap=world.reorganisation_cap)
+                Ledger.open(directory, self.genesis, self.clock, reorganisation_cap=world.reorganisation_cap)
             )
             journal = stack.enter_context(contextlib.closing(PoolJournal(directory / POOL_JOURNAL_FILE)))
             ballot = None

@@ -61,6 +61,9 @@ class Trial(ABC):
     def complicate(self, faults: Faults) -> None:  # noqa: B027 - most kinds need none
         """What else may happen meanwhile."""
 
+    def recover(self) -> None:  # noqa: B027
+        """What people do when the faults are over, before everything has to be well again."""
+
     def audit(self) -> None:
         """What else has to hold in the end. Raises Violation, or tells the witness."""
         check_books(self.honest, self.rich, self.world.witness.accepted, self.others)
@@ -76,6 +79,7 @@ class Trial(ABC):
         self._begin_payments(duration_s)
         world.run_for(faults.duration_s)
         faults.end()
+        self.recover()
         end_s, target, bound_s = world.loop.time(), self.highest() + growth, self.bound_s()
         if not world.run_until(lambda: self.is_well(target) and not self.missing(), bound_s):
             raise Violation(self._diagnosis(target, bound_s))

@@ -133,6 +133,12 @@ class FinalityWitness(Witness):
         self._votes: dict[tuple[object, ...], object] = {}
         self._validators: dict[int, ValidatorSet] = {}
 
+    def follow(self, domain: Domain) -> None:
+        """From now on messages are signed for this domain: operators named other validators, and old votes are void."""
+        self._votes.clear()
+        self._domain = domain
+        self._authenticator = Authenticator(domain, recover_once)
+
     def preset(self, hashes: Iterable[bytes], validators: ValidatorSet) -> None:
         """The world begins with these blocks, from the first one on, which these validators made."""
         for number, block_hash in enumerate(hashes, 1):
