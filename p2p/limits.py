@@ -261,6 +261,8 @@ MAX_IGNORED_FAILURES = 3
 MAX_HEADERS_AHEAD = 2_048
 """Checked headers whose blocks are not imported: up to a minute of work for the chain thread, under 16 MB with the
 certificates of 128 validators."""
+MAX_IMPORTS_AHEAD = 3
+"""Blocks that the chain thread is given at a time, so that it need not wait for the event loop between them."""
 MAX_BODY_QUESTIONS = 6
 """For bodies, to all peers together: an answer of the largest blocks has 10 MiB."""
 MAX_BODY_QUESTIONS_TO_PEER = 2

@@ -21,6 +21,8 @@ class StoredChain:
     """(hash, block number) of all, in order."""
     certificates: int
     """Blocks that have one."""
+    missing_bodies: int
+    """Blocks of which the header alone is there: those below a state that was taken over."""
     state_root: bytes
     """Of the state that is stored."""
 
@@ -47,7 +49,7 @@ def read_chain(data_directory: Path) -> StoredChain:
     genesis = load_genesis(data_directory / GENESIS_FILE)
     headers: list[Header] = []
     transactions: list[tuple[bytes, int]] = []
-    certificates = 0
+    certificates = missing_bodies = 0
     with Ledger.open(data_directory, genesis, SystemClock()) as ledger, ledger.view() as chain:
         for number in range(chain.head().number + 1):
             header = chain.header_by_number(number)
@@ -55,9 +57,12 @@ def read_chain(data_directory: Path) -> StoredChain:
             block = chain.block_by_hash(header.hash)
             headers.append(header)
             certificates += chain.certificate(header.hash) != b""
-            if block is not None:  # None below a state that was taken over
+            if block is None:
+                missing_bodies += 1
+            else:
                 transactions += [(transaction.hash, number) for transaction in block.transactions]
-        return StoredChain(tuple(headers), tuple(transactions), certificates, ledger.state.state_root)
+        root = ledger.state.state_root
+        return StoredChain(tuple(headers), tuple(transactions), certificates, missing_bodies, root)
 
 
 def find_losses(accepted: Collection[bytes], chain: StoredChain) -> Losses:

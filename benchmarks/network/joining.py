@@ -8,22 +8,25 @@ without any network, before and after. All share this machine's cores.
 import asyncio
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from benchmarks.network.final_chain import read_chain
 from benchmarks.network.running import start_and_connect, unless_a_node_ends
 from benchmarks.network.sealed_chain import LEDGER_FILE, ChainPlan, chain_folder, import_plainly, read_sealed
 from node.bench.network import LOOPBACK, BenchNetwork, BenchNode, new_nodes
 from node.bench.run import Progress
-from node.bench.usage import usage_of_groups
+from node.bench.usage import Usage, usage_of_groups
 from node.new_network import copy_genesis, write_settings
 from node.node_key import NODE_KEY_FILE, write_node_key
 from node.settings import GENESIS_FILE, ConsensusSettings, NodeSettings, P2pSettings, RpcSettings, SyncSettings
 from primitives.errors import UserError
+from wallet.client import RpcClient
 
 LOOK_INTERVAL_S = 0.1
+"""Asking for the newest block takes a node a percent of its time."""
 STALL_TIME_S = 120.0
 """Without a new block for so long the run is given up."""
 
@@ -55,8 +58,6 @@ class Joined:
     """From the start of its process until it stood at the chain's head."""
     executed: int
     """Blocks that it executed."""
-    executing_s: float
-    """From the first of them to the last."""
     joiner_cpu_s: float
     server_cpu_s: tuple[float, ...]
     joiner_memory_mib: float
@@ -86,7 +87,7 @@ async def measure_joining(plan: JoiningPlan, folder: Path, cache: Path, progress
     source = chain_folder(plan.chain, cache, progress)
     sealed = list(read_sealed(source))
     plain = [import_plainly(sealed, folder / "before", source / GENESIS_FILE, progress)]
-    servers = new_nodes(folder, plan.servers)
+    servers = new_nodes(folder, plan.servers, log_blocks=False)
     for server in servers:
         _prepare(server, source, P2pSettings(host=LOOPBACK, port=0, discovery=False))
         shutil.copyfile(source / LEDGER_FILE, server.folder / LEDGER_FILE)
@@ -95,7 +96,7 @@ async def measure_joining(plan: JoiningPlan, folder: Path, cache: Path, progress
         urls = tuple(server.peer_url for server in servers)
         joined = []
         for is_full in (True, False):
-            joiner = new_nodes(folder / ("replay" if is_full else "state"), 1)[0]
+            joiner = new_nodes(folder / ("replay" if is_full else "state"), 1, log_blocks=False)[0]
             p2p = P2pSettings(host=LOOPBACK, port=0, discovery=False, peers=urls)
             _prepare(joiner, source, p2p, SyncSettings(full=is_full))
             joined.append(await _join(joiner, servers, plan.blocks, progress))
@@ -111,31 +112,43 @@ async def _join(joiner: BenchNode, servers: Sequence[BenchNode], blocks: int, pr
     began_s = time.monotonic()
     async with BenchNetwork([joiner]) as network:
         await network.start(lambda: None)
-        used = {}
-
-        async def follow() -> None:
-            reached, since_s = 0, time.monotonic()
-            while reached < blocks:
-                progress(f"joining by {name}", reached, blocks)
-                await asyncio.sleep(LOOK_INTERVAL_S)
-                joiner.read_log()
-                if joiner.head_number > reached:
-                    reached, since_s = joiner.head_number, time.monotonic()
-                elif time.monotonic() - since_s > STALL_TIME_S:
-                    raise UserError(f"The new node came no further than block {reached} for {STALL_TIME_S:.0f} s.")
-            used.update(usage_of_groups([joiner.process.process_id, *groups]))
-
-        await unless_a_node_ends(network, follow())
-    first, last = joiner.arrivals[0], joiner.arrivals[-1]
-    own = used[joiner.process.process_id]
+        follower = _Follower(joiner, groups, lambda reached: progress(f"joining by {name}", reached, blocks))
+        await unless_a_node_ends(network, follower.until_block(blocks))
+    chain = read_chain(joiner.folder)
+    own = follower.usages[joiner.process.process_id]
     return Joined(
-        seconds=last.time_s - began_s,
-        executed=len(joiner.arrivals),
-        executing_s=last.time_s - first.time_s,
+        seconds=follower.reached_s - began_s,
+        executed=blocks - chain.missing_bodies,
         joiner_cpu_s=own.cpu_s,
-        server_cpu_s=tuple(used[group].cpu_s - served[group].cpu_s for group in groups),
+        server_cpu_s=tuple(follower.usages[group].cpu_s - served[group].cpu_s for group in groups),
         joiner_memory_mib=own.memory_mib,
     )
+
+
+class _Follower:
+    """Watches a new node until it has caught up."""
+
+    def __init__(self, joiner: BenchNode, groups: Sequence[int], on_block: Callable[[int], None]) -> None:
+        self.reached_s = 0.0
+        """Monotonic."""
+        self.usages: dict[int, Usage] = {}
+        """Of the joiner and the others, when it had caught up."""
+        self._joiner = joiner
+        self._groups = [joiner.process.process_id, *groups]
+        self._on_block = on_block
+
+    async def until_block(self, number: int) -> None:
+        """Raises UserError where it does not get there."""
+        head, since_s = 0, time.monotonic()
+        async with RpcClient(self._joiner.rpc_url) as client:
+            while head < number:
+                await asyncio.sleep(LOOK_INTERVAL_S)
+                if (now := await client.block_number()) > head:
+                    head, since_s = now, time.monotonic()
+                    self._on_block(head)
+                elif time.monotonic() - since_s > STALL_TIME_S:
+                    raise UserError(f"The new node came no further than block {head} for {STALL_TIME_S:.0f} s.")
+        self.reached_s, self.usages = time.monotonic(), usage_of_groups(self._groups)
 
 
 def _prepare(node: BenchNode, source: Path, p2p: P2pSettings, sync: SyncSettings | None = None) -> None:

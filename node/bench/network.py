@@ -146,9 +146,9 @@ def mining_network(plan: MiningPlan, peers: int, difficulty: int, folder: Path) 
     return BenchNetwork(nodes)
 
 
-def new_nodes(folder: Path, count: int) -> list[BenchNode]:
-    """Nodes with keys of their own, of which nothing is on disk yet."""
-    return [_new_node(folder, number) for number in range(count)]
+def new_nodes(folder: Path, count: int, *, log_blocks: bool = True) -> list[BenchNode]:
+    """Nodes with keys of their own, of which nothing is on disk yet. What they log of each block costs them time."""
+    return [_new_node(folder, number, log_blocks) for number in range(count)]
 
 
 async def all_or_first_failure(parts: Sequence[Coroutine[Any, Any, Any]]) -> None:
@@ -166,9 +166,9 @@ def _everybody(count: int) -> set[tuple[int, int]]:
     return {(one, other) for other in range(count) for one in range(other)}
 
 
-def _new_node(folder: Path, number: int) -> BenchNode:
+def _new_node(folder: Path, number: int, log_blocks: bool) -> BenchNode:
     data_directory, log_path = folder / f"node-{number}", folder / f"node-{number}.log"
-    arguments = ["node", "--data-dir", str(data_directory), "--log-blocks", "--json"]
+    arguments = ["node", "--data-dir", str(data_directory), "--json", *(["--log-blocks"] if log_blocks else [])]
     process = CommandProcess(f"Node {number}", arguments, log_path)
     return BenchNode(number, data_directory, new_node_key(), log_path, process, LogFollower(log_path))
 

@@ -90,6 +90,11 @@ class BodyFetcher:
         while len(self._wanted) > limits.MAX_HEADERS_AHEAD - limits.MAX_REQUESTED_HEADERS:
             await self._wait_for_news()
 
+    @property
+    def has_next(self) -> bool:
+        """Whether `take` has a block to give at once."""
+        return bool(self._wanted) and self._wanted[0].block is not None
+
     async def take(self) -> tuple[Block, CheckedHeader] | None:
         """The next block; None after the last one. Raises RoundEnded where none of the peers has it."""
         while True:

@@ -5,10 +5,12 @@ All three go on at the same time, so that the chain thread never waits for the n
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from chain.header_rules import BlockFromFuture
-from chain.importer import ReorganisationTooDeep, UnknownParent
+from chain.importer import ImportStatus, ReorganisationTooDeep, UnknownParent
 from p2p import limits
 from p2p.backend import SyncBackend
 from p2p.reputation import Offence
@@ -98,19 +100,43 @@ class Replay:
         ]
 
     async def _import_all(self) -> None:
-        while (taken := await self._fetcher.take()) is not None:
-            block, checked = taken
-            self._board.update(phase=Phase.BLOCKS)
-            try:
-                await self._chain.import_block(block, checked.certificate)
-            except (UnknownParent, BlockFromFuture, ReorganisationTooDeep) as refusal:
-                raise RoundEnded(str(refusal)) from refusal
-            except InvalidBlock as error:
-                LOGGER.warning("block %d, whose header was good, is refused: %s", block.number, error)
-                if (sender := self._peers.get(checked.sender)) is not None:
-                    sender.session.offend(Offence.INVALID_BLOCK, str(error))
-                raise RoundEnded(str(error)) from error
-            self._board.update(current_block=block.number)
+        begun: deque[_Begun] = deque()
+        try:
+            while True:
+                while begun and (len(begun) == limits.MAX_IMPORTS_AHEAD or not self._fetcher.has_next):
+                    await self._finish(begun.popleft())
+                if (taken := await self._fetcher.take()) is None:
+                    break
+                block, checked = taken
+                self._board.update(phase=Phase.BLOCKS)
+                task = asyncio.ensure_future(self._chain.import_block(block, checked.certificate))
+                begun.append(_Begun(checked, task))
+        finally:
+            # After one that was refused, those on top of it have no parent.
+            for one in begun:
+                one.task.cancel()
+            await asyncio.gather(*[one.task for one in begun], return_exceptions=True)
+
+    async def _finish(self, begun: "_Begun") -> None:
+        number = begun.checked.header.number
+        try:
+            await begun.task
+        except (UnknownParent, BlockFromFuture, ReorganisationTooDeep) as refusal:
+            raise RoundEnded(str(refusal)) from refusal
+        except InvalidBlock as error:
+            LOGGER.warning("block %d, whose header was good, is refused: %s", number, error)
+            if (sender := self._peers.get(begun.checked.sender)) is not None:
+                sender.session.offend(Offence.INVALID_BLOCK, str(error))
+            raise RoundEnded(str(error)) from error
+        self._board.update(current_block=number)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A block that the chain was given."""
+
+    checked: CheckedHeader
+    task: "asyncio.Future[ImportStatus]"
 
 
 def _first(endings: BaseExceptionGroup[RoundEnded]) -> RoundEnded:
