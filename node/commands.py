@@ -20,6 +20,7 @@ from node.log import configure_log
 from node.network_options import NetworkOptions, network_options
 from node.new_network import copy_genesis, describe, has_genesis, make_node, parse_plan, write_settings
 from node.node_key import existing_node_key, load_node_key, new_node_key
+from node.processes import run_until_told_to_end
 from node.settings import DEFAULT_DATA_DIRECTORY, NodeSettings, check_settings, load_settings
 from node.sync_bar import SyncBar
 from primitives.clock import SystemClock
@@ -162,7 +163,7 @@ def demo(profile: Path | None, days: int, rate: float, folder: Path | None, as_j
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wattchain-demo-")))
         else:
             prepare_folder(folder)
-        books = asyncio.run(play(DemoPlan(folder.absolute(), profile, days, rate), Console(stderr=as_json)))
+        books = run_until_told_to_end(play(DemoPlan(folder.absolute(), profile, days, rate), Console(stderr=as_json)))
     if as_json:
         click.echo(json.dumps([entry.as_json() for entry in books], indent=2))
     else:

@@ -8,15 +8,37 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar
+
+import click
 
 from primitives.errors import UserError
+
+T = TypeVar("T")
 
 START_TIMEOUT_S = 60.0
 """A Pi 3 needs some ten seconds to start Python, open the ledger and listen."""
 STOP_TIMEOUT_S = 30.0
 LOG_TAIL_BYTES = 2_000
+
+
+def run_until_told_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run what has started processes. SIGTERM and a terminal that closes end it in order, as Ctrl-C does: with all of
+    its processes, which would be left behind otherwise. Raises click.Abort then."""
+
+    async def run() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await work
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise click.Abort from None
 
 
 class CommandProcess:

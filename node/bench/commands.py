@@ -1,13 +1,9 @@
 """`wattchain bench`: benchmarks that run whole networks of real nodes on this machine. No logic of its own."""
 
-import asyncio
 import contextlib
 import json
-import signal
 import tempfile
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -16,9 +12,10 @@ from chain.config import ASERT, FIXED, POW, QBFT
 from node.bench.mining import measure, prepare_output
 from node.bench.plan import DEFAULT_HASH_RATE, MAX_BLOCKS, MAX_PEERS, MAX_SCALE, MIN_HASH_RATE, MiningPlan
 from node.bench.plot import require_plotting, write_plot
-from node.bench.report import Results, block_time_table, cost_table, result_json, write_results
+from node.bench.report import block_time_table, cost_table, result_json, write_results
 from node.bench.screen import Screen
 from node.demo.play import prepare_folder
+from node.processes import run_until_told_to_end
 from primitives.errors import UserError
 from wallet.command_line import PlainGroup, json_option, say
 
@@ -123,10 +120,7 @@ def mining(
         else:
             prepare_folder(folder)
         screen = stack.enter_context(Screen(Console(stderr=True)))
-        try:
-            results = asyncio.run(_until_told_to_end(measure(plan, folder.absolute(), screen)))
-        except asyncio.CancelledError:
-            raise click.Abort from None
+        results = run_until_told_to_end(measure(plan, folder.absolute(), screen))
     written = write_results(results, output)
     if plot:
         written.append(write_plot(results, output))
@@ -137,14 +131,6 @@ def mining(
         for table in (block_time_table(results), cost_table(results)):
             console.print(table)
     say("Written: " + ", ".join(map(str, written)))
-
-
-async def _until_told_to_end(measuring: Coroutine[Any, Any, Results]) -> Results:
-    """SIGTERM ends it in order, as Ctrl-C does: with all of its nodes."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await measuring
 
 
 def parse_peers(text: str) -> tuple[int, ...]:

@@ -4,10 +4,14 @@ the books it prints are equal, nothing is left.
 Once with the profile that it makes up, once with a measured one.
 """
 
+import asyncio
+import contextlib
+import signal
 from pathlib import Path
 
 import pytest
 
+from tests.functional.running_network import until
 from tests.functional.running_node import RunningCommand
 
 MEASURED = """\
@@ -41,3 +45,34 @@ async def test_the_books_of_the_demo(tmp_path: Path, measured: bool) -> None:
     if measured:  # 4,192.9 Wh: what the first household, which never runs out, has used
         assert "4,192 Wh = 4,192 Wh equal" in books
     assert "Traceback" not in (tmp_path / "demo.log").read_text()
+
+
+async def test_a_terminal_that_closes_takes_the_whole_demo_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    async with RunningCommand(tmp_path, tmp_path / "demo.log", "demo", "--data-dir", folder, "--days", 30) as demo:
+        await until("a node runs", lambda: _is_logging(folder / "node-1" / "node.log"))
+        children = processes_of(folder)
+        assert children
+        demo.send_signal(signal.SIGHUP)
+        await until("the demo has ended", lambda: _has_ended(demo))
+        assert demo.exit_status == 1
+        assert processes_of(folder) == []
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Those whose command line names the folder, but for the demo itself."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if b"demo" not in words and any(word.startswith(bytes(folder)) for word in words):
+                found.append(int(process.name))
+    return found
+
+
+async def _is_logging(path: Path) -> bool:
+    return await asyncio.to_thread(lambda: path.exists() and path.stat().st_size > 0)
+
+
+async def _has_ended(demo: RunningCommand) -> bool:
+    return demo.exit_status is not None
