@@ -64,7 +64,7 @@ def test_static_peers_come_first_then_the_proven_among_some_new_ones(book: Addre
     assert sorted(called(book, 100)) == sorted({*range(1, 41), 50})
 
 
-def test_backoff_doubles_up_to_its_limit_and_ends_when_a_conversation_lasts(book: AddressBook, clock: ManualClock) -> None:
+def test_backoff_doubles_and_ends_when_a_conversation_lasts(book: AddressBook, clock: ManualClock) -> None:
     book.succeeded(local(1))
     waits = []
     for _ in range(14):
