@@ -11,10 +11,10 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 VECTORS ?= $(if $(WATTCHAIN_VECTORS),$(WATTCHAIN_VECTORS),../shared/conformance)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format conformance fuzz soak bench mining contracts wheels clean
+.PHONY: help demo test lint format conformance fuzz soak soak-net bench mining contracts wheels clean
 
 help: ## Show this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
 	  printf '  make %-12s %s\n' "$$target" "$$text"; done
 
 demo: $(RUNTIME) ## Four nodes, a supplier and two households in accelerated time (PROFILE=file.csv DAYS=2 RATE=3600)
@@ -42,9 +42,14 @@ soak: $(TESTING) ## 200 kills at random moments while blocks and readings arrive
 	$(BIN)/python -m tests.soak
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),10000) --workers $(WORKERS)
 
+soak-net: $(TESTING) ## Half an hour of kills, partitions and load on a network (MINUTES=30 SEED=n CONSENSUS=qbft)
+	$(BIN)/python -m tests.soak.network $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(CONSENSUS),--consensus $(CONSENSUS))
+
 bench: $(TESTING) ## The benchmarks, one after another
 	$(BIN)/python -m benchmarks.vm
 	$(BIN)/python -m benchmarks.ledger
+	$(BIN)/python -m benchmarks.network
 
 mining: $(MEASURING) ## Mining time per number of peers beside the El DApp paper's (PEERS=2,3,4 SCALE=1 BLOCKS=100)
 	@$(BIN)/wattchain bench mining $(if $(PEERS),--peers "$(PEERS)") $(if $(SCALE),--scale $(SCALE)) $(if $(BLOCKS),--blocks $(BLOCKS))
