@@ -131,9 +131,9 @@ class QbftMachine:
         voting = self._signer.address in head.validators and number >= self._stored_height
         state = self._state = HeightState(number, head.block_hash, head.proposer, head.validators, voting)
         early = self._early.take(number)
+        self._set(TimerKind.REPEAT, self._settings.repeat_ms)
         if not voting:
             return
-        self._set(TimerKind.REPEAT, self._settings.repeat_ms)
         if self._stored and number == self._stored_height:
             self._resume(state)
         if not state.open:
@@ -165,7 +165,7 @@ class QbftMachine:
 
     def _receive(self, message: Message) -> None:
         state = self._state
-        if state is None or not state.voting:
+        if state is None:
             return
         try:
             sender = self._authenticator.sender(message)
@@ -173,14 +173,17 @@ class QbftMachine:
             self._outputs.append(Rejected(message, str(error)))
             return
         if sender not in state.validators:
-            if message.height == state.number:
+            if message.height == state.number and state.voting:
                 self._outputs.append(Rejected(message, "its sender is not a validator"))
         elif message.height > state.number:
             self._hint(sender, Behind(sender, message.height))
             if message.height == state.number + 1 and sender != self._signer.address:
                 self._early.hold(sender, message)
         elif message.height < state.number:
+            # Also where this node has no vote: it may be the only one to hold the block that voted it out.
             self._hint(sender, PeerBehind(sender, message.height))
+        elif not state.voting:
+            return
         elif sender == self._signer.address:
             if message.round > state.round or state.tally.contradicted(sender, message) is not None:
                 self._outputs.append(OwnKeyElsewhere(message))

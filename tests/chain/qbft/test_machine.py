@@ -392,8 +392,18 @@ def test_old_timers_and_heads_change_nothing() -> None:
 
 def test_who_is_no_validator_only_watches() -> None:
     node = Node(7)
-    assert node.start() == []
+    assert list(map(type, node.start())) == [SetTimer]
     assert node.hear(proposal(), *prepares(), *commits()) == []
+    assert list(map(type, node.fire(TimerKind.REPEAT))) == [SetTimer]
+
+
+def test_who_was_voted_out_still_tells_the_others_that_they_are_behind() -> None:
+    node = Node(7)
+    node.start(1)
+    assert node.hear(*prepares(senders=(2, 2))) == [PeerBehind(address(2), 1)]
+    node.fire(TimerKind.REPEAT)
+    assert node.hear(*prepares(senders=(2,))) == [PeerBehind(address(2), 1)]
+    assert node.hear(signed(3, Prepare(7, 0, HASH))) == [Behind(address(3), 7)]
 
 
 def test_another_machine_with_the_same_key_is_noticed() -> None:
@@ -445,7 +455,8 @@ def test_below_the_height_of_its_stored_votes_it_does_not_vote() -> None:
     node.fire(TimerKind.EMPTY_BLOCK)
     node.fire(TimerKind.ROUND)
     again = node.restarted()
-    assert again.start(0) == []  # The ledger was restored from an older copy.
+    assert only(again.start(0), SetTimer) == list(again.timers.values())  # The ledger was restored from an older copy.
+    assert list(again.timers) == [TimerKind.REPEAT]
     assert again.hear(proposal()) == []
     assert said(again.start(4), RoundChange)
 
