@@ -80,7 +80,7 @@ class Ledger:
             reorganisation_cap=reorganisation_cap,
             candidates=self.candidates,
         )
-        self.state_fetch = StateFetch(database, self.blocks, self.state, self.candidates)
+        self.state_fetch = StateFetch(database, self.blocks, self.state)
         """For a ledger that takes over a state instead of executing all blocks; in the thread that imports."""
         self._idle_readers: queue.SimpleQueue[DatabaseReader] = queue.SimpleQueue()
         self.latest_accounts = LatestAccounts(database.reader())

@@ -12,7 +12,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from chain.candidates import Candidates
 from chain.header import Header, decode_header
 from chain.state_pieces import InvalidStatePiece, Place, check_piece, decode_piece
 from chain.store.blocks import BlockStore
@@ -70,12 +69,11 @@ class FetchProgress:
 class StateFetch:
     """The fetch of one ledger, begun or not."""
 
-    def __init__(self, database: Database, blocks: BlockStore, state: StateStore, candidates: Candidates) -> None:
+    def __init__(self, database: Database, blocks: BlockStore, state: StateStore) -> None:
         self._database = database
         self._connection = database.connection
         self._blocks = blocks
         self._state = state
-        self._candidates = candidates
         self._fetched = FetchedState(database.connection)
 
     @property
@@ -173,7 +171,6 @@ class StateFetch:
         pivot = self.pivot
         if pivot is None or self.needs(1) != Needs((), ()):
             raise RuntimeError("the state to take over is not complete")
-        self._candidates.clear()
         with self._database.transaction():
             self._connect_headers(pivot.number)
             self._blocks.begin_after(pivot.number)

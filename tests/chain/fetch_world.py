@@ -4,8 +4,8 @@ import random
 from contextlib import contextmanager
 from dataclasses import replace
 
+from chain.account import Account, StateChanges
 from chain.block import Block
-from chain.candidates import Candidates
 from chain.receipt import encode_receipts
 from chain.state_fetch import KeptHeader, Needs, StateFetch, Taken
 from chain.store.blocks import BlockStore
@@ -16,7 +16,8 @@ from chain.store.state import StateStore
 from chain.store.state_reader import StateView
 from primitives.keccak import keccak256
 from tests.chain.store.block_factory import make_block
-from tests.chain.store.state_model import PRESENT_TABLES, rows
+from tests.chain.store.state_model import CODE, PRESENT_TABLES, Model, rows
+from tests.chain.test_state_pieces import TWINS
 
 SMALL = 190
 """Bytes of a piece: hardly more than a leaf."""
@@ -33,7 +34,7 @@ class Side:
         self.database = Database.open(self.directory)
         self.database.connection.execute("PRAGMA synchronous = OFF")
         self.blocks, self.state = BlockStore(self.database), StateStore(self.database)
-        self.fetch = StateFetch(self.database, self.blocks, self.state, Candidates())
+        self.fetch = StateFetch(self.database, self.blocks, self.state)
 
     def reopen(self):
         self.database.close()
@@ -66,7 +67,7 @@ def clear(side):
     ).fetchall():
         side.database.connection.execute(f"DELETE FROM {table}")
     side.blocks, side.state = BlockStore(side.database), StateStore(side.database)
-    side.fetch = StateFetch(side.database, side.blocks, side.state, Candidates())
+    side.fetch = StateFetch(side.database, side.blocks, side.state)
 
 
 class Server:
@@ -147,6 +148,29 @@ def everything(side):
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
     )]  # fmt: skip
     return rows(side.database, tables)
+
+
+def address(number):
+    return number.to_bytes(20, "big")
+
+
+@contextmanager
+def pair_of_ledgers(directory):
+    """A ledger of 400 accounts at block 3, one with much storage and one with twins; a new one; and the way between."""
+    theirs, ours = Side(directory / "theirs"), Side(directory / "ours")
+    model = Model({address(i): Account(0, i) for i in range(400)})
+    theirs.begin(model)
+    ours.begin(model)
+    for number in (1, 2, 3):
+        accounts = {address(i): Account(number, i) for i in range(number, 60)}
+        accounts[address(7)] = Account(1, 5, keccak256(CODE))
+        storage = {address(7): dict.fromkeys(range(150), number), address(8): {TWINS[0]: 1, TWINS[1]: number}}
+        theirs.commit(StateChanges(accounts, storage, {keccak256(CODE): CODE}))
+    server = Server(theirs.database, 600)
+    yield theirs, ours, server
+    server.past.close()
+    theirs.database.close()
+    ours.database.close()
 
 
 # Whole ledgers

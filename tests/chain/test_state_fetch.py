@@ -3,28 +3,28 @@ row by row, the one that executed everything.
 """
 
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.account import Account, StateChanges
-from chain.state_fetch import KeptHeader, Needs, Taken
+from chain.state_fetch import Needs, Taken
 from chain.state_pieces import MAX_PIECE_BYTES, Place, SlotLeaf, SlotLeaves
 from chain.trie.root import slot_key
-from primitives.errors import InvalidBlock
 from primitives.keccak import keccak256
 from tests.chain.fetch_world import (
     SMALL,
     Server,
     Side,
+    address,
     aim,
     assert_same,
     clear,
     everything,
     fetch_all,
     headers_of,
+    pair_of_ledgers,
     step,
 )
 from tests.chain.store.state_model import CODE, Model, block_changes, rows
@@ -108,27 +108,10 @@ def test_a_fetched_ledger_is_the_executed_one(
 # A fixed pair of ledgers
 
 
-def address(number):
-    return number.to_bytes(20, "big")
-
-
 @pytest.fixture
 def pair(tmp_path):
-    """A ledger of 400 accounts, one with much storage and one with twins, and a new one."""
-    theirs, ours = Side(tmp_path / "theirs"), Side(tmp_path / "ours")
-    model = Model({address(i): Account(0, i) for i in range(400)})
-    theirs.begin(model)
-    ours.begin(model)
-    for number in (1, 2, 3):
-        accounts = {address(i): Account(number, i) for i in range(number, 60)}
-        accounts[address(7)] = Account(1, 5, keccak256(CODE))
-        storage = {address(7): dict.fromkeys(range(150), number), address(8): {TWINS[0]: 1, TWINS[1]: number}}
-        theirs.commit(StateChanges(accounts, storage, {keccak256(CODE): CODE}))
-    server = Server(theirs.database, 600)
-    yield theirs, ours, server
-    server.past.close()
-    theirs.database.close()
-    ours.database.close()
+    with pair_of_ledgers(tmp_path) as pair:
+        yield pair
 
 
 def test_a_node_that_was_switched_off_goes_on_where_it_was(pair):
@@ -173,6 +156,46 @@ def test_of_another_pivot_only_what_is_different_is_asked_for(pair):
     assert_same(ours, theirs, 3)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_gone_in_a_newer_state_is_dropped(sides, seed):
+    """Accounts and slots come and go between two pivots; the first is fetched to the end, the second after a part."""
+    theirs, ours = sides
+    generator = random.Random(seed)
+    for side in sides:
+        clear(side)
+        side.begin(Model())
+    for number in (1, 2):
+        accounts = {address(i): Account(1, number) if generator.random() < 0.5 else None for i in range(60)}
+        accounts[address(0)] = Account(1, 1)
+        slots = {i: generator.choice([0, 0, 0, 1]) for i in range(60)} | dict.fromkeys(TWINS[:number], number)
+        theirs.commit(StateChanges(accounts, {address(0): slots}))
+    server = Server(theirs.database, SMALL)
+    for number, count in ((1, 1_000), (2, seed * 4), (1, 3)):
+        aim(ours, theirs, number)
+        for _ in range(count):
+            step(ours.fetch, server, number, generator)
+    aim(ours, theirs, 2)
+    fetch_all(ours.fetch, server, 2, generator)
+    ours.fetch.finish()
+    assert_same(ours, theirs, 2)
+    server.past.close()
+
+
+@pytest.mark.parametrize("count", range(1, 14, 2))
+def test_parts_that_both_states_share_may_be_here_in_part(pair, count):
+    """The state of block 4 is that of block 3; the pivot moves on after so many pieces, the account trie's first."""
+    theirs, ours, server = pair
+    theirs.commit(StateChanges())
+    aim(ours, theirs, 3)
+    for _ in range(count):
+        for place in ours.fetch.needs(4).places:
+            ours.fetch.take_pieces([(place, server.piece(3, place))])
+    aim(ours, theirs, 4)
+    fetch_all(ours.fetch, server, 4)
+    ours.fetch.finish()
+    assert_same(ours, theirs, 4)
+
+
 def test_the_same_pivot_again_changes_nothing(pair):
     theirs, ours, server = pair
     aim(ours, theirs, 3)
@@ -196,6 +219,8 @@ def test_an_older_ledger_is_replaced_as_a_whole(pair):
     assert ours.state.reader().account(address(500)) is None
     assert ours.blocks.header(lost.hash) is None
     assert ours.blocks.transaction_location(lost.transactions[0].hash) is None
+    indexed = ours.database.connection.execute("SELECT position >> 16 FROM transaction_index").fetchall()
+    assert set(indexed) == {(0,)}
     assert rows(ours.database, ("undo_roots", "undo_accounts", "undo_slots")) == {
         "undo_roots": [], "undo_accounts": [], "undo_slots": [],
     }  # fmt: skip
@@ -334,52 +359,6 @@ def test_a_state_that_was_spoilt_on_the_disk_is_not_taken_over(pair):
     with pytest.raises(RuntimeError, match="not the state"):
         ours.fetch.finish()
     assert ours.state.position().number == ours.blocks.head().number == 0
-
-
-# Headers
-
-
-def test_headers_that_do_not_follow_are_not_kept(pair):
-    theirs, ours, _ = pair
-    one, two, three = headers_of(theirs.blocks, 1, 3)
-    for wrong in ([two], [one, three]):
-        with pytest.raises(InvalidBlock, match="does not follow"):
-            ours.fetch.keep_headers(wrong)
-        assert not ours.fetch.has_begun
-    ours.fetch.keep_headers([one, two])
-    ours.fetch.keep_headers([one, two, three])
-    with pytest.raises(RuntimeError, match="has not been kept"):
-        ours.fetch.aim_at(replace(three.header, timestamp_s=7, _hash=None))
-
-
-def test_headers_of_another_branch_take_the_place_of_those_that_are_kept(pair):
-    theirs, ours, _ = pair
-    one, two, three = headers_of(theirs.blocks, 1, 3)
-    ours.fetch.keep_headers([one, two, three])
-    ours.fetch.aim_at(three.header)
-    other = KeptHeader(replace(two.header, timestamp_s=7, _hash=None))
-    ours.fetch.keep_headers([other])
-    assert ours.fetch.pivot is None
-    with pytest.raises(RuntimeError, match="not complete"):
-        ours.fetch.finish()
-    with pytest.raises(InvalidBlock):
-        ours.fetch.keep_headers([three])
-    ours.fetch.aim_at(other.header)
-    assert ours.fetch.pivot == other.header
-
-
-def test_a_ledger_that_came_further_meanwhile_stays(pair):
-    theirs, ours, server = pair
-    aim(ours, theirs, 1)
-    fetch_all(ours.fetch, server, 1)
-    ours.commit(StateChanges({address(500): Account(1, 1)}), seed=5)
-    before = everything(ours)
-    with pytest.raises(InvalidBlock, match="as far as"):
-        ours.fetch.finish()
-    assert everything(ours) == before
-    ours.fetch.abandon()
-    assert not ours.fetch.has_begun
-    ours.fetch.abandon()
 
 
 def test_a_state_without_accounts_is_taken_over_too(sides):
