@@ -6,6 +6,7 @@ Ten thousand seeds: `python -m tests.simulation --seeds 10000`, or `make soak`.
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.simulation.variants import NO_LOCK, VOLATILE_VOTES, Variant
 from tests.simulation.virtual_time import Deadlock, Livelock
 from tests.simulation.witness import Violation
 
+ROOT = Path(__file__).resolve().parents[2]
 SEEDS = 200
 SEEDS_A_TEST = 8
 FIRST_TO_CATCH, SEEDS_TO_CATCH = 25, 60
@@ -51,6 +53,6 @@ def test_a_seed_repeats_a_run_in_any_process(seed: int) -> None:
     for hash_seed in ("1", "2"):
         command = [sys.executable, "-m", "tests.simulation", "--first", str(seed), "--seeds", "1"]
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        output = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         traces.add(output.split()[-1])
     assert len(traces) == 1
