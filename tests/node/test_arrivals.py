@@ -13,6 +13,7 @@ from node.arrivals import LOGGER, log_arrival, parse_arrival
 from node.log import configure_log
 from node.mining_total import LOGGER as MINING_LOGGER
 from node.mining_total import MiningTotal, log_mining_total, parse_mining_total
+from p2p.received import LOGGER as RECEIVED
 from tests.chain.ledger_world import world_genesis
 
 BLOCK = Block(world_genesis().header(bytes(32)), ())
@@ -46,17 +47,19 @@ def test_known_blocks_and_nodes_that_were_not_asked_stay_silent(caplog: pytest.L
     assert caplog.records == []
 
 
-def test_only_this_part_becomes_talkative(monkeypatch: pytest.MonkeyPatch) -> None:
-    logger = logging.getLogger(LOGGER)
-    monkeypatch.setattr(logger, "level", logging.NOTSET)
+def test_only_these_parts_become_talkative(monkeypatch: pytest.MonkeyPatch) -> None:
+    loggers = [logging.getLogger(name) for name in (LOGGER, RECEIVED)]
+    for logger in loggers:
+        monkeypatch.setattr(logger, "level", logging.NOTSET)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
     try:
         configure_log("info")
-        assert logger.level == logging.NOTSET
+        assert {logger.level for logger in loggers} == {logging.NOTSET}
         configure_log("info", blocks=True)
-        assert logger.level == logging.DEBUG
+        assert {logger.level for logger in loggers} == {logging.DEBUG}
     finally:
-        logger.setLevel(logging.NOTSET)
+        for logger in loggers:
+            logger.setLevel(logging.NOTSET)
 
 
 def test_the_total_of_the_miner_is_read_back(caplog: pytest.LogCaptureFixture) -> None:
