@@ -119,7 +119,8 @@ def block_changes(chain: ChainView, position: ChainPosition) -> tuple[ChainPosit
 def log_changes(chain: ChainView, position: ChainPosition, wanted: LogFilter) -> tuple[ChainPosition, list[Json]]:
     """Logs of the blocks taken off the chain since (marked removed), then of those put on it.
 
-    Stops where the answer is long enough; the next question goes on from there.
+    Stops where the answer is long enough; the next question goes on from there. Where the node took over a state, the
+    blocks below it are passed over: an error would come again with every question.
     """
     matcher = LogMatcher(wanted)
     removed, ancestor = _taken_off(chain, position)
@@ -130,7 +131,7 @@ def log_changes(chain: ChainView, position: ChainPosition, wanted: LogFilter) ->
     passed: list[Header] = []
     for header in chain.headers(ancestor.number + 1, ancestor.number + MAX_LOG_BLOCKS):
         if _in_range(header, wanted):
-            answer += block_logs(chain, header, matcher)
+            answer += block_logs(chain, header, matcher, if_kept=True)
         passed.append(header)
         if len(answer) >= MAX_LOGS:
             break

@@ -56,16 +56,18 @@ def query_logs(chain: ChainView, wanted: LogFilter) -> list[JsonObject]:
     return answer
 
 
-def block_logs(chain: ChainView, header: Header, matcher: LogMatcher, *, removed: bool = False) -> list[JsonObject]:
+def block_logs(
+    chain: ChainView, header: Header, matcher: LogMatcher, *, removed: bool = False, if_kept: bool = False
+) -> list[JsonObject]:
     """The matching logs of one block, in order; of one that was taken off the chain, as far as it is remembered.
 
-    Raises RpcError where nothing but the header is kept.
+    Raises RpcError where nothing but the header is kept, unless `if_kept`: there are none then.
     """
     if not matcher.may_match(header.logs_bloom):
         return []
     block, receipts = chain.block_by_hash(header.hash), chain.receipts(header.hash)
     if block is None or receipts is None:
-        if removed or not chain.is_canonical(header.hash):
+        if removed or if_kept or not chain.is_canonical(header.hash):
             return []
         raise pruned(header.number)
     placed = _placed_logs(block, [receipt.logs for receipt in receipts], removed)

@@ -105,6 +105,8 @@ def _suggested_tip(chain: ChainView, minimum: int) -> int:
 
 
 def _tips(chain: ChainView, header: Header) -> list[tuple[int, int]]:
-    """(wei per gas above the base fee, gas used) of a block's transactions, the lowest tip first."""
+    """(wei per gas above the base fee, gas used) of a block's transactions, the lowest tip first; none where it is not
+    known: receipts that came from a peer, without the block, do not tell what was paid."""
     receipts = chain.receipts(header.hash) or ()
-    return sorted((entry.effective_gas_price - header.base_fee_per_gas, entry.gas_used) for entry in receipts)
+    tips = sorted((entry.effective_gas_price - header.base_fee_per_gas, entry.gas_used) for entry in receipts)
+    return tips if tips and tips[0][0] >= 0 else []
