@@ -4,6 +4,7 @@ Answers to peers come from reader threads, on snapshots; imports go through the 
 here.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -25,6 +26,10 @@ from p2p.messages import CertifiedHeader, StatePlace
 K = TypeVar("K")
 T = TypeVar("T")
 
+STATE_QUESTIONS_AT_ONCE = 1
+"""Of all peers together. Tries of past states are worked out one after another anyway, a new one takes seconds, and the
+other reader threads are for those who ask for something else."""
+
 
 class LedgerChain:
     """Fits p2p.backend.ChainBackend and SyncBackend."""
@@ -33,6 +38,7 @@ class LedgerChain:
         self._service = service
         self._is_final_at_once = ledger.config.consensus == QBFT
         self._reorganisation_cap = reorganisation_cap
+        self._state_turn = asyncio.Semaphore(STATE_QUESTIONS_AT_ONCE)
 
     def head(self) -> ChainHead:
         head = self._service.head
@@ -86,7 +92,8 @@ class LedgerChain:
             except StateUnavailable:
                 return ()
 
-        return await self._service.read(pieces)
+        async with self._state_turn:
+            return await self._service.read(pieces)
 
     async def codes(self, code_hashes: Sequence[bytes], soft_limit_bytes: int) -> Sequence[bytes]:
         return await self._service.read(lambda chain: _up_to(soft_limit_bytes, code_hashes, partial(_code, chain)))

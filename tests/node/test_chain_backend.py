@@ -1,5 +1,7 @@
 """What a node answers to peers that ask for headers, bodies and receipts of a chain with a side branch."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,13 +11,16 @@ from chain.block import Block, decode_body
 from chain.builder import BlockBuilder, BuilderSettings
 from chain.header import decode_header
 from chain.pool.pool import TransactionPool
+from chain.queries import ChainQueries
 from node.chain_backend import LedgerChain
 from node.service import LedgerService
 from p2p.backend import CertifiedBlock
+from p2p.messages import StatePlace
 from tests.chain.ledger_world import World
 
 CAP = 3
 RIVAL_COINBASE = b"\x99" * 20
+TIME_LIMIT_S = 10
 
 
 class Forked:
@@ -83,6 +88,25 @@ async def test_bodies_and_receipts_in_order_up_to_a_size(forked: Forked) -> None
     assert decode_body(bodies[0]) == ()
     assert len(await forked.chain.bodies(hashes, 1)) == 1
     assert [one != b"" for one in await forked.chain.receipts(hashes, 10_000)] == [True, False, False]
+
+
+async def test_who_asks_for_states_leaves_threads_to_others(forked: Forked, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, may_go_on = threading.Semaphore(0), threading.Event()
+
+    def slow(*_: object) -> None:
+        asked.release()
+        may_go_on.wait(TIME_LIMIT_S)
+
+    monkeypatch.setattr(ChainQueries, "state_piece", slow)
+    block_hash, places = forked.blocks[2].hash, [StatePlace(b"", b"")]
+    answers = [asyncio.create_task(forked.chain.state_pieces(block_hash, places, 10_000)) for _ in range(9)]
+    try:
+        assert await asyncio.to_thread(asked.acquire, timeout=TIME_LIMIT_S)
+        async with asyncio.timeout(TIME_LIMIT_S / 2):
+            assert await numbers(forked, 1, 1) == [1]
+    finally:
+        may_go_on.set()
+    assert await asyncio.gather(*answers) == [[b""]] * 9
 
 
 async def test_where_the_chain_stands(forked: Forked) -> None:
