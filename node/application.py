@@ -236,7 +236,7 @@ def _core_settings(settings: NodeSettings, genesis: Genesis, key: bytes) -> Core
         client_version=client_version(),
         reorganisation_cap=settings.chain.reorganisation_cap,
         is_networked=settings.p2p.enabled,
-        full_sync=settings.sync.full,
+        full_sync=settings.executes_everything,
         static_peers=settings.static_peers(),
         max_inbound=settings.p2p.max_inbound,
         max_outbound=settings.p2p.max_outbound,

@@ -107,7 +107,7 @@ def init(data_directory: Path, genesis: Path | None, as_json: bool, **network: A
 )
 @click.option("--no-discovery", is_flag=True, help="Do not look for nodes on the local network, nor be found there.")
 @click.option("--full", is_flag=True, help="Execute every block from the first one on, instead of fetching a state.")
-@click.option("--archive", is_flag=True, help="Keep every past state, not only the last 1,024.")
+@click.option("--archive", is_flag=True, help="Keep every past state, not only the last 1,024; goes with --full.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),

@@ -26,7 +26,7 @@ def peers(context: click.Context, node: str, as_json: bool) -> None:
     """The nodes that a node is connected with.
 
     A node tells this, and takes orders, only from the computer on which it runs. With --json you see everything that is
-    known of each peer.
+    known of each peer. Under "block" stands the newest one that the peer itself has told of; it may be further by now.
     """
     if context.invoked_subcommand is not None:
         context.obj = node

@@ -38,7 +38,7 @@ DEFAULT_DATA_DIRECTORY = Path("~/.wattchain")
 @dataclass(frozen=True, slots=True)
 class ChainSettings:
     archive: bool = False
-    """Keep every past state, not only the last 1,024."""
+    """Keep every past state, not only the last 1,024; a new node executes every block for it, as with sync.full."""
     reorganisation_cap: int = 128
     """Blocks that a heavier branch may replace at most."""
 
@@ -145,6 +145,11 @@ class NodeSettings:
     @property
     def genesis_path(self) -> Path:
         return self.data_directory / GENESIS_FILE
+
+    @property
+    def executes_everything(self) -> bool:
+        """An archive does, because states older than one that was taken over can never be had again."""
+        return self.sync.full or self.chain.archive
 
     def static_peers(self) -> tuple[NodeUrl, ...]:
         """Those of the settings, then those of static-nodes.json where there is one. Raises UserError."""

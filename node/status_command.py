@@ -45,7 +45,7 @@ def status_lines(page: NodePage) -> list[str]:
         ("peers", _peers(page)),
         ("catching up", _progress(page)),
         ("waiting", f"{_transactions(page.pending)}{f', {page.queued} held back' if page.queued else ''}"),
-        *([("mining", f"{page.hashes_per_second:,} hashes a second")] if page.is_mining else []),
+        *([("mining", _mining(page))] if page.is_mining else []),
         ("running for", as_duration(page.uptime_s)),
         ("version", page.version),
     ]
@@ -80,6 +80,12 @@ def _progress(page: NodePage) -> str:
     current, highest = page.sync.current_block, page.sync.highest_block
     share = f", {current * 100 // highest} %" if highest else ""
     return f"yes, block {current} of {highest}{share}"
+
+
+def _mining(page: NodePage) -> str:
+    if page.hashes_per_second:
+        return f"{page.hashes_per_second:,} hashes a second"
+    return "at rest; it begins when a transaction waits, or an empty block is due"
 
 
 def _transactions(count: int) -> str:

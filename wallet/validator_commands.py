@@ -221,9 +221,9 @@ def _plan_lines(vote: Vote, council: Validators, subject: bytes, key: SigningKey
 def _outcome_text(vote: Vote, subject: str, outcome: VoteOutcome) -> str:
     so_far = f"{outcome.votes} of {_votes(outcome.needed)} that it needs"
     if vote is Vote.WITHDRAW:
-        return f"The vote about {subject} is withdrawn; there are {so_far}."
+        return f"The vote about {subject} is withdrawn; it has {so_far}."
     if outcome.validators is None:
-        return f"There are {so_far}; nothing is changed yet."
+        return f"It has {so_far}; nothing is changed yet."
     count = len(outcome.validators)
     done = "is a validator now" if vote is Vote.ADD else "is no validator any more"
     return f"It is decided: {subject} {done}. {_validators(count)}. {_faults(count)}"

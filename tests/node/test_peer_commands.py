@@ -167,6 +167,7 @@ async def test_what_is_remarked(ledger: MemoryLedger) -> None:
     assert "not at all: it does not listen" in shown(url="")
     assert "1 transaction, 2 held back" in shown(pending=1, queued=2)
     assert "0 of 0\n" in shown(sync=Progress(0, 0))
+    assert "mining         at rest" in shown(hashes_per_second=0)
 
 
 @pytest.mark.parametrize(

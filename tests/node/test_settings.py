@@ -45,6 +45,13 @@ def test_no_file_and_an_empty_one_mean_the_defaults(tmp_path: Path) -> None:
     assert load_settings(tmp_path / "absent") == NodeSettings(tmp_path / "absent")
 
 
+def test_an_archive_takes_over_no_state(tmp_path: Path) -> None:
+    plain = NodeSettings(tmp_path)
+    assert not plain.executes_everything
+    assert replace(plain, chain=ChainSettings(archive=True)).executes_everything
+    assert replace(plain, sync=SyncSettings(full=True)).executes_everything
+
+
 def test_a_file_replaces_what_it_names(tmp_path: Path) -> None:
     (tmp_path / SETTINGS_FILE).write_text(
         '[chain]\narchive = true\n[rpc]\nport = 0\nallowed_hosts = ["pi.local"]\n[clock]\nrate = 2\n'

@@ -203,7 +203,7 @@ def test_a_vote_is_shown_sent_and_reported(mine: Person) -> None:
     assert "Then" not in result.stderr
     where, outcome = result.stdout.splitlines()
     assert where.startswith("In block 2, transaction 0x")
-    assert outcome == "There are 1 of 2 votes that it needs; nothing is changed yet."
+    assert outcome == "It has 1 of 2 votes that it needs; nothing is changed yet."
     assert set(mine.ledger.stored()) == {A, B, C}
 
 
@@ -249,7 +249,7 @@ def test_a_vote_is_withdrawn(mine: Person) -> None:
     assert f"Vote    withdraw the vote about {shown(CANDIDATE)}" in result.stderr
     assert "Then" not in result.stderr
     assert result.stdout.splitlines()[1] == (
-        f"The vote about {shown(CANDIDATE)} is withdrawn; there are 0 of 2 votes that it needs."
+        f"The vote about {shown(CANDIDATE)} is withdrawn; it has 0 of 2 votes that it needs."
     )
     assert mine.json("votes")["proposals"] == []
 

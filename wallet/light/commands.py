@@ -277,5 +277,5 @@ def _slot_number(text: str) -> int:
     except ValueError:
         number = -1
     if not 0 <= number < 2**256:
-        raise UserError(f"{text[:80]} is no slot: it must be a number from 0 to 2^256 - 1, such as 7 or 0x07.")
+        raise UserError(f"'{text[:80]}' is no slot: it must be a number from 0 to 2^256 - 1, such as 7 or 0x07.")
     return number
