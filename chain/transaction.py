@@ -86,6 +86,11 @@ class Transaction:
             items += [rlp.encode_int(self.chain_id), b"", b""]
         return keccak256(rlp.encode(items))
 
+    def take_sender_of(self, known: "Transaction") -> None:
+        """Take over who signed it from an equal transaction, where that is known there: finding out takes 70 us."""
+        if self._sender is None and known == self:
+            object.__setattr__(self, "_sender", known._sender)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Transaction) and self.hash == other.hash
 

@@ -53,6 +53,7 @@ class LedgerService:
 
     async def import_block(self, block: Block, certificate: bytes = b"") -> ImportResult:
         """Take a block in, wherever it comes from. Raises InvalidBlock, and then nothing has changed."""
+        self.pool.recognise(block.transactions)
         # Shielded: once begun, an import ends, and the pool hears of it even if nobody waits any more.
         outcome = await asyncio.shield(asyncio.ensure_future(self._import(block, certificate)))
         if isinstance(outcome, InvalidBlock):

@@ -156,7 +156,7 @@ class ValidatorLoop:
         self._ledger_clock = ledger_clock
         self._network_clock = network_clock
         self._authenticator = Authenticator(domain, recover)
-        self._proposals = LedgerProposals(ledger)
+        self._proposals = LedgerProposals(ledger, service.pool.recognise)
         self._machine: QbftMachine | None = None
         if ballot is not None:
             votes = ballot.votes.load()

@@ -126,6 +126,15 @@ class TransactionPool:
         entry = self._by_hash.get(transaction_hash)
         return None if entry is None else entry.transaction
 
+    def recognise(self, transactions: Iterable[Transaction]) -> None:
+        """Let those that are equal to one in the pool know who signed them, so that each signature is looked at once.
+
+        May be called by another thread: it reads one dictionary and changes nothing.
+        """
+        for transaction in transactions:
+            if (entry := self._by_hash.get(transaction.hash)) is not None:
+                transaction.take_sender_of(entry.transaction)
+
     def __contains__(self, transaction_hash: bytes) -> bool:
         return transaction_hash in self._by_hash
 

@@ -9,7 +9,7 @@ from chain.account import Account
 from chain.config import ZERO, ChainConfig
 from chain.pool.admission import AlreadyKnown, OversizedTransaction, PoolFull, ReplacementUnderpriced, Underpriced
 from chain.pool.pool import TransactionPool
-from chain.transaction import BLOB, LEGACY, Transaction, sign_transaction
+from chain.transaction import BLOB, LEGACY, Transaction, decode_transaction, sign_transaction
 from chain.validity import (
     GasLimitExceeded,
     InitCodeTooLong,
@@ -478,3 +478,28 @@ async def test_hundreds_are_taken_in_one_go() -> None:
 
 def test_keys_sign_for_their_addresses() -> None:
     assert sign_transaction(transaction(), KEYS[4]).sender == ADDRESSES[4]
+
+
+# Senders
+
+
+def test_a_transaction_in_the_pool_need_not_be_recovered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = pool()
+    _take(held, transaction(0), transaction(1))
+    again = [decode_transaction(one.encoded) for one in (transaction(0), transaction(1), transaction(2))]
+    held.recognise(again)
+
+    def fails(*_: object) -> bytes:
+        raise AssertionError("the signature is looked at again")
+
+    monkeypatch.setattr("primitives.secp256k1.recover_address", fails)
+    assert [one.sender for one in again[:2]] == ADDRESSES[:2]
+    with pytest.raises(AssertionError):
+        _ = again[2].sender
+
+
+def test_nobody_takes_the_sender_of_another_transaction() -> None:
+    known, other = transaction(0), decode_transaction(transaction(1).encoded)
+    assert known.sender == ADDRESSES[0]
+    other.take_sender_of(known)
+    assert other.sender == ADDRESSES[1]

@@ -6,9 +6,11 @@ the thread that imports.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from chain.block import Block, check_body, decode_block
+from chain.transaction import Transaction
 from primitives.errors import InvalidBlock, InvalidTransaction
 
 MAX_DECODED = 2
@@ -26,8 +28,12 @@ class Checker(Protocol):
 class LedgerProposals:
     """The ledger's blocks for one machine."""
 
-    def __init__(self, checker: Checker) -> None:
+    def __init__(
+        self, checker: Checker, recognise: Callable[[Sequence[Transaction]], None] = lambda transactions: None
+    ) -> None:
+        """`recognise` may know of some transactions who sent them (chain.pool.pool.TransactionPool)."""
         self._checker = checker
+        self._recognise = recognise
         self._decoded: OrderedDict[bytes, Block] = OrderedDict()
 
     def block_hash(self, block: bytes) -> bytes:
@@ -58,6 +64,7 @@ class LedgerProposals:
             except InvalidTransaction as error:
                 raise InvalidBlock(f"a transaction of the proposal: {error}") from error
             check_body(block)
+            self._recognise(block.transactions)
             self._decoded[encoded] = block
             if len(self._decoded) > MAX_DECODED:
                 self._decoded.popitem(last=False)

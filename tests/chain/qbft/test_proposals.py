@@ -59,6 +59,25 @@ def test_a_proposal_of_its_builder_and_one_carried_over(world: AuthorityWorld) -
             proposals.check(encoded, height, parent, VALIDATORS[1])
 
 
+def test_whoever_knows_the_senders_is_asked_once(world: AuthorityWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Sequence[Transaction]] = []
+    known = [world.transfer(), world.transfer()]
+    senders = [one.sender for one in known]
+
+    def recognise(transactions: Sequence[Transaction]) -> None:
+        asked.append(transactions)
+        for transaction, other in zip(transactions, known, strict=True):
+            transaction.take_sender_of(other)
+
+    proposals = LedgerProposals(world.ledger, recognise)
+    block = world.build(known)
+    proposals.block_hash(block.encode())
+    proposals.check(block.encode(), 2, world.ledger.head().hash, block.header.coinbase)
+    (transactions,) = asked
+    monkeypatch.setattr("primitives.secp256k1.recover_address", lambda *_: bytes(20))
+    assert [transaction.sender for transaction in transactions] == senders
+
+
 def test_what_the_ledger_refuses_is_refused(world: AuthorityWorld) -> None:
     proposals = LedgerProposals(world.ledger)
     good = world.build([world.transfer()])
