@@ -31,6 +31,8 @@ from p2p.fields import IpAddress
 from p2p.framing import MaxBytes
 from p2p.identity import NodeId
 from p2p.node_url import NodeUrl
+from p2p.reputation import Offence, Verdict
+from p2p.session import PeerSession
 from p2p.transport import ConnectionLost
 from primitives.secp256k1 import address_of
 from tests.simulation.network import Host
@@ -221,6 +223,7 @@ class SimulatedNode:
             async with core:
                 core.listening_port = PORT
                 self.core = core
+                self._watch_judgements(core)
                 core.service.on_import(lambda result: world.witness.imported(self, result))
                 world.witness.began(self)
                 self.host.take_call = core.peers.take_call
@@ -228,6 +231,15 @@ class SimulatedNode:
                     group.create_task(core.run())
                     if self.mean_sealing_time_s is not None:
                         group.create_task(self._mining(core, self.mean_sealing_time_s).run())
+
+    def _watch_judgements(self, core: NodeCore) -> None:
+        judge = core.peers._judge
+
+        def judge_openly(session: PeerSession, offence: Offence) -> Verdict:
+            self._world.witness.judged(self, session.node_id, offence)
+            return judge(session, offence)
+
+        core.peers._judge = judge_openly  # type: ignore[method-assign]
 
     def _settings(self) -> CoreSettings:
         others = tuple(node.url for node in self._world.nodes if node.node_id != self.node_id)

@@ -15,6 +15,7 @@ from chain.consensus.qbft.signing import Authenticator, Domain, recover_signer
 from chain.consensus.qbft.validators import ValidatorSet
 from chain.importer import ImportResult
 from p2p.messages import AnnounceBlocks, Consensus, Message, NewBlock
+from p2p.reputation import Offence
 from primitives.errors import Invalid
 from tests.simulation.network import Host
 from tests.simulation.virtual_time import VirtualLoop, current_life
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
 recover_once = lru_cache(maxsize=1 << 16)(recover_signer)
 """Signatures cost most of a run, and each is looked at by every node."""
 decode_once = lru_cache(maxsize=1 << 12)(decode_message)
+
+
+LIES = frozenset(
+    {
+        Offence.INVALID_BLOCK,
+        Offence.INVALID_FRAME,
+        Offence.INVALID_MESSAGE,
+        Offence.WRONG_ANSWER,
+        Offence.INVALID_TRANSACTION,
+        Offence.UNSOLICITED_ANSWER,
+        Offence.FLOOD,
+    }
+)
+"""What no honest node does, however bad its network is."""
 
 
 class Violation(AssertionError):
@@ -44,6 +59,8 @@ class Witness:
         """An error in an honest node's log counts as a violation."""
         self.heads: dict[str, int] = {}
         """The head that each honest node had on its disk last."""
+        self.honest: frozenset[bytes] = frozenset()
+        """Nodes with one machine that keeps to the rules."""
         self._loop = loop
         self._trace = hashlib.blake2b(digest_size=16)
 
@@ -110,6 +127,12 @@ class Witness:
 
     def look_at_import(self, node: "SimulatedNode", result: ImportResult) -> None: ...
 
+    def judged(self, node: "SimulatedNode", offender: bytes, offence: Offence) -> None:
+        """A node holds something against another."""
+        self.event("judged", node.name, offender.hex(), offence.name)
+        if node.is_honest and offender in self.honest and offence in LIES:
+            self.fail(f"{node.name} takes 0x{offender.hex()}, which is honest, for a liar: {offence.name}")
+
     def accept(self, node: "SimulatedNode", transaction_hash: bytes) -> None:
         """An honest node has told a user that it keeps this transaction."""
         self.event("accepted", node.name, transaction_hash.hex())
@@ -123,8 +146,6 @@ class FinalityWitness(Witness):
         super().__init__(loop)
         self.finals: dict[int, bytes] = {}
         """The final block of each height that an honest node holds."""
-        self.honest: frozenset[bytes] = frozenset()
-        """Validators with one machine that keeps to the rules."""
         self.on_first_import: Callable[[SimulatedNode], None] = lambda node: None
         """An honest node holds a block final that no other honest node holds yet."""
         self._domain = domain

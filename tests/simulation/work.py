@@ -82,6 +82,7 @@ class _WorkTrial(Trial):
             kind = random.choice([Silent, Babbler])
             kind(world.nodes[number], KEYS[number], pow_domain(), Random(f"liar {world.seed}"))
 
+        world.witness.honest = frozenset(node.node_id for node in self.honest)
         self._may_part = world.reorganisation_cap == LOW_CAP
         if self._may_part:
             self.long_partitions = PARTING
