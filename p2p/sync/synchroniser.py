@@ -134,13 +134,8 @@ class ChainSynchroniser:
         depth = self._chain.final_depth_blocks
         return depth > 0 and peer.claimed_number - number > depth
 
-    def _check_claim(self, peer: SyncPeer) -> None:
-        if self._peers.another_claims_more(peer.claimed_difficulty, peer):
-            raise RoundEnded("another peer, which has its rest now, claims a heavier chain")
-
     async def _survey(self, number: int, peer: SyncPeer) -> Survey:
         """See how heavy the peer's branch is. Raises RoundEnded where it is lighter than what anybody claims."""
-        self._check_claim(peer)
         async with self._using(await self._source_above(number, peer)) as source:
             survey = Survey(source.top)
             while headers := await source.next():
@@ -181,8 +176,6 @@ class ChainSynchroniser:
         self._may_hold_remains = True
         if self._taking is None:
             number = await common_ancestor(self._chain, peer.session)
-            if self._goes_too_deep(number, peer):
-                self._check_claim(peer)
             state = StateSync(target, self._peers, self._clock, self.board, self._chain.final_depth_blocks)
             self._taking = state, await self._source_above(number, peer)
         state, source = self._taking

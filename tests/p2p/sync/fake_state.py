@@ -6,6 +6,7 @@ from chain.header import Header
 from p2p.messages import StatePlace
 from p2p.sync.headers import CheckedHeader
 from p2p.sync.target import StateNeeds, StateShare, StateTaken
+from primitives.errors import InvalidBlock
 from primitives.keccak import keccak256
 from tests.p2p.memory_network import FakeChain
 
@@ -42,6 +43,8 @@ class FakeTarget:
         self.pieces: dict[StatePlace, bytes] = {}
         self.codes: set[bytes] = set()
         self.pivots: list[Header] = []
+        self.refusal: InvalidBlock | None = None
+        """Of `finish`."""
         self.abandoned = 0
         self._is_aimed = False
         self._chain = chain
@@ -88,6 +91,8 @@ class FakeTarget:
 
     async def finish(self) -> None:
         assert not self._missing()
+        if self.refusal is not None:
+            raise self.refusal
         pivot = self.pivots[-1]
         for number in range(self._chain.best.number + 1, pivot.number + 1):
             self._chain.put(self._truth.blocks[self.kept[number].header.hash])

@@ -8,6 +8,7 @@ from p2p import limits
 from p2p.messages import Codes, GetCodes, GetHeaders, GetStatePieces, Message, StatePieces
 from p2p.reputation import Offence
 from p2p.sync.progress import Phase, SyncProgress
+from primitives.errors import InvalidBlock
 from tests.p2p.memory_network import FakeChain, settle
 from tests.p2p.sync.fake_state import FakeTarget
 from tests.p2p.sync.world import copy, grow, silence, world
@@ -185,6 +186,18 @@ async def test_an_operator_who_changes_his_mind_begins_anew(long: FakeChain, our
         await again.peer(copy(long))
         await again.reaches(long.best, 10)
         assert target.abandoned == 1
+
+
+async def test_a_ledger_that_came_further_by_itself_drops_the_state(long: FakeChain, ours: FakeChain) -> None:
+    target = FakeTarget(ours, long)
+    target.refusal = InvalidBlock("the ledger has come as far meanwhile")
+    async with world(ours, target) as here:
+        await here.peer(copy(long))
+        await here.until(lambda: target.abandoned == 1)
+        assert here.chain.best.number == 0
+        target.refusal = None
+        await here.reaches(long.best, limits.MAX_SYNC_REST_S)
+        assert len(here.chain.imports) == limits.PIVOT_DISTANCE_BLOCKS
 
 
 # ---- hostile and lame peers ----------------------------------------------------------------------------------------
