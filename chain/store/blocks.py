@@ -181,6 +181,7 @@ class BlockStore(BlockView):
     def begin_after(self, number: int) -> None:
         """Canonical blocks up to this one may have no body: they were connected by their headers."""
         write_meta(self._connection, _BODIES_FROM, (number + 1).to_bytes(8, "big"))
+        transaction_index.leap(self._connection, number)
 
     def cut(self, number: int) -> None:
         """Take all blocks above `number` off the canonical chain, and forget them and every side branch."""

@@ -31,6 +31,17 @@ def add(connection: sqlite3.Connection, number: int, hashes: Sequence[bytes]) ->
         _merge(connection, number // ERA_BLOCKS - _UNMERGED_ERAS)
 
 
+def leap(connection: sqlite3.Connection, head: int) -> None:
+    """Block `head` became the newest without those below having been added: merge what they would have merged."""
+    epochs_of_era = ERA_BLOCKS // EPOCH_BLOCKS
+    oldest = connection.execute("SELECT min(epoch) FROM transaction_index WHERE epoch >= 0").fetchone()[0]
+    newest = connection.execute("SELECT max(epoch) FROM transaction_index").fetchone()[0]
+    if oldest is not None:
+        last = min(newest // epochs_of_era, head // ERA_BLOCKS - _UNMERGED_ERAS)
+        for era in range(oldest // epochs_of_era, last + 1):
+            _merge(connection, era)
+
+
 def remove(connection: sqlite3.Connection, number: int, hashes: Sequence[bytes]) -> None:
     """Block `number` is no longer canonical."""
     connection.executemany(

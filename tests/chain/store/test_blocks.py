@@ -5,6 +5,7 @@ import random
 import pytest
 
 from chain.store import blocks as blocks_module
+from chain.store import transaction_index
 from chain.store.blocks import BlockStore, BlockView, TransactionLocation
 from chain.store.database import Database
 from primitives.errors import InvalidBlock, UserError
@@ -33,6 +34,27 @@ def chain(database, store, length):
         made.append(extend(database, store, parent, seed))
         parent = made[-1][0]
     return made
+
+
+def test_blocks_below_a_leap_are_found_by_their_transactions(database, monkeypatch):
+    monkeypatch.setattr(transaction_index, "EPOCH_BLOCKS", 2)
+    monkeypatch.setattr(transaction_index, "ERA_BLOCKS", 4)
+    store = BlockStore(database)
+    made = chain(database, store, 6)
+    parent = made[-1][0]
+    with database.transaction():
+        for seed in range(6, 40):
+            parent, _ = make_block(parent, seed)
+            store.connect_header(parent.header, seed, b"", b"")
+        store.begin_after(parent.number)
+    made += [(None, None)] * 34
+    for seed in range(40, 60):
+        for number in [0, 1, 5, *range(40, seed)]:
+            block = made[number][0]
+            expected = TransactionLocation(block.hash, number, 1)
+            assert store.transaction_location(block.transactions[1].hash) == expected
+        made.append(extend(database, store, parent, seed))
+        parent = made[-1][0]
 
 
 def test_an_empty_store_has_no_head(database):
