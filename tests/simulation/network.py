@@ -323,6 +323,7 @@ class SimulatedWire:
         self._room: deque[asyncio.Future[None]] = deque()
         """Senders that wait for room, in order."""
         self._is_closed = False
+        self._has_heard = False
         self._heard_s = network.loop.time()
         sender.wires = [wire for wire in sender.wires if wire.is_open] + [self]
         network.later(limits.IDLE_TIME_S, self._look_for_silence)
@@ -410,6 +411,7 @@ class SimulatedWire:
     def arrived(self, raw: RawMessage) -> None:
         """A message has come to this end's machine."""
         self._heard_s = self._network.loop.time()
+        self._has_heard = True
         self._network.messages += 1
         if self._life.is_over or self._is_closed:
             # The machine knows of no such connection, and says so.
@@ -449,9 +451,12 @@ class SimulatedWire:
         self._way.send(lambda: other.arrived(raw), size)
 
     def _arrive_beside(self, raw: RawMessage) -> None:
-        """A notice that took a way of its own; where there is none now, it is lost."""
+        """A notice that took a way of its own; where there is none now, it is lost.
+
+        Nothing overtakes the first message, by which a conversation begins.
+        """
         other = self._other
-        if other is None or other._is_closed or other._life.is_over or self._is_closed:
+        if other is None or not other._has_heard or not other.is_open or self._is_closed:
             return
         if not self._network.is_cut(self.sender, self.receiver):
             self._on_the_way_bytes += len(raw.payload)
