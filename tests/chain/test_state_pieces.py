@@ -69,6 +69,7 @@ def request_for(piece, path=b"", root=None):
     return PieceRequest(Place(owner, path), trie_of(piece).root if root is None else root)
 
 
+@settings(max_examples=40)
 @given(st.one_of(account_leaves, slot_leaves))
 def test_leaves_come_back_from_their_bytes_and_are_proved_by_the_root(piece):
     decoded = decode_piece(piece.encode())
@@ -78,7 +79,7 @@ def test_leaves_come_back_from_their_bytes_and_are_proved_by_the_root(piece):
     assert not checked.children
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.one_of(account_leaves, slot_leaves))
 def test_a_trie_taken_apart_node_by_node_gives_all_its_leaves(piece):
     """Every inner node as a piece; what has no inner node is a leaf, and comes as such."""
@@ -196,6 +197,7 @@ def test_garbage_is_refused(garbage):
         decode_piece(garbage)
 
 
+@settings(max_examples=40)
 @given(st.one_of(account_leaves, slot_leaves), st.data())
 def test_one_changed_byte_is_noticed(piece, data):
     encoded = bytearray(piece.encode())
@@ -205,6 +207,7 @@ def test_one_changed_byte_is_noticed(piece, data):
         check_piece(request_for(piece), decode_piece(bytes(encoded)))
 
 
+@settings(max_examples=40)
 @given(st.one_of(account_leaves, slot_leaves), st.binary(max_size=10).map(lambda path: bytes(n % 16 for n in path)))
 def test_leaves_with_another_hash_or_of_another_trie_are_refused(piece, path):
     request = request_for(piece, path, bytes(32))
