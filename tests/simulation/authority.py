@@ -76,7 +76,7 @@ def run(seed: int, variant: Variant = WHOLE) -> Result:
     def make(directory: Path, loop: VirtualLoop) -> World:
         return _make_world(seed, directory, loop, variant, count, followers + has_newcomer)
 
-    with variant.applied(), simulated(make) as world:
+    with variant.taken_away(), simulated(make) as world:
         trial = _AuthorityTrial(world, random, variant, count)
         if has_newcomer:
             trial.expect(world.nodes[count + followers])
@@ -85,7 +85,7 @@ def run(seed: int, variant: Variant = WHOLE) -> Result:
 
 
 def _make_world(seed: int, directory: Path, loop: VirtualLoop, variant: Variant, count: int, followers: int) -> World:
-    witness = FinalityWitness(loop, qbft_domain(count), variant.watches_votes)
+    witness = FinalityWitness(loop, qbft_domain(count), variant.watches_all)
     world = World(seed, directory, loop, qbft_genesis(count), witness)
     for number in range(count + followers):
         kind = "validator" if number < count else "follower"

@@ -142,7 +142,7 @@ class Witness:
 class FinalityWitness(Witness):
     """Of a qbft chain: one final block a height, proved by its certificate, and honest validators keep their word."""
 
-    def __init__(self, loop: VirtualLoop, domain: Domain, watch_votes: bool = True) -> None:
+    def __init__(self, loop: VirtualLoop, domain: Domain, watches_all: bool = True) -> None:
         super().__init__(loop)
         self.finals: dict[int, bytes] = {}
         """The final block of each height that an honest node holds."""
@@ -150,7 +150,7 @@ class FinalityWitness(Witness):
         """An honest node holds a block final that no other honest node holds yet."""
         self._domain = domain
         self._authenticator = Authenticator(domain, recover_once)
-        self._watch_votes = self.watches_log = watch_votes
+        self._watches_votes = self.watches_log = watches_all
         self._votes: dict[tuple[object, ...], object] = {}
         self._validators: dict[int, ValidatorSet] = {}
 
@@ -168,7 +168,7 @@ class FinalityWitness(Witness):
 
     def said(self, host: Host, message: Message) -> None:
         """An honest validator must never contradict itself, power cuts or not."""
-        if not self._watch_votes or not isinstance(message, Consensus):
+        if not self._watches_votes or not isinstance(message, Consensus):
             return
         try:
             vote = decode_once(message.data)
