@@ -135,7 +135,7 @@ def genesis_text(document: Mapping[str, Any]) -> str:
 def refuse_other_genesis(data_directory: Path, document: Mapping[str, Any]) -> None:
     """Raises UserError where the folder is of another network."""
     path = data_directory / GENESIS_FILE
-    if _is_there(path) and not _holds(path, genesis_text(document)):
+    if _is_there(path) and not _holds(path, document):
         raise UserError(
             f"The folder {data_directory} already belongs to another network ({path} is there). "
             "Choose another folder with --data-dir, or remove it if you no longer need its ledger."
@@ -270,9 +270,12 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _holds(path: Path, text: str) -> bool:
+def _holds(path: Path, document: Mapping[str, Any]) -> bool:
+    """Whether the file is this document, however it is laid out."""
     try:
-        return path.read_bytes() == text.encode()
+        return bool(json.loads(path.read_bytes()) == json.loads(genesis_text(document)))
+    except (ValueError, RecursionError):  # It is not JSON at all.
+        return False
     except OSError as error:
         raise UserError(f"The file {path} cannot be read: {error.strerror}.") from error
 

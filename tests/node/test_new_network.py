@@ -77,6 +77,9 @@ def test_a_genesis_is_written_once(tmp_path: Path) -> None:
     assert has_genesis(folder)
     assert write_genesis(folder, document) == written
     text = (folder / GENESIS_FILE).read_text()
+    (folder / GENESIS_FILE).write_text(json.dumps(document))
+    assert write_genesis(folder, document) == written
+    assert (folder / GENESIS_FILE).read_text() == text
     with pytest.raises(UserError, match="already belongs to another network"):
         write_genesis(folder, genesis_document(NetworkPlan(OPERATOR, 2)))
     assert (folder / GENESIS_FILE).read_text() == text
