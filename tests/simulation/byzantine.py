@@ -20,8 +20,8 @@ from p2p import messages as wire_messages
 from p2p.framing import RawMessage
 from p2p.messages import AnnounceBlocks, BlockAnnouncement, Consensus, NewBlock, encode
 from primitives.errors import Invalid
-from tests.simulation.network import NOTICES, SimulatedWire
 from tests.simulation.node import SimulatedNode
+from tests.simulation.wire import NOTICES, SimulatedWire
 from tests.simulation.witness import decode_once, recover_once
 
 FORGERIES = 0.1

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
-from tests.simulation.network import Host
+from tests.simulation.host import Host
 from tests.simulation.node import SimulatedNode
 from tests.simulation.weather import CALM, Weather
 from tests.simulation.world import World

@@ -35,7 +35,7 @@ from p2p.reputation import Offence, Verdict
 from p2p.session import PeerSession
 from p2p.transport import ConnectionLost
 from primitives.secp256k1 import address_of
-from tests.simulation.network import Host
+from tests.simulation.host import Host
 from tests.simulation.power import CutAt, Disk, PowerSupply
 from tests.simulation.virtual_time import Life, PowerCut, SimulatedClock
 from tests.simulation.witness import recover_once

@@ -15,9 +15,11 @@ from p2p.framing import InvalidFrame, MaxBytes
 from p2p.handshake import InvalidHandshake
 from p2p.messages import AnnounceBlocks, BlockAnnouncement, Consensus, Message, Ping, Pong, max_payload_bytes
 from p2p.transport import ConnectionLost, PeerTooSlow
-from tests.simulation.network import Accept, Host, SimulatedNetwork, SimulatedWire
+from tests.simulation.host import Accept, Host
+from tests.simulation.network import SimulatedNetwork
 from tests.simulation.virtual_time import Life, VirtualLoop
 from tests.simulation.weather import CALM, Weather
+from tests.simulation.wire import SimulatedWire
 
 
 class Blind:

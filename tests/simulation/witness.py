@@ -17,7 +17,7 @@ from chain.importer import ImportResult
 from p2p.messages import AnnounceBlocks, Consensus, Message, NewBlock
 from p2p.reputation import Offence
 from primitives.errors import Invalid
-from tests.simulation.network import Host
+from tests.simulation.host import Host
 from tests.simulation.virtual_time import VirtualLoop, current_life
 
 if TYPE_CHECKING:
