@@ -19,7 +19,8 @@ from chain.store.database import Database, delete_meta, read_meta, write_meta
 from chain.store.fetched_state import FetchedState
 from chain.store.schema import FETCH_TABLE_NAMES, FETCH_TABLES
 from chain.store.state import StateStore
-from primitives.errors import InvalidBlock
+from chain.trie.update import DamagedTrie
+from primitives.errors import InvalidBlock, UserError
 from primitives.keccak import keccak256
 
 _PIVOT = "fetch_pivot"
@@ -166,24 +167,36 @@ class StateFetch:
         fetch as it was, or the new one.
 
         Nothing may be missing. Takes as long as a genesis of that many accounts. Raises InvalidBlock where the ledger
-        has come as far meanwhile, or is on another branch than the kept headers.
+        has come as far meanwhile, or is on another branch than the kept headers, and UserError, with all that was
+        fetched thrown away, where the disk has damaged it.
         """
         pivot = self.pivot
         if pivot is None or self.needs(1) != Needs((), ()):
             raise RuntimeError("the state to take over is not complete")
-        with self._database.transaction():
-            self._connect_headers(pivot.number)
-            self._blocks.begin_after(pivot.number)
-            self._state.replace(pivot.number, self._fetched.accounts(), self._fetched.storage())
-            if self._state.state_root != pivot.state_root:
-                raise RuntimeError(f"what was fetched is not the state of block {pivot.number}")
-            self._drop()
+        if damage := self._put_in_place(pivot):
+            self.abandon()
+            raise UserError(
+                f"the state of block {pivot.number}, right when it came, is damaged now ({damage}): check the "
+                "disk, then start the node again, which fetches it anew"
+            )
 
     def abandon(self) -> None:
         """Forget everything that was fetched but codes, which are found by their hash and harm nobody."""
         with self._database.transaction():
             if self.has_begun:
                 self._drop()
+
+    def _put_in_place(self, pivot: Header) -> str:
+        """What is wrong, where it is not what it was."""
+        try:
+            with self._database.transaction():
+                self._connect_headers(pivot.number)
+                self._blocks.begin_after(pivot.number)
+                self._state.replace(pivot.number, pivot.state_root, self._fetched.accounts(), self._fetched.storage())
+                self._drop()
+        except DamagedTrie as error:
+            return str(error)  # and no more: the error's frames hold cursors, which keep tables from being dropped
+        return ""
 
     def _begin(self) -> None:
         if not self.has_begun:

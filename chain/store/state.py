@@ -106,22 +106,24 @@ class StateStore(StateView):
     def replace(
         self,
         number: int,
+        state_root: bytes,
         accounts: Iterator[tuple[bytes, bytes]],
         storage: Iterable[tuple[bytes, bytes, Iterator[tuple[bytes, bytes]]]],
     ) -> None:
         """Put a whole other state, that after block `number`, in the place of all that is here; history begins there.
 
-        Accounts are keys and records, storage is addresses, their roots, keys and values, all in order. Whoever calls
-        compares the root. Inside a database transaction.
+        Accounts are keys and records, storage is addresses, their roots, keys and values, all in order. Raises
+        DamagedTrie where they do not have these roots. Inside a database transaction.
         """
         self._present.forget()
         for table in (*STATE_TABLES, *UNDO_TABLES, *(("account_history", "slot_history") if self._archive else ())):
             self._connection.execute(f"DELETE FROM {table}")
         for address, root, slots in storage:
             if state_loading.load_slots(self._connection, address, slots) != root:
-                raise RuntimeError(f"the storage of 0x{address.hex()} is not that of its account")
-        root = state_loading.load_accounts(self._connection, accounts)
-        self._move_to(StatePosition(number, root, number))
+                raise DamagedTrie(f"the storage of 0x{address.hex()} is not that of its account")
+        if state_loading.load_accounts(self._connection, accounts) != state_root:
+            raise DamagedTrie("the accounts do not have the state's root")
+        self._move_to(StatePosition(number, state_root, number))
 
     def _write(self, prepared: PreparedChanges) -> None:
         """The rows of the new state; nothing of the way back."""

@@ -12,6 +12,7 @@ from chain.account import Account, StateChanges
 from chain.state_fetch import Needs, Taken
 from chain.state_pieces import MAX_PIECE_BYTES, Place, SlotLeaf, SlotLeaves
 from chain.trie.root import slot_key
+from primitives.errors import UserError
 from primitives.keccak import keccak256
 from tests.chain.fetch_world import (
     SMALL,
@@ -348,17 +349,28 @@ def test_another_code_is_refused(pair):
         ours.fetch.finish()
 
 
-def test_a_state_that_was_spoilt_on_the_disk_is_not_taken_over(pair):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE fetched_slots SET value = x'05' WHERE key = (SELECT min(key) FROM fetched_slots)",
+        "DELETE FROM fetched_slots WHERE key = (SELECT max(key) FROM fetched_slots)",
+        "DELETE FROM fetched_accounts WHERE address = x'' AND key < x'20'",
+        "DELETE FROM fetched_accounts",
+    ],
+)
+def test_a_state_that_the_disk_damaged_is_fetched_anew(pair, damage):
     theirs, ours, server = pair
     aim(ours, theirs, 3)
     fetch_all(ours.fetch, server, 3)
-    ours.database.connection.execute("UPDATE fetched_slots SET value = x'05' WHERE key = ?", (slot_key(3),))
-    with pytest.raises(RuntimeError, match="storage of"):
+    ours.database.connection.execute(damage)
+    with pytest.raises(UserError, match="check the disk"):
         ours.fetch.finish()
-    ours.database.connection.execute("DELETE FROM fetched_accounts WHERE address != x''")
-    with pytest.raises(RuntimeError, match="not the state"):
-        ours.fetch.finish()
+    assert not ours.fetch.has_begun
     assert ours.state.position().number == ours.blocks.head().number == 0
+    aim(ours, theirs, 3)
+    fetch_all(ours.fetch, server, 3)
+    ours.fetch.finish()
+    assert_same(ours, theirs, 3)
 
 
 def test_a_state_without_accounts_is_taken_over_too(sides):
