@@ -43,7 +43,9 @@ def main() -> int:
                 results.append(outcome)
             else:
                 failed += 1
-                progress.console.print(f"seed {seed}: {outcome}\n  {repeating(seed, variant)}", markup=False)
+                progress.console.print(
+                    f"seed {seed}: {outcome}\n  {repeating(seed, variant)}", markup=False, soft_wrap=True
+                )
             if not progress.console.is_terminal and done % LINE_EVERY_SEEDS == 0:
                 print(f"{done} seeds", flush=True)
     _report(results, failed, time.monotonic() - began_s)
