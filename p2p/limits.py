@@ -199,8 +199,9 @@ ANNOUNCE_INTERVAL_S = 0.1
 ANNOUNCE_AGAIN_INTERVAL_S = 60.0
 """What is still pending after so long is told everybody once more: a peer may have been unable to take it, or to fetch
 it, when it first heard of it. A full pool costs a peer 2 kB/s by that."""
-MAX_KNOWN_TRANSACTIONS = 32_768
-"""Hashes a peer is remembered to have seen, as in geth: eight full pools; some 4 MB for a peer that uses them up."""
+MAX_KNOWN_TRANSACTIONS = 8_192
+"""Hashes a peer is remembered to have seen: two full pools, since what is in no pool is announced to nobody. Every busy
+peer comes to use them up: 1.2 MB each, 50 MB with as many peers as there can be. geth remembers 32,768."""
 MAX_KNOWN_BLOCKS = 1_024
 """The same for blocks, as in geth."""
 MAX_UNANNOUNCED_TRANSACTIONS = 4_096
