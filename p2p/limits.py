@@ -304,6 +304,8 @@ STATE_SHARE_INTERVAL_S = 5.0
 """Between two estimates of how much of a state is here: a count of all its rows, a tenth of a second for a million."""
 STATE_PATIENCE_S = 15.0
 """How long nobody has to have a state before the node looks for a newer one: peers come and go."""
+MAX_VAIN_PIVOTS = 4
+"""States in a row of which nobody had a single piece: a minute. On a chain that grows there is always a newer one."""
 MIN_SYNCING_BLOCKS = 8
 """Further behind than this a node counts as syncing, and does not pass on what is history to the others."""
 SYNC_LOG_INTERVAL_S = 8.0

@@ -40,6 +40,8 @@ class PieceFetcher:
         """Needed, and asked of nobody at the moment."""
         self._asked_s: dict[Item, float] = {}
         """When what is being asked for was asked for last."""
+        self.has_brought = False
+        """Whether anything that was missing has come."""
         self._is_all_known = False
         """Whether the target had nothing to add to these two."""
         self._taken = 0
@@ -176,6 +178,7 @@ class PieceFetcher:
             self._asked_s.pop(item, None)
         if missing[: taken.bad]:
             self._brought_s = self._clock.precise_time_s()
+            self.has_brought = True
         self._taken += len(missing)
         self._is_all_known = False
         self._changed.set()

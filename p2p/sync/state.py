@@ -48,16 +48,19 @@ class StateSync:
                 raise RoundEnded(f"its {source.top.number} blocks are fewer than those of the state that is begun")
             LOGGER.info("there are only %d blocks: all of them are executed", source.top.number)
             return False
+        vain = 0
         while True:
             LOGGER.info("fetching the state of block %d, 0x%s", pivot.number, pivot.hash.hex())
             self._board.update(phase=Phase.STATE, current_block=pivot.number)
             await self._target.aim_at(pivot)
-            if await PieceFetcher(self._target, self._peers, self._clock, self._board, pivot).run():
+            fetcher = PieceFetcher(self._target, self._peers, self._clock, self._board, pivot)
+            if await fetcher.run():
                 await self._finish()
                 LOGGER.info("took over the state of block %d", pivot.number)
                 return True
+            vain = 0 if fetcher.has_brought else vain + 1
             newer = await self._next_pivot(source)
-            if newer is None or newer.number <= pivot.number:
+            if newer is None or newer.number <= pivot.number or vain >= limits.MAX_VAIN_PIVOTS:
                 LOGGER.warning("no connected peer serves the state of block %d: all blocks are executed", pivot.number)
                 return False
             pivot = newer

@@ -281,3 +281,19 @@ async def test_headers_of_another_branch_begin_anew(long: FakeChain, ours: FakeC
         await here.until(lambda: here.chain.best.number == LENGTH + 350, 120)
         assert here.chain.best == truth.best
         assert target.pivots[-1].number == LENGTH + 350 - 128
+
+
+async def test_where_nobody_serves_states_of_a_chain_that_grows_everything_is_executed(
+    long: FakeChain, ours: FakeChain
+) -> None:
+    truth = copy(long)
+    target = FakeTarget(ours, truth)
+    async with world(ours, target) as here:
+        peer = await here.peer(truth)
+        peer.keeps_states = 0
+        for _ in range(2 * limits.MAX_VAIN_PIVOTS):
+            await here.passes_s(limits.STATE_PATIENCE_S)
+            grow(truth, 1)
+            peer.talk.session.claimed_head = truth.head()
+        await here.reaches(truth.best, 4 * limits.SYNC_LOOK_INTERVAL_S)
+        assert len(target.pivots) <= limits.MAX_VAIN_PIVOTS + 1, "codes came with the first one"
