@@ -50,13 +50,13 @@ class Troubles:
         self._mortal = [*self._validators[1:], *self._followers[1:]]
         self._kinds: list[tuple[str, int, Callable[[], Awaitable[None]]]] = [
             ("a node is killed", 6, self._kill_one),
-            ("a node is killed while it starts", 2, self._kill_while_starting),
+            ("a node is killed, and again while it starts", 2, self._kill_while_starting),
             ("a node is stopped and started", 2, self._stop_one),
-            ("two validators are killed: no block for a while", 2, self._kill_two),
+            ("two validators, or miners, are killed", 2, self._kill_two),
             ("all but two nodes are killed at once", 1, self._kill_many),
             ("a node hangs", 3, self._freeze_one),
             ("a node is cut off", 4, self._cut_one),
-            ("the network is cut in two: no block for a while", 3, self._cut_in_two),
+            ("the network is cut in two halves", 3, self._cut_in_two),
             ("every link is cut for a moment", 2, self._cut_all),
         ]
         if self._followers[1:]:
