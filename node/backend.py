@@ -108,7 +108,7 @@ class NodeBackend:
 
     def _peer(self, session: PeerSession) -> PeerInfo:
         host, port = str(session.remote_address), session.listening_port
-        claimed, ping_s = session.claimed_head, session.ping_time_s
+        head, ping_s = session.head_seen, session.ping_time_s
         validator = self._core.validator
         return PeerInfo(
             node_id=session.node_id,
@@ -122,9 +122,9 @@ class NodeBackend:
             is_validator=validator is not None and session.node_id in validator.validators,
             connected_s=session.age_s,
             ping_ms=None if ping_s is None else round(ping_s * 1000),
-            head_number=claimed.number,
-            head_hash=claimed.hash,
-            total_difficulty=claimed.total_difficulty,
+            head_number=head.number,
+            head_hash=head.hash,
+            total_difficulty=session.claimed_head.total_difficulty,
         )
 
     def _sync_progress(self) -> SyncProgress | None:

@@ -109,6 +109,9 @@ class BlockGossip:
         if peer is None:
             return
         peer.known.update(announced.hash for announced in message.blocks)
+        highest = max(message.blocks, key=lambda announced: announced.number)
+        if session.newest_block is None or session.newest_block.number < highest.number:
+            session.newest_block = highest
         # A peer with more going on than it may have is not served: it will announce again, or others do.
         session.spawn(self._consider(peer, message.blocks))
 

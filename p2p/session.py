@@ -18,6 +18,7 @@ from p2p.fields import InvalidMessage
 from p2p.framing import AlteredFrame, InvalidFrame
 from p2p.messages import (
     PROTOCOL_VERSION,
+    BlockAnnouncement,
     Bodies,
     CertifiedHeader,
     Codes,
@@ -98,6 +99,8 @@ class PeerSession:
         self.listening_port = 0
         self.claimed_head = ChainHead(0, bytes(32), 0)
         """The best that the peer said of its chain: a claim, worth no more than a question."""
+        self.newest_block: BlockAnnouncement | None = None
+        """The highest block that the peer announced, for those who look: no claim about its chain's weight."""
         self.ping_time_s: float | None = None
         self._began_s = clock.precise_time_s()
         self.finished = asyncio.Event()
@@ -126,6 +129,14 @@ class PeerSession:
     @property
     def is_ending(self) -> bool:
         return self._ending.done()
+
+    @property
+    def head_seen(self) -> BlockAnnouncement:
+        """The highest block that the peer has told of in any way."""
+        newest, claimed = self.newest_block, self.claimed_head
+        if newest is not None and newest.number > claimed.number:
+            return newest
+        return BlockAnnouncement(claimed.number, claimed.hash)
 
     @property
     def age_s(self) -> int:

@@ -99,6 +99,20 @@ async def test_a_new_block_is_pushed_to_the_square_root_of_the_peers_and_announc
         assert not await sender.heard(NewBlock) + await sender.heard(AnnounceBlocks)
 
 
+async def test_where_a_peer_stands_is_seen_from_whatever_it_tells() -> None:
+    async with world() as here:
+        peer = await here.peer()
+        first = here.next()
+        second = next_block(first)
+        await peer.says(pushed(first, total_difficulty=2))
+        assert peer.session.head_seen == BlockAnnouncement(1, first.hash)
+        await peer.says(announced(second))
+        assert peer.session.head_seen == BlockAnnouncement(2, second.hash)
+        assert peer.session.claimed_head.number == 1, "an announcement claims no weight"
+        await peer.says(announced(first))
+        assert peer.session.head_seen == BlockAnnouncement(2, second.hash)
+
+
 async def test_the_same_block_is_imported_once_and_comes_to_nobody_twice() -> None:
     async with world() as here:
         talks = [await here.peer() for _ in range(3)]
