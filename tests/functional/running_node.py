@@ -119,16 +119,16 @@ class RunningCommand:
         assert isinstance(answer, dict)
         return answer
 
-    async def finish(self) -> str:
+    async def finish(self, timeout_s: float = STOP_TIMEOUT_S) -> str:
         """Wait until it ends by itself with status 0; what it printed. Raises ProcessFailed."""
         process = self._started
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 printed = await process.stdout.read()
                 status = await process.wait()
         except TimeoutError:
-            raise ProcessFailed(f"still running after {STOP_TIMEOUT_S:.0f} s.{self.log_tail()}") from None
+            raise ProcessFailed(f"still running after {timeout_s:.0f} s.{self.log_tail()}") from None
         if status != 0:
             raise ProcessFailed(f"ended with status {status}.{self.log_tail()}")
         return printed.decode()

@@ -25,6 +25,10 @@ month,hour,day_type,non_shiftable_load,solar_generation
 """
 
 
+PLAY_TIMEOUT_S = 240.0
+"""Some twenty seconds, on a machine that does ten other things."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("measured", [False, True])
 async def test_the_books_of_the_demo(tmp_path: Path, measured: bool) -> None:
@@ -33,7 +37,7 @@ async def test_the_books_of_the_demo(tmp_path: Path, measured: bool) -> None:
         (tmp_path / "home.csv").write_text(MEASURED)
         options += ["--profile", tmp_path / "home.csv"]
     async with RunningCommand(tmp_path, tmp_path / "demo.log", "demo", *options) as demo:
-        printed = await demo.finish()
+        printed = await demo.finish(PLAY_TIMEOUT_S)
         await demo.group_ended()
     books = " ".join(printed.partition("The books:")[2].split())
     assert books.count(" equal") == 5
