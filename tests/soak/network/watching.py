@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tests.functional.running_network import NetworkNode
 from tests.functional.running_node import ProcessFailed
 from tests.soak.network.memory import Sample, resident_mib
-from wallet.client import InvalidAnswer, NodeUnreachable, RpcClient
+from wallet.client import InvalidAnswer, NodeUnreachable, RpcClient, RpcError
 
 HEAD_INTERVAL_S = 0.5
 MEMORY_INTERVAL_S = 2.0
@@ -49,7 +49,8 @@ class Watch:
                 if node.is_running:
                     if (status := node.process.exit_status) is not None and node.is_running:
                         raise ProcessFailed(f"node {node.number} ended with status {status}.{node.process.log_tail()}")
-                    with suppress(NodeUnreachable, InvalidAnswer):
+                    # Refused where the head was taken over with its state, until the block above it is executed.
+                    with suppress(NodeUnreachable, InvalidAnswer, RpcError):
                         block = await client.block()
                         assert block is not None
                         self._take_head(node, block.number, block.hash)
