@@ -50,7 +50,6 @@ from chain.consensus.qbft.messages import (
 )
 from chain.consensus.qbft.proposals import LedgerProposals
 from chain.consensus.qbft.signing import (
-    MAX_REMEMBERED_SIGNATURES,
     Authenticator,
     Recover,
     Signer,
@@ -66,7 +65,7 @@ from node.service import LedgerService
 from p2p.backend import Synchroniser
 from p2p.consensus_gossip import Judgement
 from p2p.identity import NodeId
-from p2p.limits import MAX_CONSENSUS_MESSAGE_BYTES, MAX_RELAYED_CONSENSUS_BYTES
+from p2p.limits import MAX_CONSENSUS_MESSAGE_BYTES, MAX_HEADERS_AHEAD, MAX_RELAYED_CONSENSUS_BYTES
 from primitives.clock import Clock
 from primitives.errors import InvalidSignature
 from primitives.hexadecimal import to_checksum_address
@@ -78,6 +77,9 @@ BUILDING_SHARE = 0.25
 """Of a first round's time, for building the block: all others execute it as well before they vote, on machines that may
 be slower, and then two votes go around. Rounds that end too soon make every block wait for the longer ones."""
 
+MAX_REMEMBERED_RECOVERIES = 4 * MAX_HEADERS_AHEAD
+"""From the check of a header until its block is imported: the certificates of up to five validators, for all headers
+that may run ahead; 2.5 MB. Of more validators some signatures are recovered twice while a node catches up."""
 LOOK_WHILE_BEHIND_S = 1.0
 """How often the machine hears of the head while the node catches up: with each of a hundred blocks a second it would
 only begin a height that was decided long ago."""
@@ -107,7 +109,7 @@ class Ballot:
 
 def remembering_recover(recover: Recover = recover_signer) -> Recover:
     """Recovers each signature once, however many parts of the node look at it."""
-    return lru_cache(MAX_REMEMBERED_SIGNATURES)(recover)
+    return lru_cache(MAX_REMEMBERED_RECOVERIES)(recover)
 
 
 def qbft_settings(block_time_s: int, empty_block_period_s: int, request_timeout_ms: int) -> Settings:
