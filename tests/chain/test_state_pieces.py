@@ -84,9 +84,9 @@ def test_leaves_come_back_from_their_bytes_and_are_proved_by_the_root(piece):
 def test_a_trie_taken_apart_node_by_node_gives_all_its_leaves(piece):
     """Every inner node as a piece; what has no inner node is a leaf, and comes as such."""
     nodes, owner = trie_of(piece).nodes, request_for(piece).place.owner
-    todo, found = [request_for(piece)], []
-    while todo:
-        request = todo.pop()
+    waiting, found = [request_for(piece)], []
+    while waiting:
+        request = waiting.pop()
         path = request.place.path
         if path in nodes:
             part = decode_piece(TrieNode(nodes[path]).encode())
@@ -95,7 +95,7 @@ def test_a_trie_taken_apart_node_by_node_gives_all_its_leaves(piece):
         checked = check_piece(request, part)
         assert all(child.place.owner == owner for child in checked.children)
         found += [*checked.accounts, *checked.slots]
-        todo += checked.children
+        waiting += checked.children
     assert sorted(found) == list(piece.leaves)
 
 

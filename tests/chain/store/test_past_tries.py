@@ -91,18 +91,18 @@ def fetch(chain, number, max_bytes):
     """All accounts and slots of a state, by pieces that are proved from its root on."""
     root = chain.models[number].root
     accounts, slots = {}, {}
-    todo = [] if root == EMPTY_TRIE_ROOT else [PieceRequest(Place(ACCOUNT_TRIE), root)]
+    waiting = [] if root == EMPTY_TRIE_ROOT else [PieceRequest(Place(ACCOUNT_TRIE), root)]
     with chain.view() as view:
-        while todo:
-            request = todo.pop()
+        while waiting:
+            request = waiting.pop()
             piece = view.piece_at(number, *request.place, max_bytes)
             assert len(piece.encode()) <= max(max_bytes, NODE_BYTES)
             checked = check_piece(request, piece)
-            todo += checked.children
+            waiting += checked.children
             for leaf in checked.accounts:
                 accounts[leaf.key] = leaf.stored.account
                 if leaf.address:
-                    todo.append(PieceRequest(Place(leaf.key), leaf.stored.storage_root))
+                    waiting.append(PieceRequest(Place(leaf.key), leaf.stored.storage_root))
             for leaf in checked.slots:
                 slots.setdefault(request.place.owner, {})[leaf.key] = int.from_bytes(leaf.value, "big")
     return accounts, slots
