@@ -15,7 +15,14 @@ from statistics import fmean
 
 from benchmarks.network.final_chain import read_chain
 from benchmarks.network.running import start_and_connect, unless_a_node_ends
-from benchmarks.network.sealed_chain import LEDGER_FILE, ChainPlan, chain_folder, import_plainly, read_sealed
+from benchmarks.network.sealed_chain import (
+    LEDGER_FILE,
+    ChainPlan,
+    PlainImport,
+    chain_folder,
+    import_plainly,
+    read_sealed,
+)
 from node.bench.network import LOOPBACK, BenchNetwork, BenchNode, new_nodes
 from node.bench.run import Progress
 from node.bench.usage import Usage, usage_of_groups
@@ -69,12 +76,16 @@ class Joining:
     """What was seen."""
 
     plan: JoiningPlan
-    plain_blocks_per_s: float
-    """Imported by one process without a network; the mean of before and after."""
+    plain: tuple[PlainImport, PlainImport]
+    """By one process without a network, before and after."""
     replay: Joined
     replay_blocks_per_s: float
     """Over `seconds`, so that starting Python and finding peers count."""
     state: Joined
+
+    @property
+    def plain_blocks_per_s(self) -> float:
+        return fmean([one.blocks_per_s for one in self.plain])
 
     @property
     def replay_share(self) -> float:
@@ -86,7 +97,7 @@ async def measure_joining(plan: JoiningPlan, folder: Path, cache: Path, progress
     """Run it in a new folder. Raises UserError where the node does not catch up."""
     source = chain_folder(plan.chain, cache, progress)
     sealed = list(read_sealed(source))
-    plain = [import_plainly(sealed, folder / "before", source / GENESIS_FILE, progress)]
+    before = import_plainly(sealed, folder / "before", source / GENESIS_FILE, progress)
     servers = new_nodes(folder, plan.servers, log_blocks=False)
     for server in servers:
         _prepare(server, source, P2pSettings(host=LOOPBACK, port=0, discovery=False))
@@ -100,8 +111,8 @@ async def measure_joining(plan: JoiningPlan, folder: Path, cache: Path, progress
             p2p = P2pSettings(host=LOOPBACK, port=0, discovery=False, peers=urls)
             _prepare(joiner, source, p2p, SyncSettings(full=is_full))
             joined.append(await _join(joiner, servers, plan.blocks, progress))
-    plain.append(import_plainly(sealed, folder / "after", source / GENESIS_FILE, progress))
-    return Joining(plan, fmean(plain), joined[0], plan.blocks / joined[0].seconds, joined[1])
+    after = import_plainly(sealed, folder / "after", source / GENESIS_FILE, progress)
+    return Joining(plan, (before, after), joined[0], plan.blocks / joined[0].seconds, joined[1])
 
 
 async def _join(joiner: BenchNode, servers: Sequence[BenchNode], blocks: int, progress: Progress) -> Joined:

@@ -56,11 +56,13 @@ def propagation_table(seen: Propagation) -> Table:
 
 def joining_table(seen: Joining) -> Table:
     plan = seen.plan
+    speeds = ", ".join(f"{one.blocks_per_s:.0f}" for one in seen.plain)
     share = f"{seen.replay_blocks_per_s:.0f} ({seen.replay_share:.0%})"
     return _table(
         f"joining {plan.blocks:,} blocks of {plan.transfers} transfers, from {plan.servers} nodes",
         [
-            ("import without a network, blocks a second", f"{seen.plain_blocks_per_s:.0f}", NO_AIM),
+            ("import without a network, before and after, blocks a second", speeds, NO_AIM),
+            ("  CPU seconds", ", ".join(f"{one.cpu_s:.1f}" for one in seen.plain), NO_AIM),
             ("full replay, blocks a second", share, f"at least {WANTED_REPLAY_SHARE:.0%}"),
             ("full replay, seconds", f"{seen.replay.seconds:.1f}", NO_AIM),
             ("  CPU seconds of the new node / of the others", _cpu(seen.replay), NO_AIM),
