@@ -179,6 +179,11 @@ class SimulatedNode:
     def has_pooled(self, transaction_hash: bytes) -> bool:
         return self.core is not None and transaction_hash in self.core.pool
 
+    def block_hash(self, number: int) -> bytes | None:
+        """On its chain."""
+        header = self.query(lambda chain: chain.header_by_number(number))
+        return None if header is None else header.hash
+
     def final_block(self, number: int) -> tuple[bytes, bytes]:
         """Hash and certificate of a block on its chain."""
 

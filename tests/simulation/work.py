@@ -4,7 +4,7 @@ Always: no node takes back more blocks than its cap, none dies, logs an error, o
 accepted: it is in its chain or in its pool, whatever was taken back and however often the power failed. After the
 faults, within BOUND_S: all honest nodes stand on one head, GROWTH blocks above all that was, and every accepted
 transaction is in that chain. In the end the books agree to the last wei. Where the cap is lower than a partition is
-long, the halves may part for good, as they should: then only what always holds is looked at.
+long, a node whose branch has become longer than the cap stays on it, as it should; all others agree on the best one.
 """
 
 from pathlib import Path
@@ -91,8 +91,12 @@ class _WorkTrial(Trial):
         return max(node.head_number for node in self.honest)
 
     def is_well(self, target: int) -> bool:
-        is_high = all(node.head_number >= target for node in self.honest)
-        return is_high and (self._may_part or len({node.head_hash for node in self.honest}) == 1)
+        best = max(self.honest, key=lambda node: node.head_number)
+        behind = [node for node in self.honest if node.head_hash != best.head_hash]
+        has_parted = self._may_part and all(
+            node.is_ready and _common(node, best) < node.head_number - LOW_CAP for node in behind
+        )
+        return best.head_number >= target and (not behind or has_parted)
 
     def missing(self) -> list[bytes]:
         return [] if self._may_part else super().missing()
@@ -106,3 +110,11 @@ class _WorkTrial(Trial):
 
     def bound_s(self) -> float:
         return bound_s()
+
+
+def _common(one: SimulatedNode, other: SimulatedNode) -> int:
+    """The number of the last block that both have."""
+    number = min(one.head_number, other.head_number)
+    while one.block_hash(number) != other.block_hash(number):
+        number -= 1
+    return number
