@@ -12,7 +12,7 @@ from chain.account import StateReader
 from chain.block import Block
 from chain.config import ChainConfig
 from chain.header import Header
-from chain.pool.pool import PoolContent, PoolStatus
+from chain.pool.status import PoolContent, PoolStatus
 from chain.receipt import Receipt
 from chain.transaction import Transaction
 from primitives.clock import Clock

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from chain.miner import Miner
-from chain.pool.pool import PoolContent, PoolStatus
+from chain.pool.status import PoolContent, PoolStatus
 from chain.transaction import Transaction
 from gateway.backend import ChainView, NodeInfo, NodeStatus, PeerInfo, SyncProgress
 from node.core import NodeCore

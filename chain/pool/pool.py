@@ -7,7 +7,6 @@ acknowledged. One asyncio loop uses a pool; it reads the state at the head and w
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from chain.account import EMPTY_ACCOUNT
 from chain.config import ZERO, ChainConfig
@@ -27,6 +26,7 @@ from chain.pool.eviction import EvictionOrder
 from chain.pool.journal import PoolJournal
 from chain.pool.selection import Selection
 from chain.pool.sender_queue import PooledTransaction, SenderQueue
+from chain.pool.status import PoolContent, PoolStatus
 from chain.transaction import Transaction, decode_transaction
 from chain.validity import most_it_can_cost
 from primitives.clock import Clock
@@ -37,23 +37,6 @@ _REPLACED = "replaced by a better paid one"
 Subscriber = Callable[[Sequence[Transaction]], None]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStatus:
-    """How many transactions the pool holds."""
-
-    pending: int
-    queued: int
-    encoded_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class PoolContent:
-    """All transactions of the pool: by sender, in nonce order."""
-
-    pending: dict[bytes, list[Transaction]]
-    queued: dict[bytes, list[Transaction]]
 
 
 class TransactionPool:
@@ -85,6 +68,9 @@ class TransactionPool:
         self._subscribers: list[Subscriber] = []
         self._settled: dict[bytes, int] = {}
         """Journaled transactions whose nonce the chain has used: hash to the head's number then."""
+        self._shelf: list[Transaction] = []
+        """Journaled ones that the pool had no room for when it began, the next one last: where the ledger was lost, all
+        that the journal holds waits for a chain that has yet to be fetched. They stay in the journal."""
         self._replay_journal()
 
     # Coming in
@@ -204,6 +190,7 @@ class TransactionPool:
             touched.update(self._senders)
         for address in touched:
             self._settle(self._senders[address])
+        touched |= self._empty_shelf()
         self._expire_queued()
         self._trim()
         self._forget_settled()
@@ -360,7 +347,32 @@ class TransactionPool:
             self._take_back(transaction, is_local=True)
         for queue in list(self._senders.values()):
             self._settle(queue)
-        self._trim()
+        while (victim := self._victim()) is not None:
+            self._remove([victim])
+            self._shelf.append(victim.transaction)
+        if self._shelf:
+            _log.warning("%d accepted transactions wait until there is room for them", len(self._shelf))
+
+    def _empty_shelf(self) -> set[bytes]:
+        """Take back as many as there is room for; their senders."""
+        senders = set()
+        while self._shelf and self._has_room_for(self._shelf[-1]):
+            transaction = self._shelf.pop()
+            known = self._by_hash.get(transaction.hash)
+            if known is None:
+                self._take_back(transaction, is_local=True)
+            elif not known.is_local:
+                self._make_local(known)
+            if (queue := self._senders.get(transaction.sender)) is not None:
+                self._settle(queue)
+                senders.add(queue.address)
+        return senders
+
+    def _has_room_for(self, transaction: Transaction) -> bool:
+        limits = self._limits
+        is_full = len(self._by_hash) >= limits.max_transactions
+        is_queue_full = len(self._by_hash) - self._pending_count >= limits.max_queued
+        return not is_full and not is_queue_full and self._bytes + len(transaction.encoded) <= limits.max_bytes
 
     def _make_local(self, entry: PooledTransaction) -> None:
         entry.is_local = True

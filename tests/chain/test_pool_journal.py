@@ -8,8 +8,9 @@ import pytest
 
 from chain.pool.admission import PoolLimits
 from chain.pool.journal import PoolJournal
+from chain.transaction import Transaction
 from primitives.errors import UserError
-from tests.chain.pool_world import RICH, Accounts, child, header, pool, transaction
+from tests.chain.pool_world import ADDRESSES, RICH, Accounts, child, header, pool, transaction
 
 
 def _on_disk(path: Path) -> set[bytes]:
@@ -126,6 +127,48 @@ async def test_replaced_and_evicted_ones_leave_the_disk(tmp_path: Path) -> None:
     await journal.flush()
     journal.close()
     assert _on_disk(path) == {transaction(1, tip=30).hash, transaction(2, tip=30).hash}
+
+
+async def test_where_the_ledger_was_lost_what_finds_no_room_waits_for_the_chain(tmp_path: Path) -> None:
+    """The journal holds what is in blocks already and what is not; a new ledger cannot tell which, and few may wait."""
+    path = tmp_path / "pool.sqlite"
+    journal = PoolJournal(path)
+    world = pool(Accounts().having(0, nonce=1).having(1, nonce=1), journal=journal)
+    own = [transaction(sender, nonce) for nonce in range(1, 7) for sender in (0, 1)]
+    for one in own:
+        await world.submit(one)
+    journal.close()
+
+    journal = PoolJournal(path)
+    world = pool(Accounts(), journal=journal, max_queued=4)  # nonce 0 of both is in no block that is here
+    assert world.status().queued == 4
+    announced: list[Transaction] = []
+    world.subscribe(announced.extend)
+    head = child(header())
+    world.head_changed(Accounts().having(0, nonce=1).having(1, nonce=4), head, [transaction(0, 0), transaction(1, 3)])
+    assert world.status().queued == 0
+    assert set(world.pending()) == {one for one in own if one.sender == ADDRESSES[0] or one.nonce >= 4}
+    assert set(announced) == set(world.pending())
+    assert {one.hash for one in own} <= _on_disk(path)
+    journal.close()
+
+
+async def test_one_that_waits_for_room_can_come_again_before_there_is_any(tmp_path: Path) -> None:
+    path = tmp_path / "pool.sqlite"
+    journal = PoolJournal(path)
+    world = pool(Accounts().having(0, nonce=1), journal=journal)
+    own = [transaction(0, nonce) for nonce in (1, 2)]
+    for one in own:
+        await world.submit(one)
+    journal.close()
+
+    journal = PoolJournal(path)
+    world = pool(Accounts(), journal=journal, max_queued=1)
+    assert world.add([transaction(0, 0), own[1]]) == [None, None]  # from a peer
+    world.head_changed(Accounts().having(0, nonce=1), child(header()), [transaction(0, 0)])
+    assert list(world.pending()) == own
+    journal.close()
+    assert {one.hash for one in own} <= _on_disk(path)
 
 
 async def test_one_that_a_peer_brought_first_is_promised_too(tmp_path: Path) -> None:

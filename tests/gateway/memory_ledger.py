@@ -14,7 +14,8 @@ from chain.block_execution import BlockExecution, block_context
 from chain.config import ChainConfig
 from chain.fees import expected_base_fee
 from chain.header import EMPTY_OMMERS_HASH, Header
-from chain.pool.pool import PoolContent, PoolStatus, TransactionPool
+from chain.pool.pool import TransactionPool
+from chain.pool.status import PoolContent, PoolStatus
 from chain.receipt import EMPTY_BLOOM, Receipt, merge_blooms
 from chain.state import State
 from chain.transaction import Transaction
