@@ -187,7 +187,15 @@ async def _under_load(
 
 async def _settle(nodes: Sequence[NetworkNode]) -> None:
     """Until nothing waits anywhere and all stand at one block. Raises ProcessFailed."""
-    await until("all that was accepted is in a block that all have", lambda: _is_settled(nodes), SETTLE_TIMEOUT_S)
+    try:
+        await until("all that was accepted is in a block that all have", lambda: _is_settled(nodes), SETTLE_TIMEOUT_S)
+    except ProcessFailed as failure:
+        raise ProcessFailed(f"{failure}: {[await _standing(node) for node in nodes]}") from None
+
+
+async def _standing(node: NetworkNode) -> str:
+    async with node.client() as client:
+        return f"block {await client.block_number()}, {await client.request('txpool_status')}"
 
 
 async def _is_settled(nodes: Sequence[NetworkNode]) -> bool:
