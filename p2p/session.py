@@ -288,6 +288,10 @@ class PeerSession:
                 text = f"no answer to {type(request).__name__} within {time_limit_s:g} s"
                 self.offend(Offence.STALLED_REQUEST, text)
                 raise NoAnswer(text) from error
+            except _WIRE_ERRORS as error:
+                # Whoever asks need not be a task of this session: it hears of no connection, only that there is none.
+                self._wire_failed(error)
+                raise SessionEnded(str(error)) from error
             finally:
                 del self._answers[request.request_id]
 
@@ -401,13 +405,16 @@ class PeerSession:
         except (NoAnswer, SessionEnded) as error:
             LOGGER.debug("%s: %s", self, error)
         except _WIRE_ERRORS as error:
-            if (offence := _offence(error)) is not None:
-                self.offend(offence, str(error))
-            self.end(DisconnectReason.MISBEHAVIOUR if offence else None, str(error))
+            self._wire_failed(error)
         except Exception:
             # A mistake of ours that this peer found: it must not be able to stop the node with it.
             LOGGER.exception("The session with %s failed", self)
             self.end(DisconnectReason.UNSPECIFIED, "a fault of this node")
+
+    def _wire_failed(self, error: Exception) -> None:
+        if (offence := _offence(error)) is not None:
+            self.offend(offence, str(error))
+        self.end(DisconnectReason.MISBEHAVIOUR if offence else None, str(error))
 
     def _count(self, offence: Offence) -> Verdict:
         return self._judge(self, offence)

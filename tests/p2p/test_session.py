@@ -22,6 +22,7 @@ from p2p.messages import (
     GetReceipts,
     GetStatePieces,
     GetTransactions,
+    Message,
     Peers,
     Ping,
     Pong,
@@ -36,6 +37,7 @@ from p2p.messages import (
 from p2p.owed_answers import OwedAnswers
 from p2p.reputation import Offence, Verdict
 from p2p.session import Handlers, NoAnswer, PeerSession, SessionEnded
+from p2p.transport import ConnectionLost, PeerTooSlow
 from primitives.clock import ManualClock
 from tests.p2p.memory_network import STATUS, Talk, begin_talk, node, settle, wire_pair
 
@@ -212,6 +214,24 @@ async def test_few_requests_are_in_flight_and_waiting_ones_end_with_the_session(
     await talk.ended()
     outcomes = await asyncio.gather(*asking, return_exceptions=True)
     assert all(isinstance(outcome, SessionEnded) for outcome in outcomes)
+
+
+@pytest.mark.parametrize(
+    ("error", "offences"), [(ConnectionLost("gone"), []), (PeerTooSlow("slow"), [Offence.TOO_SLOW])]
+)
+async def test_whoever_asks_over_a_connection_that_fails_just_then_hears_that_the_session_is_over(
+    error: Exception, offences: list[Offence]
+) -> None:
+    async with talking() as talk:
+
+        async def fail(_: Message) -> None:
+            raise error
+
+        talk.peer.other.send = fail  # type: ignore[method-assign]
+        with pytest.raises(SessionEnded):
+            await talk.session.get_peers()
+        assert talk.offences == offences
+        await talk.ended()
 
 
 async def test_a_peer_that_owes_too_many_answers_is_left() -> None:
