@@ -284,6 +284,7 @@ class QbftMachine:
             self._decide(state) or self._jump(state) or self._open(state) or self._lead(state) or self._commit(state)
         ):
             pass
+        self._time(state)
 
     def _decide(self, state: HeightState) -> bool:
         """A quorum committed a block that is here. In whichever round: it is final, wherever this node stands."""
@@ -350,6 +351,18 @@ class QbftMachine:
         own.commit = self._vote(state, Commit(state.number, state.round, accepted.block_hash))
         return True
 
+    def _time(self, state: HeightState) -> None:
+        """Let the round's time run: in round 0 from its opening on, later as soon as a quorum is in it or beyond.
+
+        Whoever is ahead of the others waits for them. Once the timeouts grow no more, all rounds take as long, and who
+        went on alone would never be met again.
+        """
+        if not state.open or state.decided or TimerKind.ROUND in self._timers:
+            return
+        is_met = state.accepted is not None or state.tally.count_in_round(state.round) >= state.validators.quorum
+        if state.round == 0 or is_met:
+            self._set(TimerKind.ROUND, self._settings.round_timeout_ms(state.round))
+
     # What it does
 
     def _request(self, state: HeightState) -> None:
@@ -413,7 +426,7 @@ class QbftMachine:
         state.open = True
         self._cancel(TimerKind.BLOCK)
         self._cancel(TimerKind.EMPTY_BLOCK)
-        self._set(TimerKind.ROUND, self._settings.round_timeout_ms(state.round))
+        self._cancel(TimerKind.ROUND)
 
     # Helpers
 

@@ -86,6 +86,14 @@ class Tally:
         rounds = sorted((change.round for change in self._round_changes.values()), reverse=True)
         return rounds[count - 1] if len(rounds) >= count else 0
 
+    def count_in_round(self, round_: int) -> int:
+        """How many validators have reached the round or passed it, as any message of theirs shows."""
+        seen = {sender for sender, votes in self._prepares.items() if max(votes) >= round_}
+        seen |= {sender for sender, votes in self._commits.items() if max(votes) >= round_}
+        seen |= {sender for sender, proposal in self._proposals.items() if proposal.round >= round_}
+        seen |= {sender for sender, change in self._round_changes.items() if change.round >= round_}
+        return len(seen)
+
     def block(self, block_hash: bytes) -> bytes | None:
         """The block of that hash, if any message brought it."""
         for message in self._with_blocks():

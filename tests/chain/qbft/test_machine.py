@@ -252,9 +252,27 @@ def test_rounds_that_run_out_get_longer_up_to_a_cap() -> None:
     for round_ in range(1, 8):
         (sent,) = said(node.fire(TimerKind.ROUND), RoundChange)
         assert sent == signed(1, RoundChange(1, round_, None))
-        delays.append(node.timers[TimerKind.ROUND].delay_ms)
+        (timer,) = only(node.hear(change(2, round_), change(3, round_)), SetTimer)
+        delays.append(timer.delay_ms)
     assert delays == [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 32_000, 32_000]
     assert replace(SETTINGS, base_timeout_ms=4_000).round_timeout_ms(9) == 60_000
+
+
+def test_who_is_ahead_of_the_others_waits_for_a_quorum() -> None:
+    node = started()
+    node.fire(TimerKind.BLOCK)
+    node.fire(TimerKind.EMPTY_BLOCK)
+    assert not only(node.fire(TimerKind.ROUND), SetTimer)
+    assert not only(node.hear(change(2, 1), change(2, 1), change(3, 0)), SetTimer)
+    (timer,) = only(node.hear(signed(3, Prepare(1, 2, HASH))), SetTimer)  # it has passed round 1
+    assert (timer.timer.kind, timer.timer.round, timer.delay_ms) == (TimerKind.ROUND, 1, 2_000)
+
+
+def test_a_proposal_shows_that_a_quorum_is_there() -> None:
+    node = started()
+    changes = [change(sender, 2) for sender in (0, 2, 3)]
+    (timer,) = only(node.hear(justified(2, 2, block_of(2), changes)), SetTimer)
+    assert (timer.timer.kind, timer.timer.round) == (TimerKind.ROUND, 2)
 
 
 def test_it_joins_the_slowest_of_the_f_plus_1_fastest() -> None:
@@ -434,7 +452,9 @@ def test_after_a_restart_it_still_names_what_it_committed() -> None:
     (sent,) = said(again.fire(TimerKind.ROUND), RoundChange)
     assert sent.prepared == Prepared(0, HASH)
     assert sent.block == BLOCK
-    assert only(again.restarted().start(), SetTimer)[-1].delay_ms == 2_000  # round 1 once more
+    once_more = again.restarted()
+    assert said(once_more.start(), RoundChange) == [sent]
+    assert only(once_more.hear(change(2, 1), change(3, 1)), SetTimer)[-1].delay_ms == 2_000  # round 1 once more
     assert only(again.hear(*commits()), Decided)
 
 

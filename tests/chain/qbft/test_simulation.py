@@ -5,9 +5,13 @@ Thousands of seeds: `python -m tests.chain.qbft --seeds 10000`.
 
 import pytest
 
-from tests.chain.qbft.scenario import Variant, run
+from chain.consensus.qbft.events import Settings
+from chain.consensus.qbft.validators import ValidatorSet
+from tests.chain.qbft.byzantine import Silent
+from tests.chain.qbft.model_block import address
+from tests.chain.qbft.scenario import BASE_TIMEOUT_MS, GROWTH, REPEAT_MS, Variant, bound_ms, run
 from tests.chain.qbft.variants import NO_LOCK, VOLATILE_VOTES
-from tests.chain.qbft.world import Violation
+from tests.chain.qbft.world import Participant, Violation, World
 
 SEEDS_A_TEST = 10
 SEEDS_TO_CATCH = 100
@@ -38,6 +42,22 @@ def test_any_number_of_validators(size: int) -> None:
         run(1_000 + size, size)
     except Violation as violation:
         pytest.fail(f"{violation}; repeat with: {repeat_with(1_000 + size, size)}")
+
+
+def test_who_was_alone_for_an_hour_is_met_again_though_one_is_silent() -> None:
+    settings = Settings(base_timeout_ms=BASE_TIMEOUT_MS, repeat_ms=REPEAT_MS, block_period_ms=1_000)
+    validators = ValidatorSet.of(address(index) for index in range(4))
+    world = World(1, validators, settings)
+    alone, *others = [Participant(world, address(index)) for index in range(3)]
+    Silent(world, address(3)).start()
+    alone.start()
+    alone.set_pending(True)
+    world.run_until(3_600_000)
+    for node in others:
+        node.start()
+        node.set_pending(True)
+    bound = bound_ms(settings, validators)
+    assert world.run_until(world.now_ms + bound, lambda: all(node.height >= GROWTH for node in (alone, *others)))
 
 
 def test_a_seed_repeats_a_run() -> None:
