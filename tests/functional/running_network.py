@@ -205,6 +205,15 @@ async def until(what: str, condition: Callable[[], Any], timeout_s: float = REAC
         raise ProcessFailed(f"not within {timeout_s:.0f} s: {what}") from None
 
 
+async def happens_within(duration_s: float, condition: Callable[[], Any]) -> bool:
+    """Whether the (asynchronous) condition comes to hold: for what must not happen, which no event tells."""
+    try:
+        await until("it happens", condition, duration_s)
+    except ProcessFailed:
+        return False
+    return True
+
+
 async def block_number(node: NetworkNode) -> int:
     async with node.client() as client:
         return await client.block_number()
