@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+/// @title Who takes part, and which meter is whose, as other contracts, nodes and wallets see it
+interface IRegistry {
+    /// @notice What an address is; each has at most one of these. (The owner of the registry is apart from them.)
+    enum Role {
+        None,
+        Regulator,
+        Supplier,
+        Producer,
+        Consumer,
+        Relay
+    }
+
+    enum Status {
+        Unknown,
+        Active,
+        Removed
+    }
+
+    /// @notice A meter, which is named by the address of the key it signs with.
+    /// @param owner the customer
+    /// @param supplier who supplies it
+    /// @param status whether its readings are accepted
+    /// @param sink contract that bills its readings
+    /// @param tariff number of its tariff in Tariffs
+    /// @param pointOfSupply hash of the physical address
+    /// @param installedAt Unix time of its installation, in s
+    /// @param removedAt Unix time of its removal, in s; 0 while it is there
+    /// @param predecessor meter (or key) whose place this one took; zero for none
+    /// @param successor meter (or key) that took its place; zero for none
+    struct MeterRecord {
+        address owner;
+        address supplier;
+        Status status;
+        address sink;
+        uint32 tariff;
+        bytes32 pointOfSupply;
+        uint64 installedAt;
+        uint64 removedAt;
+        address predecessor;
+        address successor;
+    }
+
+    /// @notice What an address is registered as.
+    function roleOf(address account) external view returns (Role role);
+
+    /// @notice The record of a meter; all zero where it was never installed.
+    function meterOf(address meter) external view returns (MeterRecord memory record);
+
+    /// @notice What contracts ask about a meter; all zero where it is unknown.
+    function registrationOf(address meter)
+        external
+        view
+        returns (Status status, address supplier, address owner, address sink);
+
+    /// @notice Whether a node without fees is to take transactions of this sender: it has a role, or is the owner of the
+    ///         registry, the owner of an active meter, or an active meter itself.
+    function isAdmitted(address sender) external view returns (bool);
+}
