@@ -3,38 +3,25 @@
 What is read and sent is in wallet/validators.py; here are the arguments, and what a person sees.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 import click
-from rich.console import Console
 
 from chain.consensus.qbft.validators import tolerated_faults
-from chain.transaction import Transaction
-from primitives.errors import InvalidHex, UserError
-from primitives.hexadecimal import parse_address, to_checksum_address, to_data
-from wallet.amounts import format_amount, parse_amount
-from wallet.answers import Receipt
+from primitives.hexadecimal import to_checksum_address
 from wallet.client import RpcClient
-from wallet.command_line import (
-    PlainGroup,
-    confirm,
-    json_option,
-    node_option,
-    password_file_option,
-    print_result,
-    say,
+from wallet.command_line import PlainGroup, json_option, node_option, print_result
+from wallet.contract_call import ContractEvent
+from wallet.contract_commands import (
+    Outcome,
+    Plan,
+    Sending,
+    ask_node,
+    parse_account,
+    send_planned,
+    sending_options,
 )
-from wallet.commands import keystore_option, max_fee_option, wait_option, yes_option
-from wallet.key_directory import KeyDirectory
-from wallet.signing_key import SigningKey, choose_key, from_option, key_file_option
-from wallet.transfer import highest_fee, sign_and_send
-from wallet.validators import Proposal, Validators, Vote, VoteOutcome, outcome_of, plan_vote, read_validators
-
-_Command = TypeVar("_Command", bound=Callable[..., None])
+from wallet.validators import Proposal, Validators, Vote, VoteOutcome, outcome_of, read_validators, vote_call
 
 
 @click.group(cls=PlainGroup)
@@ -54,7 +41,7 @@ def validators() -> None:
 @json_option
 def list_validators(node: str, as_json: bool) -> None:
     """Show the validators."""
-    council = asyncio.run(_read(node))
+    council = ask_node(node, read_validators)
     count = len(council.addresses)
     text = "\n".join([to_checksum_address(address) for address in council.addresses])
     text += f"\n{_validators(count)}; a change needs {_votes(council.needed)}. {_faults(count)}"
@@ -71,134 +58,80 @@ def list_validators(node: str, as_json: bool) -> None:
 @json_option
 def votes(node: str, as_json: bool) -> None:
     """Show the open votes: about whom, by whom, and how many are missing."""
-    council = asyncio.run(_read(node))
+    council = ask_node(node, read_validators)
     text = "\n".join([_proposal_text(one) for one in council.proposals]) or "No vote is open."
     result = {"block": council.block_number, "proposals": [_proposal_json(one) for one in council.proposals]}
     print_result(result, text, as_json)
 
 
-def _vote_options(command: _Command) -> _Command:
-    """What all commands that send a vote take."""
-    options = (from_option, key_file_option, wait_option, max_fee_option, yes_option, keystore_option, node_option)
-    for option in reversed((*options, password_file_option, json_option)):
-        command = option(command)
-    return command
-
-
 @validators.command()
 @click.argument("address")
-@_vote_options
-def add(address: str, **options: Any) -> None:
+@sending_options
+def add(address: str, sending: Sending) -> None:
     """Vote to make the node with this ADDRESS a validator.
 
     `wattchain status` on that node's computer shows its address. See that the node runs and has caught up first: a
     validator that is not there only brings the network nearer to a standstill. Your vote stays until it is decided or
     you withdraw it.
     """
-    _cast(Vote.ADD, address, Ballot(**options))
+    _cast(Vote.ADD, address, sending)
 
 
 @validators.command()
 @click.argument("address")
-@_vote_options
-def remove(address: str, **options: Any) -> None:
+@sending_options
+def remove(address: str, sending: Sending) -> None:
     """Vote to remove the validator with this ADDRESS.
 
     Its node stays in the network, but makes no more blocks, and all its open votes end. A validator may also vote for
     its own removal. With fewer than four validators, all of them are needed for every block.
     """
-    _cast(Vote.REMOVE, address, Ballot(**options))
+    _cast(Vote.REMOVE, address, sending)
 
 
 @validators.command()
 @click.argument("address")
-@_vote_options
-def withdraw(address: str, **options: Any) -> None:
+@sending_options
+def withdraw(address: str, sending: Sending) -> None:
     """Take back your vote about ADDRESS.
 
     Whether it was to add or to remove it; as long as it is not decided.
     """
-    _cast(Vote.WITHDRAW, address, Ballot(**options))
+    _cast(Vote.WITHDRAW, address, sending)
 
 
-@dataclass(frozen=True, slots=True)
-class Ballot:
-    """The options of a command that sends a vote."""
+def _cast(vote: Vote, address: str, sending: Sending) -> None:
+    subject = parse_account(address)
+    shown = to_checksum_address(subject)
 
-    sender: str | None
-    key_file: Path | None
-    wait_s: float
-    max_fee: str
-    yes: bool
-    keys: KeyDirectory
-    node: str
-    password_file: Path | None
-    as_json: bool
-
-
-def _cast(vote: Vote, address: str, ballot: Ballot) -> None:
-    subject = _parse(address)
-    key = choose_key(ballot.keys, ballot.sender, ballot.key_file, ballot.password_file)
-    council, transaction = asyncio.run(_plan(ballot, vote, subject, key.address))
-    for line in _plan_lines(vote, council, subject, key):
-        say(line)
-    fee = highest_fee(transaction)
-    say(f"Fee     {'none' if fee == 0 else 'at most ' + format_amount(fee)}")
-    say(f"Chain   {transaction.chain_id}, by the node at {ballot.node}")
-    confirm("Send this vote?", ballot.yes)
-    private_key = key.unlock(ballot.password_file)
-    transaction_hash, receipt, outcome = asyncio.run(_submit(ballot, vote, subject, key, transaction, private_key))
-    result: dict[str, object] = {
-        "transaction": to_data(transaction_hash),
-        "vote": vote.name.lower(),
-        "subject": to_checksum_address(subject),
-        "voter": to_checksum_address(key.address),
-        "block": receipt and receipt.block_number,
-        "fee_wei": receipt and str(receipt.gas_used * receipt.effective_gas_price),
-        "votes": outcome and outcome.votes,
-        "needed": outcome and outcome.needed,
-        "validators": outcome and outcome.validators and [to_checksum_address(one) for one in outcome.validators],
-    }
-    text = f"Handed in as {result['transaction']}; it is not in a block yet."
-    if receipt is not None and outcome is not None:
-        text = f"In block {receipt.block_number}, transaction {result['transaction']}.\n"
-        text += _outcome_text(vote, to_checksum_address(subject), outcome)
-    print_result(result, text, ballot.as_json)
-
-
-async def _read(node: str) -> Validators:
-    async with RpcClient(node) as client:
-        return await read_validators(client)
-
-
-async def _plan(ballot: Ballot, vote: Vote, subject: bytes, voter: bytes) -> tuple[Validators, Transaction]:
-    max_fee_wei = parse_amount(ballot.max_fee)
-    async with RpcClient(ballot.node) as client:
+    async def plan(client: RpcClient, voter: bytes) -> Plan:
         council = await read_validators(client)
-        return council, await plan_vote(client, vote, subject, voter, max_fee_wei)
+
+        def outcome(events: Sequence[ContractEvent]) -> Outcome:
+            came = outcome_of(events, voter)
+            after = came.validators and [to_checksum_address(one) for one in came.validators]
+            result = {"votes": came.votes, "needed": came.needed, "validators": after}
+            return Outcome(result, _outcome_text(vote, shown, came))
+
+        return Plan(
+            call=vote_call(vote, subject),
+            lines=_plan_lines(vote, council, subject, voter),
+            outcome=outcome,
+            question="Send this vote?",
+            result={
+                "vote": vote.name.lower(),
+                "subject": shown,
+                "voter": to_checksum_address(voter),
+                "votes": None,
+                "needed": None,
+                "validators": None,
+            },
+        )
+
+    send_planned(sending, plan)
 
 
-async def _submit(
-    ballot: Ballot, vote: Vote, subject: bytes, key: SigningKey, transaction: Transaction, private_key: bytes
-) -> tuple[bytes, Receipt | None, VoteOutcome | None]:
-    """Sign, hand in and wait; the hash, and what came of it where it is in a block in time."""
-    async with RpcClient(ballot.node) as client:
-        transaction_hash = await sign_and_send(client, transaction, private_key)
-        if ballot.wait_s == 0:
-            return transaction_hash, None, None
-        with Console(stderr=True).status("Waiting for the block ..."):
-            receipt = await client.wait_for_receipt(transaction_hash, ballot.wait_s)
-        return transaction_hash, receipt, await outcome_of(client, vote, subject, key.address, receipt)
-
-
-def _parse(address: str) -> bytes:
-    try:
-        return parse_address(address)
-    except InvalidHex as error:
-        raise UserError(f"{address[:80]} is no address: {error}.") from error
-
-
-def _plan_lines(vote: Vote, council: Validators, subject: bytes, key: SigningKey) -> Sequence[str]:
+def _plan_lines(vote: Vote, council: Validators, subject: bytes, voter: bytes) -> list[tuple[str, str]]:
     proposal = council.proposal(subject)
     deed = {
         Vote.ADD: "make {} a validator",
@@ -206,15 +139,11 @@ def _plan_lines(vote: Vote, council: Validators, subject: bytes, key: SigningKey
         Vote.WITHDRAW: "withdraw the vote about {}",
     }[vote]
     so_far = f"{len(proposal.voters)} of {_votes(proposal.needed)} that it needs"
-    lines = [
-        f"Vote    {deed.format(to_checksum_address(subject))}",
-        f"By      {to_checksum_address(key.address)}  {key.name}",
-        f"Now     {so_far}",
-    ]
-    votes_then = len({*proposal.voters, key.address})
+    lines = [("Vote", deed.format(to_checksum_address(subject))), ("Now", so_far)]
+    votes_then = len({*proposal.voters, voter})
     if vote is not Vote.WITHDRAW and votes_then >= proposal.needed:
         count = len(council.addresses) + (-1 if proposal.to_remove else 1)
-        lines.append(f"Then    it is decided: {_validators(count)}. {_faults(count)}")
+        lines.append(("Then", f"it is decided: {_validators(count)}. {_faults(count)}"))
     return lines
 
 

@@ -1,30 +1,22 @@
-"""`wattchain validators`: each command as a person runs it, against a real gateway over a ledger in memory.
+"""`wattchain validators`: each command as a person runs it, against a real gateway over a ledger in memory."""
 
-The gateway runs in a thread of its own; the ledger makes a block of every transaction that is handed in.
-"""
-
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from chain.account import Account
-from chain.config import EIP1559, ZERO, ChainConfig
+from chain.config import EIP1559, ZERO
 from chain.transaction import LEGACY, Transaction, sign_transaction
 from contracts.addresses import VALIDATORS_ADDRESS
 from contracts.genesis import genesis_alloc
-from gateway.server import Gateway, GatewaySettings
 from primitives.hexadecimal import to_checksum_address
-from primitives.keccak import keccak256
 from primitives.secp256k1 import address_of
 from tests.contracts.council import FIRST_ELEMENT_SLOT, LIST_SLOT, MAX_OPEN_VOTES, MAX_VALIDATORS, VALIDATORS, people
-from tests.gateway.memory_ledger import CHAIN_ID, MemoryLedger
+from tests.gateway.memory_ledger import CHAIN_ID
+from tests.wallet.command_stage import ContractLedger, Person, serve_ledger
 from tests.wallet.toy_node import ToyNode, serve
 from wallet.keystore import ScryptCost, encrypt_key
 from wallet.validator_commands import validators
@@ -38,37 +30,14 @@ def shown(address: bytes) -> str:
     return to_checksum_address(address)
 
 
-class VotingLedger(MemoryLedger):
-    """With these validators in its first state; each transaction that comes in is in a block at once."""
+class VotingLedger(ContractLedger):
+    """With these validators in its first state."""
 
     def __init__(self, first: list[bytes], fees: str = ZERO, balances: dict[bytes, int] | None = None) -> None:
-        super().__init__(balances or {}, ChainConfig(CHAIN_ID, fee_rule=fees, block_reward=0))
-        self.rivals: list[Transaction] = []
-        state = self.view.state_at(0)
-        if first:
-            code = VALIDATORS.runtime_code
-            state.accounts[VALIDATORS_ADDRESS] = Account(nonce=1, code_hash=keccak256(code))
-            state.codes[keccak256(code)] = code
-            storage = genesis_alloc(STRANGER, validators=first)["0x" + VALIDATORS_ADDRESS.hex()]["storage"]
-            assert isinstance(storage, dict)
-            state.slots[VALIDATORS_ADDRESS] = {int(slot, 16): int(value, 16) for slot, value in storage.items()}
-        self.mine()  # the base fee of the first block is not zero in any case
-
-    async def submit(self, transaction: Transaction) -> bytes:
-        """After those that were to come in first."""
-        for rival in self.rivals:
-            await super().submit(rival)
-            self.mine()
-        self.rivals.clear()
-        transaction_hash = await super().submit(transaction)
-        self.mine()
-        return transaction_hash
+        super().__init__(genesis_alloc(STRANGER, validators=first) if first else {}, balances, fees)
 
     async def vote(self, key: bytes, function: str, subject: bytes) -> None:
-        nonce = self.pending_nonce(address_of(key))
-        data = VALIDATORS.abi.encode_call(function, [subject])
-        transaction = Transaction(LEGACY, CHAIN_ID, nonce, 0, 0, 5_000_000, VALIDATORS_ADDRESS, 0, data)
-        await self.submit(sign_transaction(transaction, key))
+        await self.transact(key, VALIDATORS_ADDRESS, VALIDATORS.abi.encode_call(function, [subject]))
 
     def stored(self) -> list[bytes]:
         state = self.view.state_at(self.view.head().number)
@@ -77,40 +46,13 @@ class VotingLedger(MemoryLedger):
         return [word.to_bytes(20, "big") for word in words]
 
 
-class Person:
-    """The commands with a node, and with the key files of three validators, a candidate and a stranger."""
+class Voter(Person):
+    """With the key files of three validators, a candidate and a stranger."""
 
-    def __init__(self, folder: Path, ledger: VotingLedger, loop: asyncio.AbstractEventLoop, url: str) -> None:
-        self.folder = folder
-        self.ledger = ledger
-        self._loop = loop
-        self.environment = {"WATTCHAIN_KEYSTORE": str(folder / "keystore"), "WATTCHAIN_NODE": url}
-        for key, address in zip(KEYS, (A, B, C, CANDIDATE, STRANGER), strict=True):
-            path = folder / f"{address.hex()}.key"
-            path.write_text(key.hex() + "\n")
-            path.chmod(0o600)
-
-    def key(self, address: bytes) -> list[str]:
-        return ["--key-file", str(self.folder / f"{address.hex()}.key")]
-
-    def run(self, *arguments: str) -> Result:
-        return CliRunner().invoke(validators, list(arguments), env=self.environment)
-
-    def ok(self, *arguments: str) -> str:
-        result = self.run(*arguments)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.ok(*arguments, "--json"))
+    ledger: VotingLedger
 
     def vote(self, command: str, subject: bytes, voter: bytes, *more: str) -> Any:
         return self.json(command, shown(subject), "--yes", *self.key(voter), *more)
-
-    def error(self, *arguments: str) -> str:
-        result = self.run(*arguments)
-        assert (result.exit_code, result.stdout) == (2, ""), result.output
-        return result.stderr.splitlines()[-1].removeprefix("Error: ")
 
     def refused(self, command: str, subject: bytes, voter: bytes) -> str:
         return self.error(command, shown(subject), "--yes", *self.key(voter))
@@ -118,29 +60,17 @@ class Person:
     def others_vote(self, *votes: tuple[bytes, str, bytes]) -> None:
         """(key, function, subject), each in a block of its own."""
         for vote in votes:
-            asyncio.run_coroutine_threadsafe(self.ledger.vote(*vote), self._loop).result(timeout=30)
+            self.on_the_ledger(self.ledger.vote(*vote))
 
 
 @contextmanager
-def person_with(folder: Path, ledger: VotingLedger) -> Iterator[Person]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    gateway = Gateway(ledger, GatewaySettings(port=0))
-    try:
-        asyncio.run_coroutine_threadsafe(gateway.__aenter__(), loop).result(timeout=30)
-        try:
-            yield Person(folder, ledger, loop, gateway.url)
-        finally:
-            asyncio.run_coroutine_threadsafe(gateway.__aexit__(None, None, None), loop).result(timeout=30)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+def person_with(folder: Path, ledger: VotingLedger) -> Iterator[Voter]:
+    with serve_ledger(ledger) as (loop, url):
+        yield Voter(validators, folder, ledger, loop, url, KEYS)
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> Iterator[Person]:
+def mine(tmp_path: Path) -> Iterator[Voter]:
     with person_with(tmp_path, VotingLedger([A, B, C])) as person:
         yield person
 
@@ -148,7 +78,7 @@ def mine(tmp_path: Path) -> Iterator[Person]:
 # Looking
 
 
-def test_the_validators_are_listed_in_order(mine: Person) -> None:
+def test_the_validators_are_listed_in_order(mine: Voter) -> None:
     in_order = [shown(address) for address in sorted([A, B, C])]
     assert mine.json("list") == {"block": 1, "validators": in_order, "needed": 2}
     assert mine.ok("list").splitlines() == [
@@ -157,7 +87,7 @@ def test_the_validators_are_listed_in_order(mine: Person) -> None:
     ]
 
 
-def test_open_votes_are_shown_with_what_they_need(mine: Person) -> None:
+def test_open_votes_are_shown_with_what_they_need(mine: Voter) -> None:
     assert mine.ok("votes") == "No vote is open.\n"
     assert mine.json("votes") == {"block": 1, "proposals": []}
     mine.others_vote((KEYS[0], "voteToAdd", CANDIDATE), (KEYS[2], "voteToRemove", B))
@@ -189,7 +119,7 @@ def test_a_network_without_the_contract_is_said_to_have_none(tmp_path: Path) -> 
 # Voting
 
 
-def test_a_vote_is_shown_sent_and_reported(mine: Person) -> None:
+def test_a_vote_is_shown_sent_and_reported(mine: Voter) -> None:
     result = mine.run("add", shown(CANDIDATE), "--yes", *mine.key(A))
     assert result.exit_code == 0, result.output
     for line in (
@@ -207,7 +137,7 @@ def test_a_vote_is_shown_sent_and_reported(mine: Person) -> None:
     assert set(mine.ledger.stored()) == {A, B, C}
 
 
-def test_the_vote_that_decides_says_so_before_and_after(mine: Person) -> None:
+def test_the_vote_that_decides_says_so_before_and_after(mine: Voter) -> None:
     mine.vote("add", CANDIDATE, A)
     result = mine.run("add", shown(CANDIDATE), "--yes", *mine.key(B))
     decided = "4 validators. Blocks go on being made while at most 1 of them is out of order."
@@ -216,7 +146,7 @@ def test_the_vote_that_decides_says_so_before_and_after(mine: Person) -> None:
     assert set(mine.ledger.stored()) == {A, B, C, CANDIDATE}
 
 
-def test_votes_to_remove_are_reported_as_json(mine: Person) -> None:
+def test_votes_to_remove_are_reported_as_json(mine: Voter) -> None:
     first = mine.vote("remove", C, C)
     assert first == {
         "transaction": first["transaction"],
@@ -234,7 +164,7 @@ def test_votes_to_remove_are_reported_as_json(mine: Person) -> None:
     assert mine.ledger.stored() == [A, B]
 
 
-def test_a_removal_is_told_in_words(mine: Person) -> None:
+def test_a_removal_is_told_in_words(mine: Voter) -> None:
     mine.vote("remove", C, A)
     result = mine.run("remove", shown(C), "--yes", *mine.key(B))
     assert f"Vote    remove the validator {shown(C)}" in result.stderr
@@ -243,7 +173,7 @@ def test_a_removal_is_told_in_words(mine: Person) -> None:
     )
 
 
-def test_a_vote_is_withdrawn(mine: Person) -> None:
+def test_a_vote_is_withdrawn(mine: Voter) -> None:
     mine.vote("add", CANDIDATE, A)
     result = mine.run("withdraw", shown(CANDIDATE), "--yes", *mine.key(A))
     assert f"Vote    withdraw the vote about {shown(CANDIDATE)}" in result.stderr
@@ -254,13 +184,13 @@ def test_a_vote_is_withdrawn(mine: Person) -> None:
     assert mine.json("votes")["proposals"] == []
 
 
-def test_without_waiting_nothing_is_known_of_the_outcome(mine: Person) -> None:
+def test_without_waiting_nothing_is_known_of_the_outcome(mine: Voter) -> None:
     sent = mine.vote("add", CANDIDATE, A, "--wait", "0")
     assert [sent[name] for name in ("block", "fee_wei", "votes", "needed", "validators")] == [None] * 5
     assert "not in a block yet" in mine.ok("add", shown(CANDIDATE), "--yes", "--wait", "0", *mine.key(B))
 
 
-def test_nothing_is_sent_without_a_yes(mine: Person) -> None:
+def test_nothing_is_sent_without_a_yes(mine: Voter) -> None:
     assert "--yes" in mine.error("add", shown(CANDIDATE), *mine.key(A))
     assert mine.json("votes")["proposals"] == []
 
@@ -268,14 +198,14 @@ def test_nothing_is_sent_without_a_yes(mine: Person) -> None:
 # What the contract refuses, in words
 
 
-def test_who_is_no_validator_has_no_vote(mine: Person) -> None:
+def test_who_is_no_validator_has_no_vote(mine: Voter) -> None:
     for command in ("add", "remove", "withdraw"):
         said = mine.refused(command, C, STRANGER)
         assert said.startswith(f"{shown(STRANGER)} is not a validator, so it has no vote.")
         assert "--key-file" in said
 
 
-def test_impossible_votes_are_refused_with_their_reason(mine: Person) -> None:
+def test_impossible_votes_are_refused_with_their_reason(mine: Voter) -> None:
     assert mine.refused("add", B, A) == f"{shown(B)} is a validator already."
     assert mine.refused("remove", STRANGER, A) == f"{shown(STRANGER)} is not a validator, so it cannot be removed."
     assert "zeros" in mine.refused("add", bytes(20), A)
@@ -309,14 +239,14 @@ def signed_vote(key: bytes, function: str, subject: bytes) -> Transaction:
     return sign_transaction(Transaction(LEGACY, CHAIN_ID, 0, 0, 0, 5_000_000, VALIDATORS_ADDRESS, 0, data), key)
 
 
-def test_a_vote_that_comes_too_late_is_refused_by_the_block_with_the_reason(mine: Person) -> None:
+def test_a_vote_that_comes_too_late_is_refused_by_the_block_with_the_reason(mine: Voter) -> None:
     mine.ledger.rivals = [signed_vote(key, "voteToAdd", CANDIDATE) for key in KEYS[1:3]]
     assert mine.refused("add", CANDIDATE, A) == (
-        f"The vote was refused in block 4; its fee is spent. {shown(CANDIDATE)} is a validator already."
+        f"It was refused in block 4; its fee is spent. {shown(CANDIDATE)} is a validator already."
     )
 
 
-def test_a_vote_that_others_make_the_deciding_one_has_gas_enough(mine: Person) -> None:
+def test_a_vote_that_others_make_the_deciding_one_has_gas_enough(mine: Voter) -> None:
     mine.others_vote((KEYS[2], "voteToAdd", CANDIDATE))  # the first vote of all writes what later ones need not
     mine.ledger.rivals = [signed_vote(KEYS[1], "voteToRemove", C)]
     assert mine.vote("remove", C, A)["validators"] == [shown(A), shown(B)]
@@ -325,7 +255,7 @@ def test_a_vote_that_others_make_the_deciding_one_has_gas_enough(mine: Person) -
 # Keys and fees
 
 
-def test_a_key_of_the_key_folder_is_found_by_its_name(mine: Person) -> None:
+def test_a_key_of_the_key_folder_is_found_by_its_name(mine: Voter) -> None:
     keystore, password = mine.folder / "keystore", mine.folder / "password"
     keystore.mkdir()
     (keystore / "node.json").write_text(encrypt_key(KEYS[0], "secret", ScryptCost(2, 1, 1)))
@@ -340,14 +270,14 @@ def test_a_key_of_the_key_folder_is_found_by_its_name(mine: Person) -> None:
     assert "No key for 'third'" in mine.error(*add, "--from", "third")
 
 
-def test_without_any_key_both_ways_to_name_one_are_told(mine: Person) -> None:
+def test_without_any_key_both_ways_to_name_one_are_told(mine: Voter) -> None:
     said = mine.error("add", shown(CANDIDATE), "--yes")
     assert "--from" in said
     assert "--key-file" in said
 
 
 @pytest.mark.parametrize("has_address", [True, False])
-def test_a_locked_key_file_is_opened_with_its_password(mine: Person, has_address: bool) -> None:
+def test_a_locked_key_file_is_opened_with_its_password(mine: Voter, has_address: bool) -> None:
     document = json.loads(encrypt_key(KEYS[0], "secret", ScryptCost(2, 1, 1)))
     if not has_address:
         del document["address"]
@@ -363,7 +293,7 @@ def test_a_locked_key_file_is_opened_with_its_password(mine: Person, has_address
 
 
 @pytest.mark.parametrize("content", [b"", b"11" * 31, b"zz" * 32, b"\xff\xfe", b"{}", b"1" * 100_000])
-def test_files_without_a_key_are_refused_and_not_repeated(mine: Person, content: bytes) -> None:
+def test_files_without_a_key_are_refused_and_not_repeated(mine: Voter, content: bytes) -> None:
     path = mine.folder / "wrong"
     path.write_bytes(content)
     result = mine.run("add", shown(CANDIDATE), "--yes", "--key-file", str(path))
@@ -372,7 +302,7 @@ def test_files_without_a_key_are_refused_and_not_repeated(mine: Person, content:
     assert "cannot be read" in mine.error("add", shown(CANDIDATE), "--key-file", str(mine.folder / "none"))
 
 
-def test_a_key_that_others_may_read_is_warned_about(mine: Person) -> None:
+def test_a_key_that_others_may_read_is_warned_about(mine: Voter) -> None:
     Path(mine.key(A)[1]).chmod(0o644)
     result = mine.run("add", shown(CANDIDATE), "--yes", *mine.key(A))
     assert result.exit_code == 0
@@ -397,18 +327,18 @@ def test_where_there_are_fees_they_are_bounded_shown_and_paid(tmp_path: Path) ->
 # A node that is not there, or lies
 
 
-def test_a_node_that_is_not_there_is_said_plainly(mine: Person) -> None:
+def test_a_node_that_is_not_there_is_said_plainly(mine: Voter) -> None:
     assert mine.error("list", "--node", "http://127.0.0.1:1").startswith("No node answers at http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize("answer", ["0x", "0x" + "ff" * 64, "0x" + "00" * 31 + "20" + "ff" * 32])
-def test_a_node_that_answers_garbage_is_said_plainly(mine: Person, answer: str) -> None:
+def test_a_node_that_answers_garbage_is_said_plainly(mine: Voter, answer: str) -> None:
     with serve(ToyNode(fixed_results={"eth_getCode": "0x01", "eth_call": answer})) as node:
         for command in ("list", "votes"):
             assert "gave no proper answer to validators" in mine.error(command, "--node", node.url)
 
 
-def test_a_receipt_without_the_vote_is_not_believed(mine: Person) -> None:
+def test_a_receipt_without_the_vote_is_not_believed(mine: Voter) -> None:
     with serve(ToyNode(balances={A: 0})) as node:
         results = {"eth_getCode": "0x01"}
 

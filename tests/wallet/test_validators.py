@@ -2,27 +2,19 @@
 
 import pytest
 
-from primitives.hexadecimal import to_checksum_address, to_data
-from tests.contracts.council import VALIDATORS, person
-from wallet.client import RpcError
-from wallet.validators import REVERTED, Proposal, Validators, refusal_of
+from primitives.hexadecimal import to_data
+from tests.contracts.council import VALIDATORS as ARTIFACT
+from tests.contracts.council import person
+from tests.wallet.refusal_checks import check_refusals, reverted_with
+from wallet.client import InvalidAnswer
+from wallet.contract_call import ContractEvent, refusal_of
+from wallet.validators import VALIDATORS, Proposal, Validators, VoteOutcome, outcome_of
 
-NOT_VALIDATOR = next(error for error in VALIDATORS.abi.errors.values() if error.name == "NotValidator")
+NOT_VALIDATOR = next(error for error in ARTIFACT.abi.errors.values() if error.name == "NotValidator")
 
 
-def reverted_with(data: object, code: int = REVERTED) -> RpcError:
-    return RpcError("eth_estimateGas", code, "execution reverted", data)
-
-
-@pytest.mark.parametrize("name", sorted(error.name for error in VALIDATORS.abi.errors.values()))
-def test_each_error_of_the_contract_is_said_in_words(name: str) -> None:
-    (error,) = [error for error in VALIDATORS.abi.errors.values() if error.name == name]
-    values = [person(7) if member.canonical == "address" else 41 for member in error.inputs.members]
-    refusal = refusal_of(reverted_with(to_data(error.selector + error.inputs.encode(tuple(values)))))
-    assert refusal is not None
-    assert str(refusal).endswith(".")
-    assert name not in str(refusal)
-    assert not values or any(text in str(refusal) for text in (to_checksum_address(person(7)), "41"))
+def test_each_error_of_the_contract_is_said_in_words() -> None:
+    check_refusals(VALIDATORS)
 
 
 @pytest.mark.parametrize(
@@ -40,13 +32,23 @@ def test_each_error_of_the_contract_is_said_in_words(name: str) -> None:
     ],
 )
 def test_what_the_contract_did_not_say_is_not_put_into_its_mouth(data: object) -> None:
-    assert refusal_of(reverted_with(data)) is None
+    assert refusal_of(reverted_with(data), VALIDATORS) is None
 
 
 def test_an_error_of_the_node_is_no_refusal_of_the_contract() -> None:
-    data = to_data(NOT_VALIDATOR.selector + person(1).rjust(32, b"\0"))
-    assert refusal_of(reverted_with(data)) is not None
-    assert refusal_of(reverted_with(data, code=-32000)) is None
+    data = NOT_VALIDATOR.selector + person(1).rjust(32, b"\0")
+    assert refusal_of(reverted_with(data), VALIDATORS) is not None
+    assert refusal_of(reverted_with(data, code=-32000), VALIDATORS) is None
+
+
+def test_an_outcome_is_that_of_the_own_vote() -> None:
+    mine, other = ({"voter": person(number), "votes": number, "needed": 3} for number in (1, 2))
+    changed = ContractEvent("Validators", "ValidatorsChanged", {"validators": (person(1),)})
+    events = [ContractEvent("Validators", "AdditionVoted", values) for values in (mine, other)]
+    assert outcome_of(events, person(2)) == VoteOutcome(2, 3, None)
+    assert outcome_of([*events, changed], person(1)) == VoteOutcome(1, 3, (person(1),))
+    with pytest.raises(InvalidAnswer):
+        outcome_of([changed], person(1))
 
 
 def test_what_nobody_voted_about_needs_all_votes() -> None:

@@ -1,0 +1,156 @@
+"""What all commands have in common that send a transaction to a contract: their options, the plan that is shown before
+anything happens, the question, and the result.
+
+A command's own file says what is called, what is shown, and what the events mean; wallet/contract_call.py does the
+rest.
+"""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from chain.transaction import Transaction
+from primitives.errors import InvalidHex, UserError
+from primitives.hexadecimal import parse_address, to_checksum_address, to_data
+from wallet.amounts import format_amount, parse_amount
+from wallet.answers import Receipt
+from wallet.client import RpcClient
+from wallet.command_line import confirm, json_option, node_option, password_file_option, print_result, say
+from wallet.commands import keystore_option, max_fee_option, wait_option, yes_option
+from wallet.contract_call import ContractCall, ContractEvent, events_of, plan_call
+from wallet.key_directory import KeyDirectory
+from wallet.signing_key import SigningKey, choose_key, from_option, key_file_option
+from wallet.transfer import highest_fee, sign_and_send
+
+LABEL_WIDTH = 8
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The options of a command that sends a transaction."""
+
+    sender: str | None
+    key_file: Path | None
+    wait_s: float
+    max_fee: str
+    yes: bool
+    keys: KeyDirectory
+    node: str
+    password_file: Path | None
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a transaction: members of the result in JSON, and the same for a person."""
+
+    result: Mapping[str, object]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A transaction that is meant, and how to tell a person about it before and after."""
+
+    call: ContractCall
+    lines: Sequence[tuple[str, str]]
+    """What will happen: a label of one word and a text each."""
+    outcome: Callable[[Sequence[ContractEvent]], Outcome]
+    """From the events of the receipt. May raise InvalidAnswer, as `the_event` does."""
+    question: str = "Send this?"
+    result: Mapping[str, object] = field(default_factory=dict)
+    """Members of the result in JSON that hold, or are null, before anything is in a block."""
+
+
+def sending_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command all options of Sending and hands them over as one argument `sending`."""
+
+    @functools.wraps(command)
+    def with_sending(**arguments: Any) -> None:
+        names = Sending.__slots__
+        chosen = {name: arguments.pop(name) for name in names}
+        command(**arguments, sending=Sending(**chosen))
+
+    options = (from_option, key_file_option, wait_option, max_fee_option, yes_option, keystore_option, node_option)
+    decorated: Callable[..., None] = with_sending
+    for option in reversed((*options, password_file_option, json_option)):
+        decorated = option(decorated)
+    return decorated
+
+
+def send_planned(sending: Sending, make_plan: Callable[[RpcClient, bytes], Awaitable[Plan]]) -> None:
+    """Choose the key, make the plan for its address, show it, ask, send, wait and print the result.
+
+    `make_plan` asks the node what it needs; it may raise UserError. Raises UserError, Invalid.
+    """
+    key = choose_key(sending.keys, sending.sender, sending.key_file, sending.password_file)
+    plan, transaction = asyncio.run(_planned(sending, make_plan, key.address))
+    for label, text in (*plan.lines, ("By", f"{to_checksum_address(key.address)}  {key.name}")):
+        say(f"{label:<{LABEL_WIDTH}}{text}")
+    fee = highest_fee(transaction)
+    say(f"{'Fee':<{LABEL_WIDTH}}{'none' if fee == 0 else 'at most ' + format_amount(fee)}")
+    say(f"{'Chain':<{LABEL_WIDTH}}{transaction.chain_id}, by the node at {sending.node}")
+    confirm(plan.question, sending.yes)
+    private_key = key.unlock(sending.password_file)
+    transaction_hash, receipt, outcome = asyncio.run(_submitted(sending, plan, key, transaction, private_key))
+    result: dict[str, object] = {
+        "transaction": to_data(transaction_hash),
+        "block": receipt and receipt.block_number,
+        "fee_wei": receipt and str(receipt.gas_used * receipt.effective_gas_price),
+        **plan.result,
+    }
+    text = f"Handed in as {result['transaction']}; it is not in a block yet."
+    if receipt is not None and outcome is not None:
+        result |= outcome.result
+        text = f"In block {receipt.block_number}, transaction {result['transaction']}.\n{outcome.text}"
+    print_result(result, text, sending.as_json)
+
+
+def ask_node(node: str, ask: Callable[[RpcClient], Awaitable[_T]]) -> _T:
+    """What `ask` finds out with a client of the node. Raises UserError, Invalid."""
+
+    async def asked() -> _T:
+        async with RpcClient(node) as client:
+            return await ask(client)
+
+    return asyncio.run(asked())
+
+
+def parse_account(text: str, keys: KeyDirectory | None = None) -> bytes:
+    """The address that is given, or that of a key of one's own by its name. Raises UserError."""
+    if keys is not None and not text.lower().startswith("0x"):
+        return keys.find(text).address
+    try:
+        return parse_address(text)
+    except InvalidHex as error:
+        raise UserError(f"{text[:80]} is no address: {error}.") from error
+
+
+async def _planned(
+    sending: Sending, make_plan: Callable[[RpcClient, bytes], Awaitable[Plan]], sender: bytes
+) -> tuple[Plan, Transaction]:
+    max_fee_wei = parse_amount(sending.max_fee)
+    async with RpcClient(sending.node) as client:
+        plan = await make_plan(client, sender)
+        return plan, await plan_call(client, plan.call, sender, max_fee_wei)
+
+
+async def _submitted(
+    sending: Sending, plan: Plan, key: SigningKey, transaction: Transaction, private_key: bytes
+) -> tuple[bytes, Receipt | None, Outcome | None]:
+    """Sign, hand in and wait; the hash, and what came of it where it is in a block in time."""
+    async with RpcClient(sending.node) as client:
+        transaction_hash = await sign_and_send(client, transaction, private_key)
+        if sending.wait_s == 0:
+            return transaction_hash, None, None
+        with Console(stderr=True).status("Waiting for the block ..."):
+            receipt = await client.wait_for_receipt(transaction_hash, sending.wait_s)
+        events = await events_of(client, plan.call, key.address, receipt)
+        return transaction_hash, receipt, plan.outcome(events)
