@@ -93,11 +93,13 @@ def artifact_text(artifact: Mapping[str, object]) -> str:
 
 
 def _run_compiler(command: list[str], request: str) -> dict[str, Any]:
-    # Into a file, not a pipe: the wrapper exits before a pipe has taken more than 64 KiB.
-    with tempfile.TemporaryFile("w+") as output:
+    # Files, not pipes: the wrapper reads without waiting, and exits before a pipe has taken more than 64 KiB.
+    with tempfile.TemporaryFile("w+") as source, tempfile.TemporaryFile("w+") as output:
+        source.write(request)
+        source.seek(0)
         finished = subprocess.run(
             command,
-            input=request,
+            stdin=source,
             stdout=output,
             stderr=subprocess.PIPE,
             text=True,
