@@ -4,12 +4,12 @@ It puts store, engine and importer together and knows nothing of networks, pools
 """
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
-from chain.account import Account
+from chain.account import EMPTY_TRIE_ROOT, Account, StateReader
 from chain.block import Block
 from chain.candidates import Candidates
 from chain.consensus.engine import Engine, engine_for
@@ -34,9 +34,11 @@ DEFAULT_HISTORY_BLOCKS = 1_024
 
 _STATE_DIGEST = "genesis_state"
 
+T = TypeVar("T")
+
 
 class LatestAccounts:
-    """Accounts as of the last imported block, whichever that is at the moment of asking; for one thread."""
+    """The state as of the last imported block, whichever that is at the moment of asking; for one thread."""
 
     def __init__(self, reader: DatabaseReader) -> None:
         self._reader = reader
@@ -44,6 +46,16 @@ class LatestAccounts:
     def account(self, address: bytes) -> Account | None:
         with self._reader.snapshot() as connection:
             return StateView(connection).reader().account(address)
+
+    def storage_root(self, address: bytes) -> bytes:
+        with self._reader.snapshot() as connection:
+            stored = StateView(connection).reader().stored(address)
+            return EMPTY_TRIE_ROOT if stored is None else stored.storage_root
+
+    def read(self, question: Callable[[StateReader], T]) -> T:
+        """The answer to a question about one consistent state, which it must not keep."""
+        with self._reader.snapshot() as connection:
+            return question(StateView(connection).reader())
 
 
 class Ledger:

@@ -16,6 +16,7 @@ from chain.consensus.qbft.signing import Recover, recover_signer
 from chain.ledger import Ledger
 from chain.pool.admission import PoolLimits
 from chain.pool.journal import PoolJournal
+from chain.pool.membership import Membership
 from chain.pool.pool import TransactionPool
 from node.chain_backend import LedgerChain
 from node.service import LedgerService
@@ -86,7 +87,8 @@ class NodeCore:
         self.settings = settings
         self.listening_port = 0
         """Where other nodes can call this one, once it is known; 0 where they cannot."""
-        self.pool = TransactionPool(config, ledger.latest_accounts, ledger.head(), clock, journal, limits)
+        members = Membership(config, ledger.latest_accounts, ledger.head())
+        self.pool = TransactionPool(config, ledger.latest_accounts, ledger.head(), clock, journal, limits, members)
         builder = BlockBuilder(
             config,
             ledger.engine,

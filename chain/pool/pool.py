@@ -8,7 +8,7 @@ acknowledged. One asyncio loop uses a pool; it reads the state at the head and w
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from chain.account import EMPTY_ACCOUNT
+from chain.account import EMPTY_ACCOUNT, Account
 from chain.config import ZERO, ChainConfig
 from chain.fees import expected_base_fee
 from chain.header import Header
@@ -24,6 +24,7 @@ from chain.pool.admission import (
 )
 from chain.pool.eviction import EvictionOrder
 from chain.pool.journal import PoolJournal
+from chain.pool.membership import Membership, check_allowance
 from chain.pool.selection import Selection
 from chain.pool.sender_queue import PooledTransaction, SenderQueue
 from chain.pool.status import PoolContent, PoolStatus
@@ -50,14 +51,19 @@ class TransactionPool:
         clock: Clock,
         journal: PoolJournal | None = None,
         limits: PoolLimits | None = None,
+        membership: Membership | None = None,
     ) -> None:
-        """Take back what the journal holds; without one nothing outlives the process."""
+        """Take back what the journal holds; without one nothing outlives the process.
+
+        `membership` says who is admitted at the head; without it everybody is.
+        """
         self._config = config
         self._reader = reader
         self._head = head
         self._clock = clock
         self._journal = journal
         self._limits = limits or PoolLimits()
+        self._membership = membership
         self._base_fee = expected_base_fee(head, config)
         self._senders: dict[bytes, SenderQueue] = {}
         self._by_hash: dict[bytes, PooledTransaction] = {}
@@ -141,8 +147,10 @@ class TransactionPool:
 
     def pending(self, base_fee: int | None = None) -> Selection:
         """The pending transactions as a block would take them; the base fee is that of the next block unless given."""
-        runs = [queue.pending() for queue in self._senders.values()]
-        return Selection(runs, self._base_fee if base_fee is None else base_fee)
+        queues = self._senders.values()
+        allowances = {queue.address: queue.gas_allowance for queue in queues if queue.gas_allowance is not None}
+        runs = [queue.pending() for queue in queues]
+        return Selection(runs, self._base_fee if base_fee is None else base_fee, allowances)
 
     def status(self) -> PoolStatus:
         return PoolStatus(self._pending_count, len(self._by_hash) - self._pending_count, self._bytes)
@@ -179,11 +187,12 @@ class TransactionPool:
         self._reader, self._head = reader, head
         self._base_fee = expected_base_fee(head, self._config)
         self._eviction.forget()
+        has_same_members = self._membership is None or not self._membership.head_changed(head)
         touched = {transaction.sender for transaction in included} & self._senders.keys()
         for transaction in returned:
             is_extension = False
             self._take_back(transaction, is_local=self._settled.pop(transaction.hash, None) is not None)
-        if is_extension:
+        if is_extension and has_same_members:
             # Elsewhere only a balance can have changed, and no one but the sender lowers it (EIP-3607).
             touched.update(queue.address for queue in self._senders.values() if queue.queued_count)
         else:
@@ -210,10 +219,11 @@ class TransactionPool:
         check_account(transaction, account, self._head.gas_limit, self._limits)
         queue = self._senders.get(sender)
         if queue is None:
-            queue = SenderQueue(sender)
-            queue.settle(account)
+            queue = self._queue_of(sender, account)
         queue.balance = account.balance  # It may have received since its transactions were last looked at.
         replaced = queue.entries.get(transaction.nonce)
+        waiting_gas = queue.gas - (0 if replaced is None else replaced.transaction.gas_limit)
+        check_allowance(transaction, sender, queue.gas_allowance, waiting_gas)
         if replaced is not None:
             check_replacement(transaction, replaced.transaction)
         # From the account's nonce, which may be ahead of the queue's while word of a new head is on its way.
@@ -269,8 +279,8 @@ class TransactionPool:
     def _put_back(self, entry: PooledTransaction) -> None:
         queue = self._senders.get(entry.sender)
         if queue is None:
-            queue = self._senders[entry.sender] = SenderQueue(entry.sender)
-            queue.settle(self._reader.account(entry.sender) or EMPTY_ACCOUNT)
+            account = self._reader.account(entry.sender) or EMPTY_ACCOUNT
+            queue = self._senders[entry.sender] = self._queue_of(entry.sender, account)
         queue.entries[entry.transaction.nonce] = entry
         self._by_hash[entry.hash] = entry
         self._bytes += entry.size
@@ -297,12 +307,22 @@ class TransactionPool:
     def _settle(self, queue: SenderQueue) -> None:
         """Take over a sender's account at the new head; what has used its nonce leaves the pool."""
         used = queue.settle(self._reader.account(queue.address) or EMPTY_ACCOUNT)
+        queue.gas_allowance = self._allowance_of(queue.address)
         for entry in used:
             del self._by_hash[entry.hash]
             self._bytes -= entry.size
             if entry.is_local:
                 self._settled[entry.hash] = self._head.number
         self._refresh(queue)
+
+    def _queue_of(self, sender: bytes, account: Account) -> SenderQueue:
+        queue = SenderQueue(sender)
+        queue.settle(account)
+        queue.gas_allowance = self._allowance_of(sender)
+        return queue
+
+    def _allowance_of(self, sender: bytes) -> int | None:
+        return None if self._membership is None else self._membership.gas_allowance(sender)
 
     def _take_back(self, transaction: Transaction, is_local: bool) -> None:
         """Put back what was in a block or in the journal: it was accepted once, so only its form is checked again.

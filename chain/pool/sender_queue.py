@@ -1,7 +1,8 @@
 """The transactions of one sender in the pool, by nonce: which of them could run one after the other from here.
 
 The pending ones are an unbroken run of nonces from the account's next, each affordable together with those before it
-and small enough for a block. All others are queued: they wait for a nonce, for money or for room. No I/O, no limits.
+and small enough for a block, and for the sender's allowance where it has one (chain/pool/membership.py). All others are
+queued: they wait for a nonce, for money, for room or for a role. No I/O, no limits.
 """
 
 from dataclasses import dataclass
@@ -42,7 +43,16 @@ class PooledTransaction:
 class SenderQueue:
     """One sender's transactions."""
 
-    __slots__ = ("_counted_pending", "address", "balance", "entries", "next_nonce", "pending_end", "tail_nonce")
+    __slots__ = (
+        "_counted_pending",
+        "address",
+        "balance",
+        "entries",
+        "gas_allowance",
+        "next_nonce",
+        "pending_end",
+        "tail_nonce",
+    )
 
     def __init__(self, address: bytes) -> None:
         self.address = address
@@ -50,6 +60,8 @@ class SenderQueue:
         self.next_nonce = 0
         """Of the account at the head."""
         self.balance = 0
+        self.gas_allowance: int | None = None
+        """Gas that may be used in a block, where that is bounded; 0 for a sender that is not admitted."""
         self.pending_end = 0
         """The first nonce that is not pending."""
         self.tail_nonce = -1
@@ -63,6 +75,11 @@ class SenderQueue:
     @property
     def queued_count(self) -> int:
         return len(self.entries) - self.pending_count
+
+    @property
+    def gas(self) -> int:
+        """That all of them together may use."""
+        return sum([entry.transaction.gas_limit for entry in self.entries.values()])
 
     def cost_between(self, first: int, end: int) -> int:
         """Wei that the held transactions with nonces from `first` to before `end` may cost together."""
@@ -90,11 +107,12 @@ class SenderQueue:
     def refresh(self, block_gas_limit: int, now_s: int) -> int:
         """Find anew which are pending, after entries, account or gas limit changed; how many more than last time."""
         entries = self.entries
+        most_gas = block_gas_limit if self.gas_allowance is None else min(block_gas_limit, self.gas_allowance)
         was_pending_end = self.pending_end
         nonce, left = self.next_nonce, self.balance
         while (entry := entries.get(nonce)) is not None:
             left -= most_it_can_cost(entry.transaction)
-            if left < 0 or entry.transaction.gas_limit > block_gas_limit:
+            if left < 0 or entry.transaction.gas_limit > most_gas:
                 break
             nonce += 1
         self.pending_end = nonce
