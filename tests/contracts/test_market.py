@@ -1,0 +1,621 @@
+"""The market: adverts, requests, the store, delivery by the readings of both meters, and attacks on it.
+
+Prices here are wei for a Wh; 2 * 10**14 of them are 0.2 WATT a kWh.
+"""
+
+import pytest
+
+from contracts.addresses import MARKET_ADDRESS
+from contracts.market import MarketRules, price_wei_per_wh
+from tests.contracts.ledgers import GENESIS_TIME_S
+from tests.contracts.market_stage import (
+    ATTACKER,
+    ATTACKER_ADDRESS,
+    BUYER,
+    BUYER_2,
+    CONTROLLER,
+    DAY_S,
+    FUNDS_WEI,
+    GRACE_S,
+    HOUR_S,
+    MARKET,
+    PEOPLE,
+    REGULATOR,
+    REGULATOR_2,
+    REMOVED,
+    SELLER,
+    SELLER_2,
+    STRANGER,
+    TREASURY,
+    Stage,
+    events,
+    reason,
+)
+
+PRICE = 2 * 10**14
+TAX = MarketRules(tax_bps=1_000)
+KWH = 1_000
+
+
+def shown(*values: object) -> str:
+    return ", ".join(["0x" + one.hex() if isinstance(one, bytes) else str(one) for one in values])
+
+
+# The thesis's example: 5.4.2 to 5.4.4
+
+
+def test_the_price_rises_by_a_tenth_of_the_first_price_an_hour_for_three_hours() -> None:
+    stage = Stage(TAX)
+    first = 100
+    time_s = stage.advertise(5 * KWH, first)
+    for age_s, unit in (
+        (0, 100),
+        (HOUR_S - 1, 100),
+        (HOUR_S, 110),
+        (2 * HOUR_S - 1, 110),
+        (2 * HOUR_S, 120),
+        (3 * HOUR_S - 1, 120),
+    ):
+        stage.ledger.time_s = time_s + age_s
+        # total price = producer's share + tax, the tax a tenth of the share here
+        assert stage.ask("quote", KWH, time_s, SELLER) == (unit, unit * KWH, unit * KWH // 10)
+        assert price_wei_per_wh(first, age_s) == unit
+    stage.ledger.time_s = time_s + 3 * HOUR_S
+    assert stage.refused(BUYER, "requestForEnergy", KWH, time_s, first, SELLER, value=10**18) == (
+        f"AdvertEnded({shown(SELLER, time_s, time_s + 3 * HOUR_S)})"
+    )
+
+
+def test_after_three_hours_the_energy_returns_and_can_be_advertised_again() -> None:
+    stage = Stage()
+    time_s = stage.advertise(5 * KWH, PRICE)
+    deposit = stage.balance()
+    assert deposit == 5 * KWH * PRICE // 10
+    stage.wait(3 * HOUR_S - 1)
+    assert stage.ok(STRANGER, "returnExpired", 10) == []
+    stage.wait(1)
+    stage.read(SELLER)
+    (returned,) = stage.ok(STRANGER, "returnExpired", 10)
+    assert returned.name == "EnergyReturned"
+    assert returned.arguments == {
+        "advert": 1,
+        "producer": SELLER,
+        "energyWh": 5 * KWH,
+        "depositWei": deposit,
+        "expired": True,
+    }
+    assert stage.stored_wh() == 0
+    assert stage.energy() == {"advertised": 5 * KWH, "delivered": 0, "returned": 5 * KWH, "missing": 0}
+    assert stage.account(SELLER) == deposit
+    again = stage.advertise(5 * KWH, PRICE)
+    assert again == time_s + 3 * HOUR_S
+    assert stage.stored_wh() == 5 * KWH
+
+
+def test_the_store_takes_1000_kwh_and_an_advert_that_would_not_fit_is_refused() -> None:
+    stage = Stage()
+    stage.advertise(990 * KWH, PRICE)
+    stage.ok(SELLER_2, "availableEnergyAdvert", 10 * KWH, PRICE, value=10**20)
+    stage.wait(HOUR_S)
+    for trader in (SELLER, SELLER_2):
+        stage.read(trader)
+    assert stage.refused(SELLER_2, "availableEnergyAdvert", KWH, PRICE, value=10**20) == (
+        "StoreFull(1000, 1000000, 1000000)"
+    )
+    stage.ok(SELLER_2, "withdrawAdvert", GENESIS_TIME_S)
+    assert stage.stored_wh() == 990 * KWH
+    assert stage.refused(SELLER_2, "availableEnergyAdvert", 10 * KWH + 1, PRICE, value=10**20) == (
+        "StoreFull(10001, 990000, 1000000)"
+    )
+    assert stage.refused(SELLER_2, "availableEnergyAdvert", KWH - 1, PRICE, value=10**20) == "EnergyTooSmall(999, 1000)"
+    stage.wait(2 * HOUR_S)
+    stage.read(SELLER_2)
+    stage.advertise(1_000 * KWH, PRICE, SELLER_2)  # the 990 kWh have gone back by themselves
+
+
+def test_a_sale_is_held_until_the_delivery_and_then_paid_with_its_tax() -> None:
+    stage = Stage(TAX)
+    time_s = stage.advertise(5 * KWH, PRICE)
+    stage.wait(HOUR_S)
+    unit = PRICE * 11 // 10
+    share, tax = 5 * KWH * unit, 5 * KWH * unit // 10
+    stage.read(BUYER)
+    told = stage.ok(BUYER, "requestForEnergy", 5 * KWH, time_s, PRICE, SELLER, value=share + tax + 7)
+    assert [event.name for event in told] == ["EnergySold", "SurplusReturned"]
+    assert told[0].arguments == {
+        "trade": 1,
+        "producer": SELLER,
+        "consumer": BUYER,
+        "advert": 1,
+        "energyWh": 5 * KWH,
+        "unitPriceWeiPerWh": unit,
+        "shareWei": share,
+        "taxWei": tax,
+        "deliverUntil": time_s + HOUR_S + DAY_S,
+    }
+    assert stage.ledger.balance(BUYER) == FUNDS_WEI - share - tax
+    deposit = 5 * KWH * PRICE // 10
+    assert stage.balance() == share + tax + deposit
+    assert [stage.account(one) for one in (SELLER, TREASURY)] == [0, 0]
+    assert stage.refused(SELLER, "withdrawAdvert", time_s) == "NothingToReturn(1)"
+
+    stage.read(SELLER, export_wh=5 * KWH)
+    assert stage.refused(CONTROLLER, "confirmDelivery", 1, 1) == "EnergyAboveReadings(1, 1, 5000, 0)"
+    stage.read(BUYER, import_wh=2 * KWH)
+    assert stage.refused(CONTROLLER, "confirmDelivery", 1, 2 * KWH + 1) == "EnergyAboveReadings(1, 2001, 5000, 2000)"
+    stage.ok(CONTROLLER, "confirmDelivery", 1, 2 * KWH)
+    assert stage.account(SELLER) == 2 * KWH * unit + deposit * 2 // 5
+    assert stage.account(TREASURY) == tax * 2 // 5
+    assert stage.stored_wh() == 3 * KWH
+    stage.read(BUYER, import_wh=9 * KWH)
+    assert stage.refused(CONTROLLER, "confirmDelivery", 1, 3 * KWH + 1) == "EnergyAboveSale(1, 3001, 3000)"
+    delivered, settled = stage.ok(CONTROLLER, "confirmDelivery", 1, 3 * KWH)
+    assert delivered.name == "EnergyDelivered"
+    assert settled.name == "TradeSettled"
+    assert (stage.account(SELLER), stage.account(TREASURY)) == (share + deposit, tax)
+    assert stage.balance() == share + deposit + tax
+    assert stage.refused(STRANGER, "settle", 1) == "TradeNotOpen(1)"
+
+    for holder, amount in ((SELLER, share + deposit), (TREASURY, tax)):
+        assert stage.refused(holder, "withdraw", holder, amount + 1).startswith("AccountTooSmall(")
+        stage.ok(holder, "withdraw", holder, amount)
+    assert stage.ledger.balance(SELLER) == FUNDS_WEI + share
+    assert (stage.balance(), stage.stored_wh()) == (0, 0)
+    assert stage.energy() == {"advertised": 5 * KWH, "delivered": 5 * KWH, "returned": 0, "missing": 0}
+
+
+# Requests
+
+
+def test_a_request_names_its_advert_by_time_and_first_price() -> None:
+    stage = Stage()
+    time_s = stage.advertise(8 * KWH, PRICE)
+    money = 10**20
+
+    def request(energy: int, at: int, price: int, seller: bytes = SELLER, value: int = money) -> str:
+        return stage.refused(BUYER, "requestForEnergy", energy, at, price, seller, value=value)
+
+    assert request(KWH, time_s + 1, PRICE) == f"AdvertUnknown({shown(SELLER, time_s + 1)})"
+    assert request(KWH, time_s, PRICE, SELLER_2) == f"AdvertUnknown({shown(SELLER_2, time_s)})"
+    assert request(KWH, time_s, PRICE + 1) == f"PriceMismatch({PRICE + 1}, {PRICE})"
+    assert request(0, time_s, PRICE) == "EnergyZero()"
+    assert request(8 * KWH + 1, time_s, PRICE) == "NotEnoughEnergy(8001, 8000)"
+    assert request(KWH - 1, time_s, PRICE) == "PartTooSmall(999, 1000)"
+    assert request(KWH, time_s, PRICE, value=KWH * PRICE - 1) == f"PaymentTooSmall({KWH * PRICE - 1}, {KWH * PRICE})"
+    assert stage.refused(SELLER, "availableEnergyAdvert", KWH, PRICE, value=money) == (
+        f"AlreadyAdvertised({shown(SELLER, time_s)})"
+    )
+    for _ in range(3):
+        stage.buy(2 * KWH, time_s, PRICE)
+    stage.buy(2 * KWH - 1, time_s, PRICE, BUYER_2)
+    stage.buy(1, time_s, PRICE)  # all that is left may be less than a part
+    assert request(1, time_s, PRICE) == "NotEnoughEnergy(1, 0)"
+    page = stage.ask("trades", 2, 64)
+    assert [trade[4] for trade in page] == [2 * KWH, 2 * KWH, 2 * KWH - 1, 1]
+    assert stage.ask("trades", 6, 64) == ()
+    assert stage.ask("openOf", stage.meters[BUYER]) == ((), (1, 2, 3, 5))
+
+
+def test_only_what_is_not_sold_can_be_withdrawn() -> None:
+    stage = Stage()
+    time_s = stage.advertise(8 * KWH, PRICE)
+    stage.buy(3 * KWH, time_s, PRICE)
+    assert stage.refused(SELLER_2, "withdrawAdvert", time_s) == f"AdvertUnknown({shown(SELLER_2, time_s)})"
+    (returned,) = stage.ok(SELLER, "withdrawAdvert", time_s)
+    assert (returned.arguments["energyWh"], returned.arguments["expired"]) == (5 * KWH, False)
+    assert stage.refused(SELLER, "withdrawAdvert", time_s) == "NothingToReturn(1)"
+    assert stage.refused(BUYER, "requestForEnergy", KWH, time_s, PRICE, SELLER) == "NotEnoughEnergy(1000, 0)"
+    assert stage.stored_wh() == 3 * KWH
+    assert stage.account(SELLER) == 5 * KWH * PRICE // 10
+
+
+def test_a_meter_must_be_the_own_active_and_read_of_late() -> None:
+    stage = Stage(open_for_trade=False)
+    meter, money = stage.meters[SELLER], 10**20
+    advert = ("availableEnergyAdvert", KWH, PRICE)
+    assert stage.refused(SELLER, *advert, value=money) == f"MeterNotChosen({shown(SELLER)})"
+    assert stage.refused(STRANGER, "chooseMeter", meter) == f"NotMeterOwner({shown(meter, STRANGER)})"
+    stage.ok(SELLER, "chooseMeter", meter)
+    stage.read(SELLER)
+    stage.wait(HOUR_S + 1)
+    assert stage.refused(SELLER, *advert, value=money) == (
+        f"ReadingTooOld({shown(meter, GENESIS_TIME_S, GENESIS_TIME_S + 1)})"
+    )
+    stage.read(SELLER)
+    time_s = stage.advertise(8 * KWH, PRICE)
+    for trader in (BUYER, BUYER_2):
+        stage.read(trader)
+        stage.ok(trader, "chooseMeter", stage.meters[trader])
+    stage.set_meter(meter, SELLER, REMOVED)
+    request = ("requestForEnergy", KWH, time_s, PRICE, SELLER)
+    assert stage.refused(BUYER, *request, value=money) == f"MeterInactive({shown(meter)})"
+    stage.set_meter(meter, SELLER)
+    stage.set_meter(stage.meters[BUYER], BUYER, REMOVED)
+    assert stage.refused(BUYER, *request, value=money) == f"MeterInactive({shown(stage.meters[BUYER])})"
+    stage.set_meter(stage.meters[BUYER], BUYER_2)
+    assert stage.refused(BUYER, *request, value=money) == f"NotMeterOwner({shown(stage.meters[BUYER], BUYER)})"
+    stage.set_role(SELLER, "None")
+    assert stage.refused(BUYER_2, *request, value=money) == f"NotProducer({shown(SELLER)})"
+    stage.ok(SELLER, "withdrawAdvert", time_s)  # what is one's own can be had without any role
+
+
+# Delivery
+
+
+def sold(stage: Stage, energy_wh: int = 4 * KWH, buyer: bytes = BUYER, seller: bytes = SELLER) -> int:
+    """The number of a trade: all of a new advert."""
+    for trader in (buyer, seller):
+        stage.read(trader)
+    return stage.buy(energy_wh, stage.advertise(energy_wh, PRICE, seller), PRICE, buyer, seller)
+
+
+def test_what_did_not_come_is_refunded_and_the_seller_pays_a_penalty() -> None:
+    stage = Stage(TAX)
+    trade = sold(stage)
+    stage.read(SELLER, export_wh=3 * KWH)
+    stage.read(BUYER, import_wh=4 * KWH)
+    until = GENESIS_TIME_S + DAY_S
+    assert stage.refused(STRANGER, "settle", trade) == f"DeliveryNotOver(1, {until})"
+    stage.wait(DAY_S)
+    for awaited in (SELLER, BUYER):
+        assert stage.refused(STRANGER, "settle", trade) == (
+            f"ReadingsAwaited({shown(1, stage.meters[awaited], until + GRACE_S)})"
+        )
+        stage.read(awaited)
+    delivered, settled = stage.ok(STRANGER, "settle", trade)
+    unit_tax = PRICE // 10
+    assert delivered.arguments["shareWei"] == 3 * KWH * PRICE
+    assert settled.arguments == {
+        "trade": 1,
+        "producer": SELLER,
+        "consumer": BUYER,
+        "deliveredWh": 3 * KWH,
+        "returnedWh": 0,
+        "missingWh": KWH,
+        "refundWei": KWH * (PRICE + unit_tax),
+        "penaltyWei": KWH * PRICE // 10,
+        "depositWei": 0,
+    }
+    assert stage.account(BUYER) == KWH * (PRICE + unit_tax) + KWH * PRICE // 10
+    assert stage.account(SELLER) == 3 * KWH * (PRICE + PRICE // 10)
+    assert stage.account(TREASURY) == 3 * KWH * unit_tax
+    assert stage.stored_wh() == 0
+    assert stage.energy() == {"advertised": 4 * KWH, "delivered": 3 * KWH, "returned": 0, "missing": KWH}
+
+
+def test_what_the_consumer_did_not_take_is_refunded_without_a_penalty() -> None:
+    stage = Stage()
+    trade = sold(stage)
+    stage.wait(DAY_S)
+    stage.read(SELLER, export_wh=3 * KWH)
+    stage.read(BUYER, import_wh=KWH)
+    _, settled = stage.ok(STRANGER, "settle", trade)
+    assert (settled.arguments["returnedWh"], settled.arguments["missingWh"]) == (2 * KWH, KWH)
+    assert settled.arguments["penaltyWei"] == KWH * PRICE // 10
+    assert stage.account(BUYER) == 3 * KWH * PRICE + KWH * PRICE // 10
+    assert stage.energy() == {"advertised": 4 * KWH, "delivered": KWH, "returned": 2 * KWH, "missing": KWH}
+
+
+def test_who_keeps_the_own_readings_back_gains_nothing() -> None:
+    stage = Stage()
+    trade = sold(stage)
+    stage.wait(DAY_S)
+    stage.read(SELLER, export_wh=4 * KWH)
+    stage.wait(GRACE_S - 1)
+    assert stage.refused(STRANGER, "settle", trade).startswith("ReadingsAwaited(")
+    stage.wait(1)
+    stage.ok(STRANGER, "settle", trade)  # the producer's meter alone decides
+    assert stage.account(SELLER) == 4 * KWH * (PRICE + PRICE // 10)
+
+    trade = sold(stage)
+    stage.wait(DAY_S)
+    stage.read(BUYER, import_wh=9 * KWH)
+    stage.wait(GRACE_S)
+    stage.ok(STRANGER, "settle", trade)  # the producer's shows nothing
+    assert stage.account(BUYER) == 4 * KWH * (PRICE + PRICE // 10)
+    assert stage.balance() == stage.account(SELLER) + stage.account(BUYER)
+
+
+def test_a_removed_meter_has_shown_all_that_it_will_and_brings_no_penalty() -> None:
+    stage = Stage()
+    trade = sold(stage)
+    stage.read(SELLER, export_wh=KWH)
+    stage.set_meter(stage.meters[SELLER], SELLER, REMOVED)
+    stage.wait(DAY_S)
+    stage.read(BUYER, import_wh=4 * KWH)
+    _, settled = stage.ok(STRANGER, "settle", trade)
+    assert settled.arguments["penaltyWei"] == 0
+    assert stage.account(BUYER) == 3 * KWH * PRICE
+    assert stage.account(SELLER) == KWH * PRICE + 4 * KWH * PRICE // 10
+
+
+def test_a_wh_serves_one_trade_only_and_the_earliest_is_used_first() -> None:
+    stage = Stage()
+    first = sold(stage)
+    stage.wait(60)
+    stage.read(SELLER, export_wh=KWH)  # serves the first only: it came before the second was advertised
+    stage.read(BUYER, import_wh=KWH)
+    second = sold(stage)
+    stage.read(SELLER, export_wh=4 * KWH)
+    stage.read(BUYER, import_wh=4 * KWH)
+    assert stage.ask("shownOf", first) == (5 * KWH, 5 * KWH)
+    assert stage.ask("shownOf", second) == (4 * KWH, 4 * KWH)
+    stage.ok(CONTROLLER, "confirmDelivery", second, 2 * KWH)
+    assert stage.ask("shownOf", first) == (3 * KWH, 3 * KWH)
+    assert stage.ask("shownOf", second) == (2 * KWH, 2 * KWH)
+    stage.ok(CONTROLLER, "confirmDelivery", first, 2 * KWH)  # one of before the second, one of after
+    assert stage.ask("shownOf", first) == (KWH, KWH)
+    assert stage.ask("shownOf", second) == (KWH, KWH)
+    stage.ok(CONTROLLER, "confirmDelivery", second, KWH)
+    assert stage.refused(CONTROLLER, "confirmDelivery", first, 1) == "EnergyAboveReadings(1, 1, 0, 0)"
+
+
+def test_energy_of_one_advert_sold_twice_over_is_not_counted_twice() -> None:
+    stage = Stage()
+    time_s = stage.advertise(8 * KWH, PRICE)
+    one = stage.buy(4 * KWH, time_s, PRICE)
+    stage.read(SELLER, export_wh=4 * KWH)
+    stage.read(BUYER, import_wh=4 * KWH)
+    stage.ok(CONTROLLER, "confirmDelivery", one, 4 * KWH)
+    other = stage.buy(4 * KWH, time_s, PRICE, BUYER_2)  # after the first has ended
+    stage.read(BUYER_2, import_wh=4 * KWH)
+    assert stage.refused(CONTROLLER, "confirmDelivery", other, 1) == "EnergyAboveReadings(2, 1, 0, 4000)"
+
+
+# Rules
+
+
+def test_rules_have_bounds_and_hold_for_adverts_after_them() -> None:
+    stage = Stage(TAX)
+    time_s = stage.advertise(8 * KWH, PRICE)
+    for function, arguments, error in (
+        ("setTax", (3_001,), "TaxTooHigh(3001, 3000)"),
+        ("setPenalty", (10_001,), "PenaltyTooHigh(10001, 10000)"),
+        ("setDeliveryTime", (3_599,), "DeliveryTimeInvalid(3599, 3600, 604800)"),
+        ("setDeliveryTime", (604_801,), "DeliveryTimeInvalid(604801, 3600, 604800)"),
+        ("setStoreLimits", (99, 1_000), "StoreLimitsInvalid(99, 1000, 100, 1000000000)"),
+        ("setStoreLimits", (1_001, 1_000), "StoreLimitsInvalid(1001, 1000, 100, 1000000000)"),
+        ("setStoreLimits", (100, 10**9 + 1), "StoreLimitsInvalid(100, 1000000001, 100, 1000000000)"),
+        ("setTreasury", (bytes(20),), "ZeroAddress()"),
+    ):
+        assert stage.refused(REGULATOR, function, *arguments) == error
+    changes = [
+        *stage.ok(REGULATOR, "setTax", 3_000),
+        *stage.ok(REGULATOR_2, "setPenalty", 10_000),
+        *stage.ok(REGULATOR, "setDeliveryTime", 7 * DAY_S),
+        *stage.ok(REGULATOR, "setStoreLimits", 100, 8 * KWH),
+    ]
+    assert [event.name for event in changes] == ["TaxSet", "PenaltySet", "DeliveryTimeSet", "StoreLimitsSet"]
+    assert stage.ask("rules") == (3_000, 10_000, 7 * DAY_S, 100, 8 * KWH)
+    trade = stage.buy(8 * KWH, time_s, PRICE)
+    assert stage.ask("trades", trade, 1)[0][1] == time_s + DAY_S
+    assert stage.balance() == 8 * KWH * PRICE * 12 // 10
+    assert stage.refused(SELLER_2, "availableEnergyAdvert", 100, PRICE, value=10**20) == "StoreFull(100, 8000, 8000)"
+    assert stage.ask("depositFor", 100, PRICE) == 100 * PRICE
+
+
+def test_a_new_treasury_is_announced_a_day_before_and_takes_nothing_that_fell_due_earlier() -> None:
+    stage = Stage(TAX)
+    trades = [sold(stage, seller=seller) for seller in (SELLER, SELLER_2)]
+    (announced,) = stage.ok(REGULATOR, "setTreasury", STRANGER)
+    assert announced.arguments["from"] == GENESIS_TIME_S + DAY_S
+    for trader in (SELLER, SELLER_2, BUYER):
+        stage.read(trader, import_wh=8 * KWH, export_wh=4 * KWH)
+    stage.wait(DAY_S - 1)
+    stage.ok(CONTROLLER, "confirmDelivery", trades[0], 4 * KWH)
+    assert (stage.ask("treasury"), stage.account(TREASURY)) == (TREASURY, 4 * KWH * PRICE // 10)
+    stage.wait(1)
+    stage.ok(CONTROLLER, "confirmDelivery", trades[1], 4 * KWH)
+    assert (stage.ask("treasury"), stage.account(STRANGER)) == (STRANGER, 4 * KWH * PRICE // 10)
+    assert stage.account(TREASURY) == 4 * KWH * PRICE // 10
+
+
+ALLOWED = {
+    "setTax": {REGULATOR, REGULATOR_2},
+    "setPenalty": {REGULATOR, REGULATOR_2},
+    "setDeliveryTime": {REGULATOR, REGULATOR_2},
+    "setStoreLimits": {REGULATOR, REGULATOR_2},
+    "setGridController": {REGULATOR, REGULATOR_2},
+    "setTreasury": {REGULATOR, REGULATOR_2},
+    "availableEnergyAdvert": {SELLER, SELLER_2},
+    "requestForEnergy": {BUYER, BUYER_2},
+    "withdrawAdvert": {SELLER},
+    "confirmDelivery": {CONTROLLER},
+    "settle": set(PEOPLE),
+    "returnExpired": set(PEOPLE),
+    "chooseMeter": {SELLER},
+    "withdraw": {SELLER},
+}
+
+
+def test_every_role_is_tried_on_every_function() -> None:
+    functions = {
+        name
+        for name, one in ((f["name"], f) for f in MARKET.abi_json if f["type"] == "function")
+        if one["stateMutability"] in ("payable", "nonpayable")
+    }
+    assert functions == set(ALLOWED)
+    for name, allowed in ALLOWED.items():
+        for person in PEOPLE:
+            # Every call on a stage where it would succeed for who may make it.
+            stage = Stage(TAX)
+            time_s = stage.advertise(8 * KWH, PRICE)
+            stage.buy(KWH, time_s, PRICE)
+            if name == "withdraw":
+                stage.ok(SELLER, "withdrawAdvert", time_s)
+            if name == "settle":
+                stage.wait(DAY_S)
+            if name in ("settle", "confirmDelivery"):
+                stage.read(SELLER, export_wh=KWH)
+                stage.read(BUYER, import_wh=KWH)
+            if name == "availableEnergyAdvert":
+                stage.wait(1)
+            arguments: dict[str, tuple[object, ...]] = {
+                "setTax": (1,),
+                "setPenalty": (1,),
+                "setDeliveryTime": (HOUR_S,),
+                "setStoreLimits": (100, 200),
+                "setGridController": (STRANGER,),
+                "setTreasury": (STRANGER,),
+                "availableEnergyAdvert": (KWH, PRICE),
+                "requestForEnergy": (KWH, time_s, PRICE, SELLER),
+                "withdrawAdvert": (time_s,),
+                "confirmDelivery": (1, KWH),
+                "settle": (1,),
+                "returnExpired": (1,),
+                "chooseMeter": (stage.meters[SELLER],),
+                "withdraw": (person, 1),
+            }
+            value = 10**18 if name in ("availableEnergyAdvert", "requestForEnergy") else 0
+            result = stage.market(person, name, *arguments[name], value=value)
+            assert result.success == (person in allowed), (name, person.hex(), reason(result))
+
+
+# Attacks
+
+
+def act(stage: Stage, function: str, *arguments: object, value: int = 0) -> None:
+    """The attacker, a contract, calls the market."""
+    data = ATTACKER.abi.encode_call("act", [MARKET_ADDRESS, MARKET.abi.encode_call(function, arguments)])
+    result = stage.ledger.transact(STRANGER, ATTACKER_ADDRESS, data, value)
+    assert result.success, MARKET.abi.revert_reason(result.output[68:]) or result.output.hex()
+
+
+def attacker(stage: Stage, function: str, *arguments: object) -> object:
+    """Sets the attacker up, or asks it."""
+    data = ATTACKER.abi.encode_call(function, arguments)
+    if ATTACKER.abi.function(function).outputs.members:
+        return ATTACKER.abi.decode_result(function, stage.ledger.call(STRANGER, ATTACKER_ADDRESS, data).output)[0]
+    assert stage.ledger.transact(STRANGER, ATTACKER_ADDRESS, data).success
+    return None
+
+
+def arm(stage: Stage, function: str, *arguments: object, value: int = 0) -> None:
+    attacker(stage, "prepare", MARKET_ADDRESS, MARKET.abi.encode_call(function, arguments), value)
+
+
+def enter(stage: Stage, role: str) -> None:
+    """The attacker takes part, with a meter."""
+    stage.meters[ATTACKER_ADDRESS] = meter = b"\x3e" * 20
+    stage.registers[meter] = [0, 0]
+    stage.set_role(ATTACKER_ADDRESS, role)
+    stage.set_meter(meter, ATTACKER_ADDRESS)
+    stage.read(ATTACKER_ADDRESS)
+    act(stage, "chooseMeter", meter)
+
+
+@pytest.mark.parametrize("pending", ["withdraw", "requestForEnergy", "withdrawAdvert"])
+def test_money_that_arrives_cannot_be_used_to_be_paid_twice(pending: str) -> None:
+    stage = Stage()
+    enter(stage, "Producer")
+    act(stage, "availableEnergyAdvert", 8 * KWH, PRICE, value=8 * KWH * PRICE // 10)
+    act(stage, "withdrawAdvert", GENESIS_TIME_S)
+    time_s = stage.advertise(8 * KWH, PRICE)
+    account = stage.account(ATTACKER_ADDRESS)
+    arguments = {
+        "withdraw": (ATTACKER_ADDRESS, account),
+        "requestForEnergy": (KWH, time_s, PRICE, SELLER),
+        "withdrawAdvert": (GENESIS_TIME_S,),
+    }
+    arm(stage, pending, *arguments[pending])
+    before = stage.balance()
+    act(stage, "withdraw", ATTACKER_ADDRESS, account // 2)
+    assert attacker(stage, "attempted")
+    assert not attacker(stage, "succeeded")
+    assert stage.balance() == before - account // 2
+    assert stage.account(ATTACKER_ADDRESS) == account - account // 2
+    if pending != "withdrawAdvert":
+        refusal = attacker(stage, "refusal")
+        assert isinstance(refusal, bytes)
+        assert MARKET.error_name(refusal) == "ReentrancyGuardReentrantCall"
+
+
+def test_a_trade_that_is_settled_in_the_middle_of_its_own_request_changes_nothing() -> None:
+    stage = Stage()
+    time_s = stage.advertise(8 * KWH, PRICE)
+    enter(stage, "Consumer")
+    arm(stage, "requestForEnergy", 8 * KWH, time_s, PRICE, SELLER)
+    act(stage, "requestForEnergy", 8 * KWH, time_s, PRICE, SELLER, value=8 * KWH * PRICE + 5)
+    assert attacker(stage, "attempted")
+    assert not attacker(stage, "succeeded")
+    assert stage.balance() == 8 * KWH * (PRICE + PRICE // 10)
+    assert stage.ask("tradeCount") == 1
+
+
+@pytest.mark.parametrize("role", ["Producer", "Consumer"])
+def test_who_refuses_money_holds_up_nobody(role: str) -> None:
+    stage = Stage(TAX)
+    enter(stage, role)
+    attacker(stage, "refuse", True)
+    if role == "Producer":
+        act(stage, "availableEnergyAdvert", 4 * KWH, PRICE, value=10**18)
+        surplus = 10**18 - 4 * KWH * PRICE // 10
+        trade = stage.buy(4 * KWH, GENESIS_TIME_S, PRICE, BUYER, ATTACKER_ADDRESS)
+    else:
+        time_s = stage.advertise(4 * KWH, PRICE)
+        act(stage, "requestForEnergy", 4 * KWH, time_s, PRICE, SELLER, value=10**18)
+        surplus, trade = 10**18 - 4 * KWH * PRICE * 11 // 10, 1
+    assert stage.account(ATTACKER_ADDRESS) == surplus  # kept for it, as it would not have it
+    stage.ok(REGULATOR, "setTreasury", ATTACKER_ADDRESS)
+    stage.wait(DAY_S)
+    for trader in (SELLER, BUYER, ATTACKER_ADDRESS):
+        stage.read(trader, import_wh=2 * KWH, export_wh=3 * KWH)
+    stage.ok(STRANGER, "settle", trade)
+    assert stage.account(SELLER if role == "Consumer" else BUYER) > 0
+    data = ATTACKER.abi.encode_call(
+        "act", [MARKET_ADDRESS, MARKET.abi.encode_call("withdraw", [ATTACKER_ADDRESS, surplus])]
+    )
+    assert not stage.ledger.transact(STRANGER, ATTACKER_ADDRESS, data).success
+    attacker(stage, "refuse", False)
+    act(stage, "withdraw", STRANGER, surplus)
+
+
+def test_crumbs_and_crowds_are_bounded() -> None:
+    """A meter's lists, and what the worst delivery costs that has to look at all of them."""
+    stage = Stage(MarketRules(least_wh=100))
+    numbers = []
+    for _ in range(32):
+        stage.wait(1)
+        stage.read(SELLER, export_wh=1)
+        stage.read(BUYER, import_wh=1)
+        time_s = stage.advertise(800, PRICE)
+        numbers += [stage.buy(400, time_s, PRICE), stage.buy(400, time_s, PRICE)]
+    stage.wait(1)
+    assert stage.refused(SELLER, "availableEnergyAdvert", 800, PRICE, value=10**20) == (
+        f"TooManyAdverts({shown(stage.meters[SELLER], 32)})"
+    )
+    time_s = stage.advertise(800, PRICE, SELLER_2)
+    assert stage.refused(BUYER, "requestForEnergy", 400, time_s, PRICE, SELLER_2, value=10**18) == (
+        f"TooManyTrades({shown(stage.meters[BUYER], 64)})"
+    )
+    stage.buy(400, time_s, PRICE, BUYER_2, SELLER_2)
+    stage.read(SELLER, export_wh=400)
+    stage.read(BUYER, import_wh=400)
+    result = stage.market(CONTROLLER, "confirmDelivery", numbers[-2], 400)
+    assert events(result)[-1].name == "TradeSettled"
+    assert result.gas_used < 1_000_000
+    stage.buy(400, time_s, PRICE, BUYER, SELLER_2)
+
+
+def test_many_ended_adverts_go_back_in_steps_and_the_next_advert_takes_them_along() -> None:
+    stage = Stage(MarketRules(least_wh=100, most_wh=7_000))
+    for number in range(70):
+        stage.wait(1)
+        seller = (SELLER, SELLER_2)[number % 2]
+        stage.read(seller)
+        if number >= 4:
+            stage.ok(seller, "withdrawAdvert", GENESIS_TIME_S + number - 3)
+        stage.advertise(100, PRICE, seller)
+    assert stage.stored_wh() == 400
+    stage.wait(3 * HOUR_S)
+    assert stage.refused(STRANGER, "returnExpired", 0) == "CountInvalid(0, 64)"
+    assert stage.refused(STRANGER, "returnExpired", 65) == "CountInvalid(65, 64)"
+    assert stage.ok(STRANGER, "returnExpired", 2) == []  # the first two were withdrawn
+    assert stage.ask("firstLive") == 3
+    stage.read(SELLER)
+    told = stage.ok(SELLER, "availableEnergyAdvert", 100, PRICE, value=10**20)
+    assert [event.name for event in told] == ["EnergyAdvertised", "SurplusReturned"]
+    assert (stage.ask("firstLive"), stage.stored_wh()) == (67, 500)
+    assert len(stage.ok(STRANGER, "returnExpired", 64)) == 4
+    assert (stage.ask("firstLive"), stage.stored_wh()) == (71, 100)
+    assert [advert[6] for advert in stage.ask("adverts", 70, 64)] == [0, 100]
