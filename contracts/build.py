@@ -74,7 +74,7 @@ def compile_sources(sources: Path = SOURCES, library: Path | None = None) -> dic
         name: _artifact(name, path.name, output["contracts"][path.name][name])
         for path in sorted(sources.glob("*.sol"))
         for name in sorted(output["contracts"].get(path.name, {}))
-        if output["contracts"][path.name][name]["evm"]["bytecode"]["object"]
+        if _is_callable(output["contracts"][path.name][name])
     }
 
 
@@ -114,6 +114,11 @@ def _run_compiler(command: list[str], request: str) -> dict[str, Any]:
         raise UserError(f"the compiler failed: {(finished.stderr or text).strip()[-500:]}")
     parsed: dict[str, Any] = json.loads(text[start:])
     return parsed
+
+
+def _is_callable(compiled: Mapping[str, Any]) -> bool:
+    """Neither an interface, nor a library whose functions are all built into the contracts that use it."""
+    return bool(compiled["evm"]["bytecode"]["object"] and compiled["abi"])
 
 
 def _is_ours(message: Mapping[str, Any]) -> bool:

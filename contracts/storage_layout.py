@@ -38,9 +38,11 @@ class StorageLayout:
             raise ValueError(f"{variable} has no member {', '.join(sorted(unknown))}")
         return self._assign_struct(slot, members, value)
 
-    def assign_list(self, variable: str, values: Sequence[object]) -> dict[int, int]:
-        """Slot -> content for a variable that is a dynamic array of single values, each in a slot of its own."""
-        slot, type_name = self._find(variable, ())
+    def assign_list(self, variable: str, values: Sequence[object], *keys: bytes) -> dict[int, int]:
+        """Slot -> content for a dynamic array of single values, each in a slot of its own: a variable, or what a mapping
+        has under these keys.
+        """
+        slot, type_name = self._find(variable, keys)
         described = self._types[type_name]
         if described["encoding"] != "dynamic_array":
             raise ValueError(f"{variable} is not a dynamic array")
