@@ -39,8 +39,9 @@ class StorageLayout:
         return self._assign_struct(slot, members, value)
 
     def assign_list(self, variable: str, values: Sequence[object], *keys: bytes) -> dict[int, int]:
-        """Slot -> content for a dynamic array of single values, each in a slot of its own: a variable, or what a mapping
-        has under these keys.
+        """Slot -> content for a dynamic array of single values, each in a slot of its own.
+
+        It is a variable, or what a mapping has under these keys.
         """
         slot, type_name = self._find(variable, keys)
         described = self._types[type_name]

@@ -1,10 +1,10 @@
 """Versions of tariffs: as arguments of calls to Tariffs, as the bytes that TariffMath reads, and in a genesis state.
 
-The layout of the bytes is described in contracts/src/TariffMath.sol. Prices are wei per Wh, energy Wh. What is wrong with a
-version is said before a transaction says it: the checks are those of Tariffs.
+The layout of the bytes is described in contracts/src/TariffMath.sol. Prices are wei per Wh, energy Wh. What is
+wrong with a version is said before a transaction says it: the checks are those of Tariffs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,7 @@ class Slab:
 
 @dataclass(frozen=True, slots=True)
 class TimeOfUse:
-    """Prices, one for each slab, that hold instead on these weekdays (bit 0: Monday) between these minutes of the day."""
+    """Prices, one for each slab, that hold instead on these weekdays (bit 0: Monday) between two minutes of the day."""
 
     weekdays: int
     from_minute: int
@@ -104,7 +104,7 @@ class TariffVersion:
         )
 
     def encode(self, from_s: int) -> bytes:
-        """The code of the account that keeps it, with the time from which it holds. Raises UserError where it is wrong."""
+        """The code of the account that keeps it, with the time from which it holds. Raises UserError as `check`."""
         self.check()
         parts = [
             STOP,
@@ -180,7 +180,7 @@ def version_address(number: int, creator: bytes = TARIFFS_ADDRESS) -> bytes:
 
 
 def genesis_version_codes(tariffs: Sequence[GenesisTariff]) -> dict[bytes, bytes]:
-    """Address -> code of the accounts that keep the first versions, which hold for all readings. Each has the nonce 1."""
+    """Address -> code of the accounts (nonce 1) that keep the first versions, which hold for all readings."""
     return {version_address(number): one.version.encode(0) for number, one in enumerate(tariffs, 1)}
 
 
@@ -193,8 +193,7 @@ def genesis_tariffs_storage(tariffs: Sequence[GenesisTariff]) -> dict[int, int]:
     """Slot -> content of Tariffs. Raises UserError for what the contract would refuse."""
     layout = load_artifact("Tariffs").storage_layout
     storage = layout.assign("registry", value=REGISTRY_ADDRESS) | layout.assign("listener", value=EXHAUSTION_ADDRESS)
-    storage = _merge(storage, layout.assign("tariffCount", value=len(tariffs)))
-    storage = _merge(storage, layout.assign("versionCount", value=len(tariffs)))
+    storage |= layout.assign("_counts", value={"tariffs": len(tariffs), "versions": len(tariffs)})
     own: dict[bytes, list[int]] = {}
     for number, one in enumerate(tariffs, 1):
         key = number.to_bytes(4, "big")
@@ -206,11 +205,6 @@ def genesis_tariffs_storage(tariffs: Sequence[GenesisTariff]) -> dict[int, int]:
             raise UserError(f"a supplier has at most {MAX_TARIFFS} tariffs")
         storage |= layout.assign_list("_tariffsOf", numbers, supplier)
     return storage
-
-
-def _merge(storage: Mapping[int, int], more: Mapping[int, int]) -> dict[int, int]:
-    """Variables that share a slot, each with its own bits of it."""
-    return dict(storage) | {slot: storage.get(slot, 0) | content for slot, content in more.items()}
 
 
 def _check_count(what: str, value: int, least: int, most: int) -> None:

@@ -25,6 +25,12 @@ contract Tariffs is ITariffs {
         uint40 from;
     }
 
+    /// @dev Tariffs are numbered from 1. `versions` is how many accounts were created, and so the nonce of the last one.
+    struct Counts {
+        uint32 tariffs;
+        uint32 versions;
+    }
+
     event TariffCreated(uint32 indexed tariff, address indexed supplier, bytes32 name);
     /// @notice Readings of this Unix time or later are charged by this version. Replaces one not yet in force.
     event VersionAnnounced(uint32 indexed tariff, address indexed supplier, uint64 from, address data, Version version);
@@ -58,10 +64,7 @@ contract Tariffs is ITariffs {
     IRegistry public registry;
     /// @notice Told of each version.
     IVersionListener public listener;
-    /// @notice How many tariffs there are; they are numbered from 1.
-    uint32 public tariffCount;
-    /// @notice How many accounts with versions were created, and so the nonce of the last one.
-    uint32 public versionCount;
+    Counts private _counts;
     mapping(uint32 tariff => Tariff) private _tariffs;
     /// @dev All versions before the newest, by time.
     mapping(uint32 tariff => EarlierVersion[]) private _earlier;
@@ -83,7 +86,7 @@ contract Tariffs is ITariffs {
         if (name == 0) revert NameMissing();
         uint256[] storage own = _tariffsOf[msg.sender];
         if (own.length == MAX_TARIFFS) revert TooManyTariffs(msg.sender, MAX_TARIFFS);
-        tariff = ++tariffCount;
+        tariff = ++_counts.tariffs;
         own.push(tariff);
         nameOf[tariff] = name;
         _tariffs[tariff].supplier = msg.sender;
@@ -107,6 +110,11 @@ contract Tariffs is ITariffs {
         }
         if (latest.from <= block.timestamp) _earlier[tariff].push(EarlierVersion(latest.number, latest.from));
         _announce(tariff, from, earliest, version);
+    }
+
+    /// @notice How many tariffs there are; they are numbered from 1.
+    function tariffCount() external view returns (uint256) {
+        return _counts.tariffs;
     }
 
     /// @inheritdoc ITariffs
@@ -179,7 +187,7 @@ contract Tariffs is ITariffs {
         if (from == 0) from = earliest;
         if (from < earliest) revert VersionTooSoon(from, earliest);
         if (from > MAX_TIME) revert TimeTooLarge(from, MAX_TIME);
-        uint32 number = ++versionCount;
+        uint32 number = ++_counts.versions;
         address data = _store(number, TariffMath.encode(announced, from));
         Tariff storage latest = _tariffs[tariff];
         latest.number = number;
