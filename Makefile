@@ -6,22 +6,26 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 TESTING := $(VENV)/.testing-installed
 MEASURING := $(VENV)/.measuring-installed
+ANVIL := tests/contracts/portable/node_modules/.package-lock.json
 PROFILE ?=
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 VECTORS ?= $(if $(WATTCHAIN_VECTORS),$(WATTCHAIN_VECTORS),../shared/conformance)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format conformance fuzz soak soak-net bench mining contracts wheels clean
+.PHONY: help demo test test-portable lint format conformance fuzz soak soak-net bench mining contracts wheels clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
-	  printf '  make %-12s %s\n' "$$target" "$$text"; done
+	  printf '  make %-14s %s\n' "$$target" "$$text"; done
 
 demo: $(RUNTIME) ## Four nodes, a supplier and two households in accelerated time (PROFILE=file.csv DAYS=2 RATE=3600)
 	@$(BIN)/wattchain demo $(if $(PROFILE),--profile "$(PROFILE)") $(if $(DAYS),--days $(DAYS)) $(if $(RATE),--rate $(RATE))
 
 test: $(TESTING) ## All tests, under 5 minutes on two cores
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-portable: $(TESTING) $(ANVIL) ## The contract tests on a second EVM, anvil, as well (needs npm)
+	WATTCHAIN_SECOND_EVM=anvil $(BIN)/python -m pytest -n $(WORKERS) tests/contracts --ignore tests/contracts/test_build.py
 
 lint: $(TESTING) ## Style and types
 	$(BIN)/ruff check .
@@ -84,3 +88,8 @@ $(MEASURING): setup.cfg constraints.txt | $(VENV)/bin/pip
 $(TESTING): setup.cfg constraints.txt | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $(RUNTIME) $(MEASURING) $@
+
+$(ANVIL): tests/contracts/portable/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing. Install it with: sudo apt-get install nodejs npm" ; exit 2; }
+	cd tests/contracts/portable && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@

@@ -1,41 +1,35 @@
 """A ledger for the contract tests: our own interpreter and state, without blocks, fees and signatures of senders.
 
-Where pyrevm is installed, revm runs every transaction too and must agree: success, output, logs and gas.
+A second EVM runs every transaction too and must agree: success, output, logs and gas. That is revm where pyrevm is
+installed; `make test-portable` has anvil do it, which must also agree in every call and in what became of the state.
 """
 
 import importlib.util
-import re
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from chain.account import StateChanges
 from chain.execution import call, execute_transaction
 from chain.state import EmptyState, State
 from chain.transaction import LEGACY, Transaction
 from contracts.genesis import Alloc
+from tests.contracts.anvil import AnvilState
+from tests.contracts.second_evm import (
+    BLOCK_GAS_LIMIT,
+    CHAIN_ID,
+    COINBASE,
+    GENESIS_TIME_S,
+    TRANSACTION_GAS_LIMIT,
+    Log,
+    Request,
+    Result,
+    Revm,
+    SecondEvm,
+)
 from vm.host import BlockContext
 
-CHAIN_ID = 1947
-GENESIS_TIME_S = 1_700_000_000
-BLOCK_GAS_LIMIT = 30_000_000
-TRANSACTION_GAS_LIMIT = 10_000_000
-COINBASE = b"\xcb" * 20
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    address: bytes
-    topics: tuple[bytes, ...]
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    success: bool
-    output: bytes
-    gas_used: int
-    logs: tuple[Log, ...] = ()
+__all__ = ["BLOCK_GAS_LIMIT", "CHAIN_ID", "COINBASE", "GENESIS_TIME_S", "TRANSACTION_GAS_LIMIT", "ComparedLedger",
+           "Ledger", "Log", "OwnLedger", "Result", "make_ledger"]  # fmt: skip
 
 
 class Ledger(Protocol):
@@ -99,83 +93,58 @@ class OwnLedger:
 
 
 class ComparedLedger(OwnLedger):
-    """Our ledger, which has revm run each transaction on the same state and insists on the same result."""
+    """Our ledger, which has a second EVM do the same on the same state and insists on the same result."""
+
+    def __init__(self, alloc: Alloc, second: SecondEvm) -> None:
+        super().__init__(alloc)
+        self._second = second
 
     def transact(self, sender: bytes, to: bytes | None, data: bytes = b"", value: int = 0) -> Result:
+        request = Request(sender, to, data, value, self._state.nonce(sender), self.time_s)
+        # Asked first, while our state is still the one before.
         before = self._state.changes()
+        theirs = self._second.transact(before, request)
         ours = super().transact(sender, to, data, value)
-        theirs = _run_revm(before, self.time_s, sender, to, data, value)
-        assert (ours.success, ours.gas_used, ours.output.hex()) == (
-            theirs.success,
-            theirs.gas_used,
-            theirs.output.hex(),
-        )
-        assert ours.logs == theirs.logs
+        _insist_on_the_same(ours, theirs)
+        self._second.check_changes(before, self._state.changes())
         return ours
+
+    def call(self, sender: bytes, to: bytes, data: bytes) -> Result:
+        ours = super().call(sender, to, data)
+        request = Request(sender, to, data, time_s=self.time_s)
+        if (theirs := self._second.call(self._state.changes, request)) is not None:
+            _insist_on_the_same(ours, theirs)
+        return ours
+
+    def write_storage(self, address: bytes, slots: Mapping[int, int]) -> None:
+        super().write_storage(address, slots)
+        self._second.forget()
 
 
 def make_ledger(alloc: Alloc) -> Ledger:
-    """Compared with revm where that is installed (there are no wheels of it for aarch64)."""
-    return OwnLedger(alloc) if importlib.util.find_spec("pyrevm") is None else ComparedLedger(alloc)
+    """Compared with the EVM that WATTCHAIN_SECOND_EVM names: revm, anvil or none.
+
+    By default with revm where that is installed (there are no wheels of it for aarch64).
+    """
+    default = "none" if importlib.util.find_spec("pyrevm") is None else "revm"
+    chosen = os.environ.get("WATTCHAIN_SECOND_EVM", default)
+    if chosen == "none":
+        return OwnLedger(alloc)
+    return ComparedLedger(alloc, {"revm": Revm, "anvil": AnvilState}[chosen]())
 
 
-def _run_revm(state: StateChanges, time_s: int, sender: bytes, to: bytes | None, data: bytes, value: int) -> Result:
-    evm = _revm_on(state, time_s)
-    try:
-        if to is None:
-            output = bytes.fromhex(evm.deploy(_hex(sender), data, value=value, gas=TRANSACTION_GAS_LIMIT)[2:])
-        else:
-            output = evm.message_call(_hex(sender), _hex(to), calldata=data, value=value, gas=TRANSACTION_GAS_LIMIT)
-    except RuntimeError as error:
-        # The binding gives the data of a revert only in the text of an exception.
-        reverted = re.search(r"Revert { gas_used: (\d+), output: 0x([0-9a-f]*) }", str(error))
-        if reverted is None:
-            return Result(False, b"", TRANSACTION_GAS_LIMIT)
-        return Result(False, bytes.fromhex(reverted[2]), int(reverted[1]))
-    logs = tuple(
-        Log(
-            bytes.fromhex(log.address[2:]),
-            tuple(bytes.fromhex(topic[2:]) for topic in log.topics),
-            bytes(log.data[1]),
-        )
-        for log in evm.result.logs
-    )
-    return Result(True, bytes(output), evm.result.gas_used, logs)
+def _insist_on_the_same(ours: Result, theirs: Result) -> None:
+    if ours != theirs:
+        raise AssertionError(f"the second EVM disagrees\n  ours   {_shown(ours)}\n  theirs {_shown(theirs)}")
 
 
-def _revm_on(state: StateChanges, time_s: int) -> Any:
-    import pyrevm
-
-    block = pyrevm.BlockEnv(
-        number=1,
-        coinbase=_hex(COINBASE),
-        timestamp=time_s,
-        prevrandao=bytes(32),
-        basefee=0,
-        gas_limit=BLOCK_GAS_LIMIT,
-        excess_blob_gas=0,
-    )
-    evm = pyrevm.EVM(env=pyrevm.Env(cfg=pyrevm.CfgEnv(chain_id=CHAIN_ID), block=block), spec_id="CANCUN")
-    for address, account in state.accounts.items():
-        assert account is not None
-        code = state.codes.get(account.code_hash)
-        info = pyrevm.AccountInfo(balance=account.balance, nonce=account.nonce, code=code)
-        evm.insert_account_info(_hex(address), info)
-        for slot, content in state.storage.get(address, {}).items():
-            if content:
-                # The revert keeps the slot in revm's database and takes it out of the journal, where it would count as
-                # accessed and as zero before the transaction.
-                checkpoint = evm.snapshot()
-                evm.insert_account_storage(_hex(address), slot, content)
-                evm.revert(checkpoint)
-    return evm
+def _shown(result: Result) -> str:
+    logs = [(log.address.hex(), [topic.hex() for topic in log.topics], log.data.hex()) for log in result.logs]
+    kind = "success" if result.success else "failure"
+    return f"{kind}, {result.gas_used} gas, output 0x{result.output.hex()}, logs {logs}"
 
 
 def _storage_of(account: dict[str, object]) -> dict[int, int]:
     storage = account.get("storage", {})
     assert isinstance(storage, dict)
     return {int(slot, 16): int(value, 16) for slot, value in storage.items()}
-
-
-def _hex(address: bytes) -> str:
-    return "0x" + address.hex()

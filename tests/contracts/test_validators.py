@@ -17,7 +17,7 @@ from tests.contracts.council import (
     people,
     reason,
 )
-from tests.contracts.ledgers import OwnLedger, make_ledger
+from tests.contracts.ledgers import make_ledger
 
 A, B, C, D, E = people(5)
 CANDIDATE, OTHER = people(2, first=1000)
@@ -288,7 +288,7 @@ def test_the_last_validator_stays() -> None:
 def test_the_list_is_full_at_128() -> None:
     members = people(MAX_VALIDATORS)
     votes = {member: [(CANDIDATE, False)] for member in members[: MAX_VALIDATORS // 2]}
-    ledger = OwnLedger(council_alloc(members[:-1], votes))
+    ledger = make_ledger(council_alloc(members[:-1], votes))
     council = Council([], ledger)
     # 127 validators need 64; the repeated vote carries out what the written ones had decided.
     assert new_list(council.add(A, CANDIDATE)) == [*members[:-1], CANDIDATE]
