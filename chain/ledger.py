@@ -22,7 +22,7 @@ from chain.importer import DEFAULT_REORGANISATION_CAP, Importer, ImportResult, U
 from chain.queries import ChainQueries
 from chain.state_fetch import StateFetch
 from chain.store.blocks import BlockStore, BlockView
-from chain.store.database import Database, DatabaseReader, read_meta, write_meta
+from chain.store.database import DEFAULT_PAGE_CACHE_MIB, Database, DatabaseReader, read_meta, write_meta
 from chain.store.past_tries import PastTries
 from chain.store.state import StateStore
 from chain.store.state_reader import StateUnavailable, StateView
@@ -107,6 +107,7 @@ class Ledger:
         *,
         archive: bool = False,
         reorganisation_cap: int = DEFAULT_REORGANISATION_CAP,
+        page_cache_mib: int = DEFAULT_PAGE_CACHE_MIB,
         recover: Recover = recover_signer,
     ) -> Self:
         """Open the directory's ledger, or begin it with the genesis.
@@ -115,7 +116,7 @@ class Ledger:
         chain, is damaged, or is in use by another node.
         """
         with ExitStack() as stack:
-            database = stack.enter_context(Database.open(directory))
+            database = stack.enter_context(Database.open(directory, page_cache_mib=page_cache_mib))
             with database.reading():
                 ledger = cls(genesis, database, clock, archive, reorganisation_cap, recover)
             stack.pop_all()

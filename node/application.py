@@ -112,6 +112,7 @@ def open_ledger(settings: NodeSettings, genesis: Genesis, clock: Clock, recover:
         clock,
         archive=settings.chain.archive,
         reorganisation_cap=settings.chain.reorganisation_cap,
+        page_cache_mib=settings.chain.page_cache_mib,
         recover=recover,
     )
 

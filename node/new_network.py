@@ -176,6 +176,7 @@ def settings_text(settings: NodeSettings) -> str:
         ("[chain]", None, ""),
         ("archive", chain.archive, "keep every past state, not only the last 1,024"),
         ("reorganisation_cap", chain.reorganisation_cap, "blocks that a heavier branch may replace at most"),
+        ("page_cache_mib", chain.page_cache_mib, "memory for the most used pages of the ledger's file, in MiB"),
         ("[rpc]", None, ""),
         ("host", rpc.host, "address to listen on; 0.0.0.0 opens the gateway to the whole network"),
         ("port", rpc.port, "8545 is what wallets expect"),

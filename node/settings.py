@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from chain.store.database import DEFAULT_PAGE_CACHE_MIB
 from p2p.identity import AllowList, NodeId
 from p2p.limits import MAX_INBOUND_STRANGERS, MAX_OUTBOUND_STRANGERS, MAX_STATIC_PEERS
 from p2p.node_url import InvalidNodeUrl, NodeUrl, parse_node_url, read_static_peers
@@ -32,6 +33,8 @@ MAX_OVERRIDES = 64
 """Each one is a rescue after the majority of the validators was lost."""
 MAX_VALIDATORS = 128
 """Of one set; the rules of the chain allow no more."""
+MAX_PAGE_CACHE_MIB = 4_096
+"""More than a Pi has: the whole file of a large ledger."""
 DEFAULT_DATA_DIRECTORY = Path("~/.wattchain")
 
 
@@ -41,6 +44,8 @@ class ChainSettings:
     """Keep every past state, not only the last 1,024; a new node executes every block for it, as with sync.full."""
     reorganisation_cap: int = 128
     """Blocks that a heavier branch may replace at most."""
+    page_cache_mib: int = DEFAULT_PAGE_CACHE_MIB
+    """Memory for the most used pages of the ledger's file, in MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +209,7 @@ def check_settings(settings: NodeSettings) -> NodeSettings:
             ("mining.empty_block_period_s", mining.empty_block_period_s, 0, DAY_S),
             ("mining.gas_limit_target", mining.gas_limit_target, 5_000, 10**12),
             ("chain.reorganisation_cap", chain.reorganisation_cap, 1, 1_024),
+            ("chain.page_cache_mib", chain.page_cache_mib, 1, MAX_PAGE_CACHE_MIB),
             ("p2p.port", settings.p2p.port, 0, 65_535),
             ("p2p.max_inbound", settings.p2p.max_inbound, 0, MAX_SETTING_INBOUND),
             ("p2p.max_outbound", settings.p2p.max_outbound, 0, MAX_SETTING_OUTBOUND),

@@ -19,7 +19,7 @@ from primitives.keccak import keccak256
 DATABASE_FILE = "chain.sqlite"
 LOCK_FILE = "lock"
 
-WRITER_CACHE_KIB = 16 * 1024
+DEFAULT_PAGE_CACHE_MIB = 16
 """Pages that the writing connection keeps: part of a node's 150 MB; the system's file cache does the rest."""
 
 READER_CACHE_KIB = 2 * 1024
@@ -67,7 +67,9 @@ class Database:
         self._readers: list[DatabaseReader] = []
 
     @classmethod
-    def open(cls, directory: Path, *, read_only: bool = False) -> "Database":
+    def open(
+        cls, directory: Path, *, read_only: bool = False, page_cache_mib: int = DEFAULT_PAGE_CACHE_MIB
+    ) -> "Database":
         """Open the directory's database; make both where they are absent, unless read_only.
 
         Raises UserError where another node uses the directory, or the file is damaged, foreign or of another version.
@@ -85,7 +87,7 @@ class Database:
         except OSError as error:
             raise UserError(f"the data directory {directory} cannot be used: {error.strerror}") from error
         try:
-            with _plain_errors(path), _closed_on_error(_connect(path, WRITER_CACHE_KIB)) as connection:
+            with _plain_errors(path), _closed_on_error(_connect(path, page_cache_mib * 1024)) as connection:
                 _set_up(connection, path)
                 if not ended_cleanly and path.stat().st_size <= QUICK_CHECK_LIMIT_BYTES:
                     _quick_check(connection, path)

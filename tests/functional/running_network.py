@@ -56,6 +56,10 @@ class NetworkNode:
         for name, value in settings.items():
             _set(self.folder, name, str(value), section="mining")
 
+    def set_page_cache(self, mib: int) -> None:
+        """Of the ledger's file, in force at the next start."""
+        _set(self.folder, "page_cache_mib", str(mib), section="chain")
+
     def client(self) -> RpcClient:
         return RpcClient(self.rpc_url)
 

@@ -78,6 +78,7 @@ def test_a_file_replaces_what_it_names(tmp_path: Path) -> None:
         ("[rpc]\nallowed_hosts = [1]", "rpc.allowed_hosts must be a list of texts"),
         ("[chain]\narchive = 1", "chain.archive must be true or false, not 1"),
         ("[rpc]\nport = 65536", "rpc.port must be from 0 to 65535, not 65536"),
+        ("[chain]\npage_cache_mib = 0", "chain.page_cache_mib must be from 1 to 4096"),
         ("[chain]\nreorganisation_cap = 0", "chain.reorganisation_cap must be from 1 to 1024"),
         ("[mining]\ncpu_share_percent = 0", "mining.cpu_share_percent must be from 1 to 100"),
         ("[mining]\nminimum_block_period_s = 0", "mining.minimum_block_period_s must be from 1"),

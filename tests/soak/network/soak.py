@@ -35,6 +35,10 @@ POW_RULES = (
 )
 
 
+PAGE_CACHE_MIB = 2
+"""Of each node: full before its memory is judged. The usual one grows with the ledger's file for an hour."""
+
+
 @dataclass(frozen=True, slots=True)
 class SoakPlan:
     """What is to be done."""
@@ -132,6 +136,8 @@ def make_network(folder: Path, plan: SoakPlan) -> RunningNetwork:
             node.set_mining(hash_rate=MINER_HASHES_PER_S, cpu_share_percent=100)
     for _ in range(FOLLOWERS):
         network.add_joiner()
+    for node in network.nodes:
+        node.set_page_cache(PAGE_CACHE_MIB)
     return network
 
 
