@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 TESTING := $(VENV)/.testing-installed
 MEASURING := $(VENV)/.measuring-installed
+SLITHER := .venv-slither/.installed
 ANVIL := tests/contracts/portable/node_modules/.package-lock.json
 PROFILE ?=
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 VECTORS ?= $(if $(WATTCHAIN_VECTORS),$(WATTCHAIN_VECTORS),../shared/conformance)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-portable lint format conformance fuzz soak soak-net bench mining contracts wheels clean
+.PHONY: help demo test test-portable lint lint-contracts format conformance fuzz soak soak-net bench mining contracts wheels clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -31,6 +32,9 @@ lint: $(TESTING) ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lint-contracts: $(SLITHER) ## slither over the contracts; everything that it finds is mended or explained (needs npm)
+	.venv-slither/bin/python -m contracts.lint
 
 format: $(TESTING) ## Put the sources into the house's format
 	$(BIN)/ruff check --fix .
@@ -92,4 +96,9 @@ $(TESTING): setup.cfg constraints.txt | $(VENV)/bin/pip
 $(ANVIL): tests/contracts/portable/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is missing. Install it with: sudo apt-get install nodejs npm" ; exit 2; }
 	cd tests/contracts/portable && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+$(SLITHER): contracts/lint-requirements.txt
+	$(PYTHON) -m venv --clear .venv-slither
+	.venv-slither/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

@@ -52,17 +52,28 @@ def compile_sources(sources: Path = SOURCES, library: Path | None = None) -> dic
 
     Where `library` is given, the sources may also import its files. Raises UserError with the compiler's messages.
     """
+    settings = {
+        "optimizer": {"enabled": True, "runs": OPTIMIZER_RUNS},
+        "viaIR": True,
+        "metadata": {"appendCBOR": False, "bytecodeHash": "none"},
+        "outputSelection": {path.name: {"*": _OUTPUTS} for path in sources.glob("*.sol")},
+    }
+    output = compiler_output(sources, library, settings)
+    return {
+        name: _artifact(name, path.name, output["contracts"][path.name][name])
+        for path in sorted(sources.glob("*.sol"))
+        for name in sorted(output["contracts"].get(path.name, {}))
+        if _is_callable(output["contracts"][path.name][name])
+    }
+
+
+def compiler_output(sources: Path, library: Path | None, settings: Mapping[str, object]) -> dict[str, Any]:
+    """The compiler's own JSON for the .sol files of one or two folders. Raises UserError with its messages."""
     folders = [folder for folder in (sources, library) if folder is not None]
     request = {
         "language": "Solidity",
         "sources": {path.name: {"content": path.read_text()} for folder in folders for path in folder.glob("*.sol")},
-        "settings": {
-            "evmVersion": "cancun",
-            "optimizer": {"enabled": True, "runs": OPTIMIZER_RUNS},
-            "viaIR": True,
-            "metadata": {"appendCBOR": False, "bytecodeHash": "none"},
-            "outputSelection": {path.name: {"*": _OUTPUTS} for path in sources.glob("*.sol")},
-        },
+        "settings": {"evmVersion": "cancun", **settings},
     }
     command = ["node", str(COMPILER), "--standard-json", "--base-path", str(sources)]
     command += ["--include-path", str(HERE / "node_modules")]
@@ -70,12 +81,7 @@ def compile_sources(sources: Path = SOURCES, library: Path | None = None) -> dic
     messages = [str(message["formattedMessage"]) for message in output.get("errors", []) if _is_ours(message)]
     if messages:
         raise UserError("the compiler complains:\n" + "\n".join(messages))
-    return {
-        name: _artifact(name, path.name, output["contracts"][path.name][name])
-        for path in sorted(sources.glob("*.sol"))
-        for name in sorted(output["contracts"].get(path.name, {}))
-        if _is_callable(output["contracts"][path.name][name])
-    }
+    return output
 
 
 def write_artifacts(artifacts: Mapping[str, Mapping[str, object]], folder: Path = ARTIFACTS) -> None:
