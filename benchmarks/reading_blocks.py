@@ -34,7 +34,7 @@ START_S = 1_700_000_000
 BLOCK_TIME_S = 900
 BATCH = 50
 METERS = {1: 200, BATCH: 300}
-"""Readings a transaction -> meters, each of which has one reading a block. Even first readings, which fill slots, fit."""
+"""Readings a transaction -> meters, each with one reading a block. Even first readings, which fill slots, fit."""
 GAS_LIMIT = {1: 250_000, BATCH: 6_000_000}
 BUILD_TIME_LIMIT_S = 600.0
 WATT = 10**18
