@@ -7,9 +7,16 @@ compiler's layout names. Events of these first registrations do not exist: an in
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, VALIDATORS_ADDRESS
+from contracts.addresses import (
+    EXHAUSTION_ADDRESS,
+    METER_ADDRESS,
+    REGISTRY_ADDRESS,
+    TARIFFS_ADDRESS,
+    VALIDATORS_ADDRESS,
+)
 from contracts.binding import load_artifact
-from contracts.reading_format import MAX_REGISTER_WH, MeterStatus
+from contracts.reading_format import MAX_REGISTER_WH, MAX_ZONE_S, MIN_ZONE_S, ZONE_STEP_S, MeterStatus
+from contracts.roles import Role
 from primitives.errors import InvalidGenesis
 
 Alloc = dict[str, dict[str, object]]
@@ -20,13 +27,14 @@ MAX_RATE_WEI_PER_WH = 2**64 - 1
 MAX_LOW_CREDIT_WEI = 2**72 - 1
 MAX_CREDIT_WEI = 10**36
 MAX_VALIDATORS = 128
+MAX_TARIFF = 2**32 - 1
 EXHAUSTION_SINK_NUMBER = 1
 CONTRACT_NONCE = 1  # EIP-161, as if the contract had been created by a transaction
 
 
 @dataclass(frozen=True, slots=True)
 class GenesisMeter:
-    """A prepaid meter that is registered from the start."""
+    """A prepaid meter that is installed from the start."""
 
     meter: bytes
     owner: bytes
@@ -35,6 +43,9 @@ class GenesisMeter:
     opening_export_wh: int = 0
     credit_wei: int = 0
     low_credit_wei: int = 0
+    tariff: int = 0
+    point_of_supply: bytes = bytes(32)
+    """Hash of the physical address."""
 
 
 def genesis_alloc(
@@ -43,20 +54,31 @@ def genesis_alloc(
     rates_wei_per_wh: Mapping[bytes, int] | None = None,
     meters: Iterable[GenesisMeter] = (),
     validators: Iterable[bytes] = (),
+    *,
+    regulators: Iterable[bytes] | None = None,
+    members: Mapping[bytes, Role] | None = None,
+    zones_s: Mapping[bytes, int] | None = None,
+    time_s: int = 0,
 ) -> Alloc:
-    """The accounts of Meter and Exhaustion, and of Validators where there are any, to be merged into a genesis file's
-    `alloc`.
+    """The accounts of the contracts, Validators only where there are any, to be merged into a genesis file's `alloc`.
 
-    `operator` names suppliers later; `suppliers` are known from the start, their rates (in wei per Wh) hold for all
-    readings from then on. `validators` make the first block, and decide who makes the others. Raises InvalidGenesis for
-    values that the contracts themselves would refuse.
+    `operator` owns the registry. It is the first regulator as well unless `regulators` are named, or it is a supplier
+    itself. `suppliers` are known from the start, their rates (in wei per Wh) hold for all readings from then on;
+    `members` are producers, consumers and relays. `zones_s`: seconds east of UTC of a supplier's local time. `time_s`
+    is that of the first block, when the meters were installed. `validators` make the first block, and decide who makes
+    the others. Raises InvalidGenesis for values that the contracts themselves would refuse.
     """
     supplier_list, meter_list, validator_list = list(suppliers), list(meters), list(validators)
-    rates = dict(rates_wei_per_wh or {})
+    rates, zones = dict(rates_wei_per_wh or {}), dict(zones_s or {})
+    if regulators is None:
+        regulators = () if operator in supplier_list else (operator,)
     _check(operator, supplier_list, rates, meter_list)
+    roles = _roles(regulators, supplier_list, members or {})
+    _check_zones(zones, supplier_list)
     _check_validators(validator_list)
     alloc: Alloc = {
-        "0x" + METER_ADDRESS.hex(): _account("Meter", _meter_storage(operator, supplier_list, meter_list), 0),
+        "0x" + REGISTRY_ADDRESS.hex(): _account("Registry", _registry_storage(operator, roles, meter_list, time_s), 0),
+        "0x" + METER_ADDRESS.hex(): _account("Meter", _meter_storage(meter_list, zones, time_s), 0),
         "0x" + EXHAUSTION_ADDRESS.hex(): _account(
             "Exhaustion", _exhaustion_storage(rates, meter_list), sum(meter.credit_wei for meter in meter_list)
         ),
@@ -67,31 +89,82 @@ def genesis_alloc(
     return alloc
 
 
-def _meter_storage(operator: bytes, suppliers: list[bytes], meters: list[GenesisMeter]) -> dict[int, int]:
-    layout = load_artifact("Meter").storage_layout
-    storage = layout.assign("operator", value=operator)
-    storage |= layout.assign("sinkCount", value=EXHAUSTION_SINK_NUMBER)
-    storage |= layout.assign("sinkOf", EXHAUSTION_SINK_NUMBER.to_bytes(2, "big"), value=EXHAUSTION_ADDRESS)
-    storage |= layout.assign("_sinks", EXHAUSTION_ADDRESS, value={"number": EXHAUSTION_SINK_NUMBER, "approved": 1})
-    storage |= layout.assign("_totals", value={"meters": len(meters)})
-    for supplier in suppliers:
-        storage |= layout.assign("isSupplier", supplier, value=1)
+def _roles(regulators: Iterable[bytes], suppliers: Iterable[bytes], members: Mapping[bytes, Role]) -> dict[bytes, Role]:
+    """Raises InvalidGenesis where an address would have two roles."""
+    pairs = [(address, Role.REGULATOR) for address in regulators]
+    pairs += [(address, Role.SUPPLIER) for address in suppliers]
+    pairs += members.items()
+    roles: dict[bytes, Role] = {}
+    for address, role in pairs:
+        _check_address(address)
+        if address in roles:
+            raise InvalidGenesis(
+                f"0x{address.hex()} cannot be {role.name.lower()} and {roles[address].name.lower()} at once"
+            )
+        if role is Role.NONE:
+            raise InvalidGenesis(f"0x{address.hex()} is a member without a role")
+        roles[address] = role
+    return roles
+
+
+def _registry_storage(
+    owner: bytes, roles: Mapping[bytes, Role], meters: list[GenesisMeter], time_s: int
+) -> dict[int, int]:
+    layout = load_artifact("Registry").storage_layout
+    storage = layout.assign("owner", value=owner)
+    storage |= layout.assign("meterContract", value=METER_ADDRESS)
+    storage |= layout.assign("tariffs", value=TARIFFS_ADDRESS)
+    storage |= layout.assign("isApprovedSink", EXHAUSTION_ADDRESS, value=1)
+    known: dict[bytes, dict[str, int]] = {address: {"role": int(role)} for address, role in roles.items()}
     for meter in meters:
-        registration = {
+        known.setdefault(meter.meter, {})["isActiveMeter"] = 1
+        known.setdefault(meter.owner, {})["ownedMeter"] = 1
+        known.setdefault(meter.supplier, {})["suppliedMeter"] = 1
+        record = {
+            "owner": meter.owner,
+            "status": int(MeterStatus.ACTIVE),
+            "installedAt": time_s,
+            "supplier": meter.supplier,
+            "tariff": meter.tariff,
+            "sink": EXHAUSTION_ADDRESS,
+            "pointOfSupply": meter.point_of_supply,
+        }
+        storage |= layout.assign("_records", meter.meter, value=record)
+    for address, member in known.items():
+        storage |= layout.assign("_members", address, value=member)
+    return storage
+
+
+def _meter_storage(meters: list[GenesisMeter], zones_s: Mapping[bytes, int], time_s: int) -> dict[int, int]:
+    layout = load_artifact("Meter").storage_layout
+    storage = layout.assign("registry", value=REGISTRY_ADDRESS)
+    if meters:
+        number = EXHAUSTION_SINK_NUMBER.to_bytes(2, "big")
+        storage |= layout.assign("sinkCount", value=EXHAUSTION_SINK_NUMBER)
+        storage |= layout.assign("sinkOf", number, value=EXHAUSTION_ADDRESS)
+        storage |= layout.assign("_sinkNumbers", EXHAUSTION_ADDRESS, value=EXHAUSTION_SINK_NUMBER)
+    storage |= layout.assign("_totals", value={"meters": len(meters)})
+    for supplier, offset_s in zones_s.items():
+        storage |= layout.assign("_zones", supplier, value={"offsetS": offset_s})
+    for meter in meters:
+        link = {
             "supplier": meter.supplier,
             "status": int(MeterStatus.ACTIVE),
             "sinkNumber": EXHAUSTION_SINK_NUMBER,
-            "owner": meter.owner,
+            "tariff": meter.tariff,
+            "openedAt": time_s,
         }
-        state = {"importWh": meter.opening_import_wh, "exportWh": meter.opening_export_wh}
-        storage |= layout.assign("_registrations", meter.meter, value=registration)
-        storage |= layout.assign("_states", meter.meter, value=state)
+        registers = {"importWh": meter.opening_import_wh, "exportWh": meter.opening_export_wh}
+        storage |= layout.assign("_links", meter.meter, value=link)
+        storage |= layout.assign("_states", meter.meter, value=registers)
+        storage |= layout.assign("_dayStarts", meter.meter, value=registers)
     return storage
 
 
 def _exhaustion_storage(rates: Mapping[bytes, int], meters: list[GenesisMeter]) -> dict[int, int]:
     layout = load_artifact("Exhaustion").storage_layout
     storage = layout.assign("meterContract", value=METER_ADDRESS)
+    storage |= layout.assign("registry", value=REGISTRY_ADDRESS)
     for supplier, rate in rates.items():
         storage |= layout.assign("_suppliers", supplier, value={"rateWeiPerWh": rate, "hasRate": 1})
     for meter in meters:
@@ -125,10 +198,23 @@ def _check(operator: bytes, suppliers: list[bytes], rates: Mapping[bytes, int], 
             raise InvalidGenesis(f"the meter 0x{one.meter.hex()} has an unknown supplier 0x{one.supplier.hex()}")
         _check_range("opening import register", one.opening_import_wh, MAX_REGISTER_WH)
         _check_range("opening export register", one.opening_export_wh, MAX_REGISTER_WH)
+        _check_range("tariff", one.tariff, MAX_TARIFF)
+        if len(one.point_of_supply) != 32:
+            raise InvalidGenesis(f"a point of supply is a hash of 32 bytes, got 0x{one.point_of_supply.hex()}")
         _check_range("low credit threshold", one.low_credit_wei, MAX_LOW_CREDIT_WEI)
         _check_range("credit", one.credit_wei, MAX_CREDIT_WEI)
         if one.credit_wei and one.supplier not in rates:
             raise InvalidGenesis(f"the meter 0x{one.meter.hex()} has credit, but its supplier has no rate")
+
+
+def _check_zones(zones_s: Mapping[bytes, int], suppliers: list[bytes]) -> None:
+    for supplier, offset_s in zones_s.items():
+        if supplier not in suppliers:
+            raise InvalidGenesis(f"a time zone for 0x{supplier.hex()}, which is not among the suppliers")
+        if offset_s % ZONE_STEP_S or not MIN_ZONE_S <= offset_s <= MAX_ZONE_S:
+            raise InvalidGenesis(
+                f"a time zone is a multiple of {ZONE_STEP_S} s from {MIN_ZONE_S} to {MAX_ZONE_S}, got {offset_s}"
+            )
 
 
 def _check_validators(validators: list[bytes]) -> None:

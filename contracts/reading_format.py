@@ -29,6 +29,14 @@ MAX_AHEAD_S = 60
 """How far the time of a reading may lie ahead of the block's."""
 MAX_REGISTER_WH = 2**53 - 1
 MAX_SEQUENCE = 2**48 - 1
+MAX_DAYS = 366
+"""Days that one question about usage may be about."""
+HOURS_KEPT_DAYS = 32
+MAX_HOUR_WH = 2**40 - 1
+"""What an hour shows at most; the day has all."""
+ZONE_STEP_S = 900
+MIN_ZONE_S = -12 * 3600
+MAX_ZONE_S = 14 * 3600
 FIRST_PREVIOUS_HASH = bytes(32)
 
 
@@ -39,7 +47,7 @@ class Outcome(IntEnum):
     STALE = 1
     """Its sequence, or a later one, was accepted before: nothing is lost, it need not be sent again."""
     UNKNOWN_METER = 2
-    """Cured by registering the meter."""
+    """Cured by installing the meter."""
     INACTIVE_METER = 3
     """Cured by reinstating the meter."""
     INVALID_SIGNATURE = 4
@@ -52,7 +60,7 @@ class Outcome(IntEnum):
 
 
 class MeterStatus(IntEnum):
-    """Meter's `enum Status`."""
+    """Registry's `enum Status`."""
 
     UNKNOWN = 0
     ACTIVE = 1

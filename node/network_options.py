@@ -1,5 +1,6 @@
 """The options that say what a new network is like, shared by `wattchain init` and `wattchain network new`."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from chain.config import (
     QBFT,
     ZERO,
 )
+from contracts.roles import Role
 from node.new_network import DEFAULT_DIFFICULTY, NetworkPlan, random_chain_id
 from primitives.clock import SystemClock
 from primitives.errors import Invalid, UserError
@@ -31,6 +33,9 @@ MAX_PRICE_DIGITS = 78
 DEFAULT_QBFT_BLOCK_TIME_S = 2
 """Validators agree within a second on a local network; a payment is final when its block is there."""
 
+_ZONE = re.compile(r"([+-])([0-9]{2}):([0-5][0-9])")
+
+Number = TypeVar("Number", bound=int)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -42,6 +47,9 @@ class NetworkOptions:
     operator: str | None = None
     suppliers: tuple[str, ...] = ()
     funds: tuple[str, ...] = ()
+    regulators: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    time_zone: str | None = None
     chain_id: int | None = None
     block_time: int | None = None
     empty_block_period: int | None = None
@@ -56,8 +64,12 @@ class NetworkOptions:
 
     def check(self) -> None:
         """Raises UserError for options that do not go together."""
-        if self.operator is None and (self.suppliers or self.funds):
-            raise UserError("--supplier and --fund say what a new network begins with: name its --operator as well")
+        begins_with = (self.suppliers, self.funds, self.regulators, self.members, self.time_zone)
+        if self.operator is None and any(begins_with):
+            raise UserError(
+                "--supplier, --fund, --regulator, --member and --time-zone say what a new network begins with: "
+                "name its --operator as well"
+            )
         if self.is_qbft and (self.difficulty is not None or self.difficulty_rule is not None):
             raise UserError("--difficulty is for mining; with --consensus qbft the validators take turns instead")
         if not self.is_qbft and self.empty_block_period is not None:
@@ -68,12 +80,17 @@ class NetworkOptions:
     def plan(self, validators: tuple[bytes, ...]) -> NetworkPlan:
         """The network that they describe. Raises UserError, Invalid."""
         if self.operator is None:
-            raise UserError("name the address that admits suppliers: --operator (`wattchain wallet new` makes one)")
+            raise UserError("name the address that owns the registry: --operator (`wattchain wallet new` makes one)")
         default_block_time = DEFAULT_QBFT_BLOCK_TIME_S if self.is_qbft else DEFAULT_BLOCK_TIME_S
+        suppliers = _pairs(self.suppliers, "--supplier", _whole_number)
+        zone_s = 0 if self.time_zone is None else parse_zone(self.time_zone)
         return NetworkPlan(
             operator=address_option(self.operator, "--operator"),
             chain_id=self.chain_id or random_chain_id(),
-            suppliers=_pairs(self.suppliers, "--supplier", _whole_number),
+            suppliers=suppliers,
+            regulators=tuple(address_option(one, "--regulator") for one in self.regulators),
+            members=_pairs(self.members, "--member", _member_role),
+            zones_s=dict.fromkeys(suppliers, zone_s),
             funds=_pairs(self.funds, "--fund", parse_amount),
             difficulty=self.difficulty or DEFAULT_DIFFICULTY,
             difficulty_rule=self.difficulty_rule or ASERT,
@@ -90,13 +107,37 @@ class NetworkOptions:
 def network_options(default_consensus: str, prefix: str = "") -> Callable[[Command], Command]:
     """Adds the options to a command, which gets their values as keyword arguments for NetworkOptions."""
     options = [
-        click.option("--operator", metavar="ADDRESS", help=f"{prefix}the address that names suppliers."),
+        click.option(
+            "--operator",
+            metavar="ADDRESS",
+            help=f"{prefix}the address that owns the registry; its first regulator too, unless others are named.",
+        ),
+        click.option(
+            "--regulator",
+            "regulators",
+            multiple=True,
+            metavar="ADDRESS",
+            help=f"{prefix}an address that admits suppliers, producers and consumers. May be repeated.",
+        ),
         click.option(
             "--supplier",
             "suppliers",
             multiple=True,
             metavar="ADDRESS=RATE",
             help=f"{prefix}a supplier and its price in wei per Wh. May be repeated.",
+        ),
+        click.option(
+            "--member",
+            "members",
+            multiple=True,
+            metavar="ADDRESS=ROLE",
+            help=f"{prefix}a producer, consumer or relay, such as 0x...=producer. May be repeated.",
+        ),
+        click.option(
+            "--time-zone",
+            metavar="OFFSET",
+            help=f"{prefix}the suppliers' local time, by which hours and days are counted, such as +05:30 in India. "
+            "[default: +00:00]",
         ),
         click.option(
             "--fund",
@@ -168,14 +209,28 @@ def address_option(text: str, option: str) -> bytes:
         raise UserError(f"{option}: {error}") from error
 
 
-def _pairs(texts: tuple[str, ...], option: str, parse_number: Callable[[str], int]) -> dict[bytes, int]:
-    pairs: dict[bytes, int] = {}
+def parse_zone(text: str) -> int:
+    """Seconds east of UTC of an offset such as +05:30. Raises UserError."""
+    found = _ZONE.fullmatch(text)
+    if found is None:
+        raise UserError(f"A time zone is an offset from UTC such as +05:30 or -08:00, not {text[:20]}")
+    offset_s = (int(found[2]) * 60 + int(found[3])) * 60
+    return -offset_s if found[1] == "-" else offset_s
+
+
+def _member_role(text: str) -> Role:
+    roles = {role.name.lower(): role for role in (Role.PRODUCER, Role.CONSUMER, Role.RELAY)}
+    if text not in roles:
+        raise UserError(f"--member takes an address and a role, {', '.join(roles)}; got {text[:20]}")
+    return roles[text]
+
+
+def _pairs(texts: tuple[str, ...], option: str, parse_number: Callable[[str], Number]) -> dict[bytes, Number]:
+    pairs: dict[bytes, Number] = {}
     for text in texts:
         name, separator, number = text.partition("=")
         if not separator:
-            raise UserError(
-                f"{option} takes an address and a number with = between them, such as 0x...=100; got {text}"
-            )
+            raise UserError(f"{option} takes an address and a value with = between them, such as 0x...=100; got {text}")
         address = address_option(name, option)
         if address in pairs:
             raise UserError(f"{option} names the address {name} twice")

@@ -15,6 +15,7 @@ from chain.config import ASERT, DEFAULT_BLOCK_TIME_S, DEFAULT_EMPTY_BLOCK_PERIOD
 from chain.genesis import Genesis, load_genesis, parse_genesis
 from contracts.addresses import VALIDATORS_ADDRESS
 from contracts.genesis import GenesisMeter, genesis_alloc
+from contracts.roles import Role
 from node.node_key import NODE_KEY_FILE, existing_node_key, write_node_key
 from node.settings import GENESIS_FILE, SETTINGS_FILE, NodeSettings, OverrideSettings
 from primitives.errors import InvalidGenesis, UserError
@@ -34,7 +35,7 @@ class NetworkPlan:
     """What a new network starts with. Amounts are wei."""
 
     operator: bytes
-    """Names suppliers in the Meter contract."""
+    """Owns the Registry contract; its first regulator too, where none is named and it is no supplier."""
     chain_id: int
     suppliers: Mapping[bytes, int] = field(default_factory=dict)
     """Address -> rate in wei per Wh."""
@@ -52,6 +53,11 @@ class NetworkPlan:
     """Node ids of those who make the first blocks, with qbft; difficulty and its rule mean nothing there."""
     empty_block_period_s: int = DEFAULT_EMPTY_BLOCK_PERIOD_S
     """With qbft: from block to block where nothing is waiting."""
+    regulators: tuple[bytes, ...] = ()
+    members: Mapping[bytes, Role] = field(default_factory=dict)
+    """Producers, consumers and relays."""
+    zones_s: Mapping[bytes, int] = field(default_factory=dict)
+    """Supplier -> seconds east of UTC of its local time, by which days and hours are counted."""
 
 
 def random_chain_id() -> int:
@@ -62,7 +68,17 @@ def random_chain_id() -> int:
 def genesis_document(plan: NetworkPlan) -> dict[str, Any]:
     """The genesis file of a plan, in geth's format. Raises InvalidGenesis."""
     alloc: dict[str, dict[str, Any]] = dict(
-        genesis_alloc(plan.operator, list(plan.suppliers), plan.suppliers, plan.meters, plan.validators)
+        genesis_alloc(
+            plan.operator,
+            list(plan.suppliers),
+            plan.suppliers,
+            plan.meters,
+            plan.validators,
+            regulators=plan.regulators or None,
+            members=plan.members,
+            zones_s=plan.zones_s,
+            time_s=plan.timestamp_s,
+        )
     )
     for address, amount in plan.funds.items():
         alloc.setdefault("0x" + address.hex(), {})["balance"] = hex(amount)

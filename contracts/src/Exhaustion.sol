@@ -5,6 +5,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 
 import {IMeter} from "./IMeter.sol";
 import {IReadingSink} from "./IReadingSink.sol";
+import {IRegistry} from "./IRegistry.sol";
 
 /// @title Exhaustion: prepaid credit, used up reading by reading (Wattcoin paper, figure 4)
 /// @notice Invariant: the contract's balance is the sum of all meters' credits and all suppliers' accounts, to the wei
@@ -59,12 +60,15 @@ contract Exhaustion is IReadingSink, ReentrancyGuardTransient {
     event ToppedUp(
         address indexed meter, address indexed payer, uint256 amountWei, uint256 settledWei, int256 balanceWei
     );
+    /// @notice A meter has a successor, which has its balance from now on.
+    event CreditMoved(address indexed meter, address indexed successor, int256 balanceWei);
     event Withdrawn(address indexed supplier, address indexed to, uint256 amountWei);
     /// @notice Readings of this Unix time or later are charged at this rate. Replaces an announced rate not yet in force.
     event RateSet(address indexed supplier, uint64 rateWeiPerWh, uint64 from);
     event LowCreditThresholdSet(address indexed meter, uint256 lowCreditWei);
 
     error NotMeterContract(address caller);
+    error NotRegistry(address caller);
     error NotPrepaid(address meter);
     error NotOwner(address meter, address caller);
     error MeterRemovedAboveDebt(address meter, uint256 amountWei, uint256 debtWei);
@@ -83,27 +87,29 @@ contract Exhaustion is IReadingSink, ReentrancyGuardTransient {
 
     /// @notice The contract whose readings are charged.
     IMeter public meterContract;
+    IRegistry public registry;
     mapping(address meter => Account) private _accounts;
     mapping(address supplier => Supplier) private _suppliers;
     /// @dev All versions before the newest, by time.
     mapping(address supplier => RateVersion[]) private _earlierRates;
 
-    constructor(IMeter meterContract_) {
-        if (address(meterContract_) == address(0)) revert ZeroAddress();
+    constructor(IMeter meterContract_, IRegistry registry_) {
+        if (address(meterContract_) == address(0) || address(registry_) == address(0)) revert ZeroAddress();
         meterContract = meterContract_;
+        registry = registry_;
     }
 
     /// @notice Pays for a meter's energy. Debt is settled first. Anyone may pay; it cannot be taken back.
     function topUp(address meter) external payable {
         if (msg.value == 0) revert AmountZero();
-        (IMeter.Status status, address supplierAddress,, address sink) = meterContract.registrationOf(meter);
+        (IRegistry.Status status, address supplierAddress,, address sink) = registry.registrationOf(meter);
         if (sink != address(this)) revert NotPrepaid(meter);
         Supplier storage supplier = _suppliers[supplierAddress];
         if (!supplier.hasRate) revert RateNotSet(supplierAddress);
         Account storage account = _accounts[meter];
         int256 before = account.balanceWei;
         uint256 debt = before < 0 ? uint256(-before) : 0;
-        if (status != IMeter.Status.Active && msg.value > debt) {
+        if (status != IRegistry.Status.Active && msg.value > debt) {
             revert MeterRemovedAboveDebt(meter, msg.value, debt);
         }
         if (msg.value > MAX_CREDIT_WEI || before + int256(msg.value) > int256(MAX_CREDIT_WEI)) {
@@ -121,25 +127,36 @@ contract Exhaustion is IReadingSink, ReentrancyGuardTransient {
     /// @dev Cannot revert for the Meter: registers below 2^53 Wh and rates below 2^64 wei bound what is ever charged to
     ///      one meter by 2^117 wei, credits by MAX_CREDIT_WEI (below 2^120), so a balance fits int128; and a supplier's
     ///      account only holds wei that were paid in, of which no chain has 2^128.
-    function onReading(address meter, address supplierAddress, uint64 importedWh, uint64, uint64 time) external {
+    function onReading(Delta calldata delta) external {
         if (msg.sender != address(meterContract)) revert NotMeterContract(msg.sender);
-        Supplier memory supplier = _suppliers[supplierAddress];
+        address meter = delta.meter;
+        Supplier memory supplier = _suppliers[delta.supplier];
         Account memory account = _accounts[meter];
-        uint64 rate = time >= supplier.rateFrom ? supplier.rateWeiPerWh : _earlierRate(supplierAddress, time);
-        uint256 cost = uint256(importedWh) * rate;
+        uint64 rate = delta.time >= supplier.rateFrom ? supplier.rateWeiPerWh : _earlierRate(delta.supplier, delta.time);
+        uint256 cost = uint256(delta.importedWh) * rate;
         int256 before = account.balanceWei;
         int256 balance = before - int256(cost);
         uint256 paid = balance >= 0 ? cost : (before > 0 ? uint256(before) : 0);
         account.balanceWei = int128(balance);
-        account.energyWh += uint56(importedWh);
+        account.energyWh += uint56(delta.importedWh);
         _accounts[meter] = account;
-        if (paid != 0) _suppliers[supplierAddress].accountWei = supplier.accountWei + uint128(paid);
-        emit Charged(meter, supplierAddress, importedWh, time, rate, cost, paid, balance);
+        if (paid != 0) _suppliers[delta.supplier].accountWei = supplier.accountWei + uint128(paid);
+        emit Charged(meter, delta.supplier, delta.importedWh, delta.time, rate, cost, paid, balance);
         if (balance <= 0) {
             if (before > 0) emit Exhausted(meter, uint256(-balance));
         } else if (balance < int256(uint256(account.lowCreditWei)) && before >= int256(uint256(account.lowCreditWei))) {
             emit LowCredit(meter, uint256(balance), account.lowCreditWei);
         }
+    }
+
+    /// @inheritdoc IReadingSink
+    /// @dev Nobody can have paid for the successor before: `topUp` refuses a meter that was never installed.
+    function onSwap(address meter, address successor) external {
+        if (msg.sender != address(registry)) revert NotRegistry(msg.sender);
+        Account memory account = _accounts[meter];
+        delete _accounts[meter];
+        _accounts[successor] = account;
+        emit CreditMoved(meter, successor, account.balanceWei);
     }
 
     /// @notice Sets the caller's rate for readings from a Unix time on. What was charged stays as it was; a reading that
@@ -182,7 +199,7 @@ contract Exhaustion is IReadingSink, ReentrancyGuardTransient {
 
     /// @notice Sets the credit below which LowCredit is reported, in wei; 0 for never. By the owner of the meter.
     function setLowCreditThreshold(address meter, uint72 lowCreditWei) external {
-        (,, address owner, address sink) = meterContract.registrationOf(meter);
+        (,, address owner, address sink) = registry.registrationOf(meter);
         if (msg.sender != owner) revert NotOwner(meter, msg.sender);
         if (sink != address(this)) revert NotPrepaid(meter);
         Account storage account = _accounts[meter];
@@ -197,8 +214,8 @@ contract Exhaustion is IReadingSink, ReentrancyGuardTransient {
     /// @notice Whether the relay of a meter is to be on: the meter is active, prepaid, and has credit.
     function supplyAllowed(address meter) external view returns (bool) {
         if (_accounts[meter].balanceWei <= 0) return false;
-        (IMeter.Status status,,, address sink) = meterContract.registrationOf(meter);
-        return status == IMeter.Status.Active && sink == address(this);
+        (IRegistry.Status status,,, address sink) = registry.registrationOf(meter);
+        return status == IRegistry.Status.Active && sink == address(this);
     }
 
     /// @notice The account of a meter.

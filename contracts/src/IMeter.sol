@@ -45,10 +45,10 @@ interface IMeter {
         bytes32 hash;
     }
 
-    enum Status {
-        Unknown,
-        Active,
-        Removed
+    /// @notice Energy of a day or of several, in Wh.
+    struct Usage {
+        uint256 importedWh;
+        uint256 exportedWh;
     }
 
     /// @notice What became of a reading: accepted, or the first rule that it breaks.
@@ -84,6 +84,20 @@ interface IMeter {
         address indexed meter, uint64 lastSequence, uint64 sequence, bytes32 lastHash, bytes32 previousHash
     );
 
+    /// @notice A local day of a meter is over: all energy of its readings in that day, in Wh. It comes with the first
+    ///         reading of a later day, or when the meter leaves; comes again, with a greater sum, for a day in which a
+    ///         meter left and came back.
+    /// @param day days from 1970-01-01 to it, in the supplier's local time
+    event DayClosed(
+        address indexed meter, address indexed supplier, uint32 indexed day, uint256 importedWh, uint256 exportedWh
+    );
+    /// @notice A meter left its place to a successor: the energy up to these registers was counted and charged.
+    event RegistersClosed(
+        address indexed meter, address indexed supplier, uint64 time, uint64 importWh, uint64 exportWh
+    );
+    /// @notice The local time of a supplier's meters from a Unix time on: seconds east of UTC.
+    event ZoneSet(address indexed supplier, int32 offsetS, uint64 from);
+
     error ReadingStale(address meter, uint64 sequence, uint64 lastSequence);
     error MeterUnknown(address meter);
     error MeterInactive(address meter);
@@ -94,6 +108,11 @@ interface IMeter {
     error ImportFell(address meter, uint64 importWh, uint64 lastImportWh);
     error ExportFell(address meter, uint64 exportWh, uint64 lastExportWh);
     error BatchSizeInvalid(uint256 size, uint256 maximum);
+    error DayRangeInvalid(uint32 firstDay, uint32 lastDay, uint256 maximum);
+    error ZoneInvalid(int32 offsetS, int32 minimumS, int32 maximumS, int32 stepS);
+    error ZoneTooSoon(uint64 from, uint64 earliest);
+    /// @dev Local time would fall back to a day that is over; choose another time of the day for the change.
+    error ZoneRepeatsDay(int32 offsetS, uint64 from);
 
     /// @notice Accepts one reading and has it charged; reverts with the rule that it breaks. Anyone may carry it here.
     function submit(SignedReading calldata signed) external;
@@ -115,9 +134,42 @@ interface IMeter {
     /// @return meters number of active meters
     function totals() external view returns (uint256 importedWh, uint256 exportedWh, int256 powerW, uint256 meters);
 
-    /// @notice Who a meter belongs to and who bills it; all zero where it is unknown.
-    function registrationOf(address meter)
+    /// @notice Seconds east of UTC of a supplier's local time, at a Unix time.
+    function zoneOf(address supplier, uint64 time) external view returns (int32 offsetS);
+
+    /// @notice The local day in which the last reading of a meter lies, with its energy so far.
+    function currentDayOf(address meter) external view returns (uint32 day, uint256 importedWh, uint256 exportedWh);
+
+    /// @notice Energy of a meter in each hour of a local day. Kept for the last 32 days that had readings, else zero.
+    /// @return importedWh energy taken from the grid in each hour, in Wh; an hour shows 1.09 TWh at most
+    /// @return exportedWh energy given to the grid in each hour, in Wh, with the same limit
+    function hoursOf(address meter, uint32 day)
         external
         view
-        returns (Status status, address supplier, address owner, address sink);
+        returns (uint64[24] memory importedWh, uint64[24] memory exportedWh);
+
+    /// @notice Energy of one meter from a local day to another, both included and the current one too.
+    /// @dev At most MAX_DAYS of them; as for all ranges of days.
+    function usageOfMeter(address meter, uint32 firstDay, uint32 lastDay) external view returns (Usage memory sum);
+
+    /// @notice The same day by day.
+    function daysOfMeter(address meter, uint32 firstDay, uint32 lastDay) external view returns (Usage[] memory list);
+
+    /// @notice Energy of all meters of a supplier in the closed days of a range: a day counts when DayClosed tells of it.
+    function usageOfSupplier(address supplier, uint32 firstDay, uint32 lastDay)
+        external
+        view
+        returns (Usage memory sum);
+
+    /// @notice The same day by day.
+    function daysOfSupplier(address supplier, uint32 firstDay, uint32 lastDay)
+        external
+        view
+        returns (Usage[] memory list);
+
+    /// @notice Energy of all meters in the closed days of a range; each meter's day is that of its supplier's zone.
+    function usageOfAll(uint32 firstDay, uint32 lastDay) external view returns (Usage memory sum);
+
+    /// @notice The same day by day.
+    function daysOfAll(uint32 firstDay, uint32 lastDay) external view returns (Usage[] memory list);
 }

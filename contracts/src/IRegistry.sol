@@ -55,7 +55,11 @@ interface IRegistry {
         view
         returns (Status status, address supplier, address owner, address sink);
 
-    /// @notice Whether a node without fees is to take transactions of this sender: it has a role, or is the owner of the
-    ///         registry, the owner of an active meter, or an active meter itself.
+    /// @notice Whether a node without fees is to take transactions of this sender: it has a role, is the owner of the
+    ///         registry, has ever been the owner or the supplier of a meter (so that who leaves can take the own money
+    ///         along), or is an active meter itself.
     function isAdmitted(address sender) external view returns (bool);
+
+    /// @notice Gas that a node without fees is to give this sender in a block; 0 where the sender is not admitted.
+    function gasAllowanceOf(address sender) external view returns (uint64 gas);
 }

@@ -1,24 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
 
 import {IMeter} from "./IMeter.sol";
+import {IMeterKeeper} from "./IMeterKeeper.sol";
 import {IReadingSink} from "./IReadingSink.sol";
-import {MeterRegistration} from "./MeterRegistration.sol";
+import {IRegistry} from "./IRegistry.sol";
+import {MeterDays} from "./MeterDays.sol";
+import {LinkWord, StateWord, packState} from "./MeterWords.sol";
 
 /// @title Meter: readings signed by the meters themselves (Wattcoin paper, figure 2)
 /// @notice Invariant: for each meter sequence strictly rises and time, import and export register never fall; every
-///         Wh by which a register rises between two accepted readings is told to the meter's sink exactly once, in the
-///         transaction that accepts the later one; and `totals` is the sum over all meters.
+///         Wh by which a register rises between two accepted readings (or from the last one to the closing registers)
+///         is told to the meter's sink exactly once, in the transaction that accepts the later one; and `totals` is the
+///         sum over all meters.
 /// @dev Anyone may carry a reading here: the signature decides. Registers are cumulative, so a reading that never
 ///      arrives, or arrives after a later one and is refused as stale, loses no energy: the next one covers it.
 ///      A batch therefore leaves out what it cannot accept instead of reverting: a stranger who submits some of its
 ///      readings first, or one bad reading in an outbox, does not hold up the others.
 ///      The domain separator is computed at every call, since a contract placed by a genesis file runs no constructor.
-contract Meter is MeterRegistration {
-    /// @dev Fits one storage slot, so that a reading writes two (this and its hash) beside the totals.
+///      The Registry says which meters there are; what a reading needs of that is kept here, so that it asks nobody.
+contract Meter is MeterDays, IMeterKeeper {
+    /// @dev One slot: all that a reading needs of the meter's registration. Sinks are few, so they go by number.
+    struct Link {
+        address supplier;
+        IRegistry.Status status;
+        uint16 sinkNumber;
+        uint32 tariff;
+        uint40 openedAt;
+    }
+
+    /// @dev Fits one storage slot, so that a reading writes two (this and its hash) beside its hour and the totals.
     struct State {
         uint56 importWh;
         uint56 exportWh;
@@ -35,7 +48,15 @@ contract Meter is MeterRegistration {
         uint32 meters;
     }
 
-    /// @notice Readings in one batch: at most 6 million gas (a first reading of a hundred meters).
+    /// @dev What the readings of a transaction add to the totals.
+    struct Added {
+        uint256 importedWh;
+        uint256 exportedWh;
+        int256 powerW;
+    }
+
+    /// @notice Readings in one batch: at most 6 million gas (a first reading of a hundred meters), 16 million where each of
+    ///         them closes a day.
     uint256 public constant MAX_BATCH = 100;
     /// @notice Seconds by which a meter's clock may run ahead of the block's time.
     uint64 public constant MAX_AHEAD_S = 60;
@@ -52,19 +73,38 @@ contract Meter is MeterRegistration {
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
     bytes32 private constant NAME_HASH = keccak256("Wattchain Meter");
     bytes32 private constant VERSION_HASH = keccak256("1");
+    /// @dev Signatures with s above half of the curve's order are the second form of others (EIP-2).
+    uint256 private constant MAX_S = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0;
 
+    /// @notice The Registry: who is its owner, regulator or supplier has no say here but through it.
+    address public registry;
+    mapping(uint16 number => address) public sinkOf;
+    /// @notice Number of sinks that meters have ever had; they are numbered from 1.
+    uint16 public sinkCount;
+    mapping(address sink => uint16 number) private _sinkNumbers;
+    mapping(address meter => Link) private _links;
     mapping(address meter => State) private _states;
     mapping(address meter => bytes32 hash) private _hashes;
     Totals private _totals;
 
-    constructor(address firstOperator) MeterRegistration(firstOperator) {}
+    error ZeroAddress();
+
+    constructor(address registry_) {
+        if (registry_ == address(0)) revert ZeroAddress();
+        registry = registry_;
+    }
+
+    modifier onlyRegistry() {
+        if (msg.sender != registry) revert NotRegistry(msg.sender);
+        _;
+    }
 
     /// @inheritdoc IMeter
     function submit(SignedReading calldata signed) external {
-        (Outcome outcome, bytes32 hash, State memory last) = _check(signed, domainSeparator());
+        (Outcome outcome, bytes32 hash, LinkWord link, StateWord last) = _check(signed, domainSeparator());
         if (outcome != Outcome.Accepted) _revertWith(outcome, signed, last);
-        Totals memory added;
-        _accept(signed.reading, hash, last, added);
+        Added memory added;
+        _accept(signed.reading, hash, link, last, added);
         _add(added);
     }
 
@@ -74,11 +114,11 @@ contract Meter is MeterRegistration {
         if (size == 0 || size > MAX_BATCH) revert BatchSizeInvalid(size, MAX_BATCH);
         outcomes = new Outcome[](size);
         bytes32 separator = domainSeparator();
-        Totals memory added;
+        Added memory added;
         for (uint256 index = 0; index < size; ++index) {
-            (Outcome outcome, bytes32 hash, State memory last) = _check(signed[index], separator);
+            (Outcome outcome, bytes32 hash, LinkWord link, StateWord last) = _check(signed[index], separator);
             if (outcome == Outcome.Accepted) {
-                _accept(signed[index].reading, hash, last, added);
+                _accept(signed[index].reading, hash, link, last, added);
             } else {
                 outcomes[index] = outcome;
                 emit ReadingRefused(signed[index].reading.meter, signed[index].reading.sequence, outcome);
@@ -87,9 +127,72 @@ contract Meter is MeterRegistration {
         _add(added);
     }
 
+    /// @inheritdoc IMeterKeeper
+    function open(
+        address meter,
+        address supplier,
+        address sink,
+        uint32 tariff,
+        uint64 openingImportWh,
+        uint64 openingExportWh
+    ) external onlyRegistry {
+        uint16 number = _sinkNumbers[sink];
+        if (number == 0) {
+            number = ++sinkCount;
+            _sinkNumbers[sink] = number;
+            sinkOf[number] = sink;
+        }
+        _open(meter, Link(supplier, IRegistry.Status.Active, number, tariff, 0), openingImportWh, openingExportWh);
+    }
+
+    /// @inheritdoc IMeterKeeper
+    function close(address meter) external onlyRegistry {
+        State storage state = _states[meter];
+        if (state.sequence != 0) {
+            address supplier = _links[meter].supplier;
+            uint64 time = state.time;
+            _closeDay(meter, supplier, _dayAt(time, zoneOf(supplier, time)), state.importWh, state.exportWh);
+        }
+        _close(meter);
+    }
+
+    /// @inheritdoc IMeterKeeper
+    /// @dev Not before the last reading in time, which may be ahead of the block's.
+    function swap(
+        address meter,
+        address successor,
+        uint64 closingImportWh,
+        uint64 closingExportWh,
+        uint64 openingImportWh,
+        uint64 openingExportWh
+    ) external onlyRegistry {
+        Link memory link = _links[meter];
+        State memory last = _states[meter];
+        _checkRegisters(meter, last, closingImportWh, closingExportWh);
+        uint64 time = uint64(block.timestamp) > last.time ? uint64(block.timestamp) : last.time;
+        Added memory added;
+        IReadingSink.Delta memory delta =
+            _count(meter, _linkOf(meter), _stateOf(meter), time, closingImportWh, closingExportWh, added);
+        State storage state = _states[meter];
+        state.importWh = uint56(closingImportWh);
+        state.exportWh = uint56(closingExportWh);
+        state.time = uint48(time);
+        _add(added);
+        _closeDay(meter, link.supplier, _dayAt(time, delta.zoneS), closingImportWh, closingExportWh);
+        _close(meter);
+        _open(successor, link, openingImportWh, openingExportWh);
+        emit RegistersClosed(meter, link.supplier, time, closingImportWh, closingExportWh);
+        _tell(sinkOf[link.sinkNumber], delta);
+    }
+
+    /// @inheritdoc IMeterKeeper
+    function assignTariff(address meter, uint32 tariff) external onlyRegistry {
+        _links[meter].tariff = tariff;
+    }
+
     /// @inheritdoc IMeter
     function check(SignedReading calldata signed) external view returns (Outcome outcome) {
-        (outcome,,) = _check(signed, domainSeparator());
+        (outcome,,,) = _check(signed, domainSeparator());
     }
 
     /// @inheritdoc IMeter
@@ -112,6 +215,16 @@ contract Meter is MeterRegistration {
         return (sum.importedWh, sum.exportedWh, sum.powerW, sum.meters);
     }
 
+    /// @notice What this contract keeps of a meter's registration, the Registry having all of it.
+    function linkOf(address meter)
+        external
+        view
+        returns (IRegistry.Status status, address supplier, address sink, uint32 tariff, uint64 openedAt)
+    {
+        Link memory link = _links[meter];
+        return (link.status, link.supplier, sinkOf[link.sinkNumber], link.tariff, link.openedAt);
+    }
+
     /// @notice hashStruct (EIP-712) of a reading: what the next reading names as its `previousHash`.
     function hashReading(Reading calldata reading) external pure returns (bytes32) {
         return _hash(reading);
@@ -122,127 +235,234 @@ contract Meter is MeterRegistration {
         return keccak256(abi.encode(DOMAIN_TYPEHASH, NAME_HASH, VERSION_HASH, block.chainid, address(this)));
     }
 
+    /// @inheritdoc IMeter
+    function currentDayOf(address meter)
+        public
+        view
+        override
+        returns (uint32 day, uint256 importedWh, uint256 exportedWh)
+    {
+        State memory last = _states[meter];
+        DayStart memory start = _dayStarts[meter];
+        day = uint32(_dayAt(last.time, zoneOf(_links[meter].supplier, last.time)));
+        Usage memory closed = _closedDay(meter, day);
+        importedWh = closed.importedWh + last.importWh - start.importWh;
+        exportedWh = closed.exportedWh + last.exportWh - start.exportWh;
+    }
+
     /// @dev Cheap rules first; a stale reading is told apart before its signature is recovered, since sending one again
     ///      is what an outbox does after a failure.
     function _check(SignedReading calldata signed, bytes32 separator)
         private
         view
-        returns (Outcome outcome, bytes32 hash, State memory last)
+        returns (Outcome outcome, bytes32 hash, LinkWord link, StateWord last)
     {
         Reading calldata reading = signed.reading;
-        Status status = _registrations[reading.meter].status;
-        if (status != Status.Active) {
-            return (status == Status.Removed ? Outcome.InactiveMeter : Outcome.UnknownMeter, 0, last);
+        link = _linkOf(reading.meter);
+        uint256 status = link.status();
+        if (status != uint256(IRegistry.Status.Active)) {
+            outcome =
+                status == uint256(IRegistry.Status.Removed) ? Outcome.InactiveMeter : Outcome.UnknownMeter;
+            return (outcome, 0, link, last);
         }
-        last = _states[reading.meter];
-        if (reading.sequence <= last.sequence) return (Outcome.Stale, 0, last);
+        last = _stateOf(reading.meter);
+        if (reading.sequence <= last.sequence()) return (Outcome.Stale, 0, link, last);
         hash = _hash(reading);
-        if (_signer(signed, hash, separator) != reading.meter) return (Outcome.InvalidSignature, hash, last);
+        outcome = _signer(signed, hash, separator) == reading.meter ? _judge(reading, last) : Outcome.InvalidSignature;
+    }
+
+    /// @dev The rules for what an honest signer may have wrong.
+    function _judge(Reading calldata reading, StateWord last) private view returns (Outcome) {
         if (
             reading.sequence > MAX_SEQUENCE || reading.importWh > MAX_REGISTER_WH || reading.exportWh > MAX_REGISTER_WH
-        ) return (Outcome.OutOfRange, hash, last);
-        if (reading.time > block.timestamp + MAX_AHEAD_S) return (Outcome.TimeInFuture, hash, last);
-        if (reading.time < last.time) return (Outcome.TimeFell, hash, last);
-        if (reading.importWh < last.importWh) return (Outcome.ImportFell, hash, last);
-        if (reading.exportWh < last.exportWh) return (Outcome.ExportFell, hash, last);
+        ) return Outcome.OutOfRange;
+        if (reading.time > block.timestamp + MAX_AHEAD_S) return Outcome.TimeInFuture;
+        if (reading.time < last.time()) return Outcome.TimeFell;
+        if (reading.importWh < last.importWh()) return Outcome.ImportFell;
+        if (reading.exportWh < last.exportWh()) return Outcome.ExportFell;
+        return Outcome.Accepted;
     }
 
     /// @dev All of the meter's own is written before its sink is called, so a sink that calls back meets a finished
     ///      reading. What the totals gain is gathered in `added`, to be written once: a sum does not mind the order.
-    function _accept(Reading calldata reading, bytes32 hash, State memory last, Totals memory added) private {
+    function _accept(Reading calldata reading, bytes32 hash, LinkWord link, StateWord last, Added memory added)
+        private
+    {
         address meter = reading.meter;
         bytes32 lastHash = _hashes[meter];
         if (reading.previousHash != lastHash) {
-            emit ReadingGapFound(meter, last.sequence, reading.sequence, lastHash, reading.previousHash);
+            emit ReadingGapFound(meter, last.sequence(), reading.sequence, lastHash, reading.previousHash);
         }
-        // No conversion below loses bits: _check has bounded sequence and registers, and time by the block's own.
-        _states[meter] = State({
-            importWh: uint56(reading.importWh),
-            exportWh: uint56(reading.exportWh),
-            sequence: uint48(reading.sequence),
-            time: uint48(reading.time),
-            powerW: reading.powerW,
-            flags: reading.flags
-        });
+        IReadingSink.Delta memory delta =
+            _count(meter, link, last, reading.time, reading.importWh, reading.exportWh, added);
+        unchecked {
+            // A difference of two int32.
+            added.powerW += int256(reading.powerW) - last.powerW();
+        }
+        // No conversion loses bits: sequence and registers have been checked, and time is bounded by the block's own.
+        _setState(
+            meter,
+            packState(
+                reading.importWh, reading.exportWh, reading.sequence, reading.time, reading.powerW, reading.flags
+            )
+        );
         _hashes[meter] = hash;
+        _report(reading, delta.supplier);
+        _tell(sinkOf[link.sinkNumber()], delta);
+    }
+
+    /// @dev Counts the energy up to these registers in its hour and its day, and closes the day before where one is over.
+    ///      The meter's state is still that of the last reading, and does not change here.
+    function _count(
+        address meter,
+        LinkWord link,
+        StateWord last,
+        uint64 time,
+        uint64 importWh,
+        uint64 exportWh,
+        Added memory added
+    ) private returns (IReadingSink.Delta memory delta) {
+        address supplier = link.supplier();
+        uint64 lastTime = last.time();
+        (int32 zoneS, int32 lastZoneS) = _zonesAt(supplier, time, lastTime);
+        if (last.sequence() != 0) {
+            uint256 lastDay = _dayAt(lastTime, lastZoneS);
+            if (lastDay != _dayAt(time, zoneS)) _closeDay(meter, supplier, lastDay, last.importWh(), last.exportWh());
+        }
         uint64 importedWh;
         uint64 exportedWh;
         unchecked {
-            // _check has seen that neither register falls.
-            importedWh = reading.importWh - last.importWh;
-            exportedWh = reading.exportWh - last.exportWh;
+            // It has been checked that neither register falls; and a sum of a hundred of them is far below 2^256.
+            importedWh = importWh - last.importWh();
+            exportedWh = exportWh - last.exportWh();
+            added.importedWh += importedWh;
+            added.exportedWh += exportedWh;
         }
-        added.importedWh += importedWh;
-        added.exportedWh += exportedWh;
-        added.powerW += int64(reading.powerW) - last.powerW;
-        Registration storage registration = _registrations[meter];
-        address supplier = registration.supplier;
-        emit ReadingAccepted(
-            meter,
-            supplier,
-            reading.sequence,
-            reading.time,
-            reading.importWh,
-            reading.exportWh,
-            reading.powerW,
-            reading.flags,
-            reading.previousHash
+        uint64 previousTime = _previousTime(link.openedAt(), lastTime, time);
+        delta = IReadingSink.Delta(
+            meter, supplier, link.tariff(), importedWh, exportedWh, previousTime, time, zoneS
         );
-        IReadingSink(sinkOf[registration.sinkNumber]).onReading(meter, supplier, importedWh, exportedWh, reading.time);
+        _addToHours(meter, time, zoneS, importedWh, exportedWh);
     }
 
-    function _add(Totals memory added) private {
+    /// @dev sink.onReading(delta): the members lie in memory as they are encoded. Sinks have code, the Registry sees to it.
+    function _tell(address sink, IReadingSink.Delta memory delta) private {
+        bytes4 selector = IReadingSink.onReading.selector;
+        assembly ("memory-safe") {
+            let data := mload(0x40)
+            mstore(data, selector)
+            mcopy(add(data, 4), delta, 0x100)
+            if iszero(call(gas(), sink, 0, data, 0x104, 0, 0)) {
+                returndatacopy(data, 0, returndatasize())
+                revert(data, returndatasize())
+            }
+        }
+    }
+
+    /// @dev The last reading or, where it is later, the installation; of a meter of the genesis neither may be known.
+    function _previousTime(uint64 openedAt, uint64 lastTime, uint64 time) private pure returns (uint64) {
+        uint64 since = lastTime > openedAt ? lastTime : openedAt;
+        return since == 0 || since > time ? time : since;
+    }
+
+    function _add(Added memory added) private {
         Totals memory sum = _totals;
-        sum.importedWh += added.importedWh;
-        sum.exportedWh += added.exportedWh;
-        sum.powerW += added.powerW;
+        sum.importedWh += uint80(added.importedWh);
+        sum.exportedWh += uint80(added.exportedWh);
+        sum.powerW += int64(added.powerW);
         _totals = sum;
     }
 
-    function _open(address meter, uint64 openingImportWh, uint64 openingExportWh) internal override {
+    function _open(address meter, Link memory link, uint64 openingImportWh, uint64 openingExportWh) private {
+        _checkRegisters(meter, _states[meter], openingImportWh, openingExportWh);
+        link.openedAt = uint40(block.timestamp);
+        _links[meter] = link;
         State storage state = _states[meter];
-        if (openingImportWh > MAX_REGISTER_WH || openingExportWh > MAX_REGISTER_WH) {
-            revert ReadingOutOfRange(meter, state.sequence, openingImportWh, openingExportWh);
-        }
-        if (openingImportWh < state.importWh) revert ImportFell(meter, openingImportWh, state.importWh);
-        if (openingExportWh < state.exportWh) revert ExportFell(meter, openingExportWh, state.exportWh);
         state.importWh = uint56(openingImportWh);
         state.exportWh = uint56(openingExportWh);
+        // What was counted before is in closed days, so the current one starts here.
+        _dayStarts[meter] = DayStart(uint56(openingImportWh), uint56(openingExportWh));
         ++_totals.meters;
     }
 
-    function _close(address meter) internal override {
+    function _close(address meter) private {
         State storage state = _states[meter];
+        _links[meter].status = IRegistry.Status.Removed;
         _totals.powerW -= state.powerW;
         --_totals.meters;
         state.powerW = 0;
     }
 
-    function _hash(Reading calldata reading) private pure returns (bytes32) {
-        return keccak256(
-            abi.encode(
-                READING_TYPEHASH,
-                reading.meter,
-                reading.sequence,
-                reading.time,
-                reading.importWh,
-                reading.exportWh,
-                reading.powerW,
-                reading.flags,
-                reading.previousHash
-            )
-        );
+    function _linkOf(address meter) private view returns (LinkWord word) {
+        Link storage link = _links[meter];
+        assembly ("memory-safe") {
+            word := sload(link.slot)
+        }
     }
 
-    /// @dev The address that signed, or zero where the signature is malformed or its s is in the upper half.
-    function _signer(SignedReading calldata signed, bytes32 hash, bytes32 separator) private pure returns (address signer) {
-        (signer,,) = ECDSA.tryRecover(MessageHashUtils.toTypedDataHash(separator, hash), signed.r, signed.vs);
+    function _stateOf(address meter) private view returns (StateWord word) {
+        State storage state = _states[meter];
+        assembly ("memory-safe") {
+            word := sload(state.slot)
+        }
     }
 
-    function _revertWith(Outcome outcome, SignedReading calldata signed, State memory last) private view {
+    function _setState(address meter, StateWord word) private {
+        State storage state = _states[meter];
+        assembly ("memory-safe") {
+            sstore(state.slot, word)
+        }
+    }
+
+    /// @dev emit ReadingAccepted: its data are the signed fields after `meter`, in their order. They are copied as they
+    ///      lie in the calldata; `_accept` has read each of them, which reverts where one is wider than its type.
+    function _report(Reading calldata reading, address supplier) private {
+        bytes32 topic = ReadingAccepted.selector;
+        address meter = reading.meter;
+        assembly ("memory-safe") {
+            let data := mload(0x40)
+            calldatacopy(data, add(reading, 0x20), 0xe0)
+            log3(data, 0xe0, topic, meter, supplier)
+        }
+    }
+
+    function _checkRegisters(address meter, State memory last, uint64 importWh, uint64 exportWh) private pure {
+        if (importWh > MAX_REGISTER_WH || exportWh > MAX_REGISTER_WH) {
+            revert ReadingOutOfRange(meter, last.sequence, importWh, exportWh);
+        }
+        if (importWh < last.importWh) revert ImportFell(meter, importWh, last.importWh);
+        if (exportWh < last.exportWh) revert ExportFell(meter, exportWh, last.exportWh);
+    }
+
+    /// @dev keccak256(abi.encode(READING_TYPEHASH, fields of the reading)): they lie in the calldata as they are encoded.
+    ///      A field wider than its type gives the hash of no reading that a meter has signed.
+    function _hash(Reading calldata reading) private pure returns (bytes32 hash) {
+        bytes32 typeHash = READING_TYPEHASH;
+        assembly ("memory-safe") {
+            let data := mload(0x40)
+            mstore(data, typeHash)
+            calldatacopy(add(data, 0x20), reading, 0x100)
+            hash := keccak256(data, 0x120)
+        }
+    }
+
+    /// @dev The address that signed, or zero where the signature is malformed or its s is in the upper half (ERC-2098 and
+    ///      EIP-2, as OpenZeppelin's ECDSA has them).
+    function _signer(SignedReading calldata signed, bytes32 hash, bytes32 separator) private pure returns (address) {
+        uint256 s = uint256(signed.vs) & (2 ** 255 - 1);
+        if (s > MAX_S) return address(0);
+        uint8 v = uint8(uint256(signed.vs) >> 255) + 27;
+        return ecrecover(MessageHashUtils.toTypedDataHash(separator, hash), v, signed.r, bytes32(s));
+    }
+
+    function _maxAheadS() internal pure override returns (uint64) {
+        return MAX_AHEAD_S;
+    }
+
+    function _revertWith(Outcome outcome, SignedReading calldata signed, StateWord last) private view {
         Reading calldata reading = signed.reading;
         address meter = reading.meter;
-        if (outcome == Outcome.Stale) revert ReadingStale(meter, reading.sequence, last.sequence);
+        if (outcome == Outcome.Stale) revert ReadingStale(meter, reading.sequence, last.sequence());
         if (outcome == Outcome.UnknownMeter) revert MeterUnknown(meter);
         if (outcome == Outcome.InactiveMeter) revert MeterInactive(meter);
         if (outcome == Outcome.InvalidSignature) {
@@ -254,8 +474,8 @@ contract Meter is MeterRegistration {
         if (outcome == Outcome.TimeInFuture) {
             revert TimeInFuture(meter, reading.time, uint64(block.timestamp) + MAX_AHEAD_S);
         }
-        if (outcome == Outcome.TimeFell) revert TimeFell(meter, reading.time, last.time);
-        if (outcome == Outcome.ImportFell) revert ImportFell(meter, reading.importWh, last.importWh);
-        revert ExportFell(meter, reading.exportWh, last.exportWh);
+        if (outcome == Outcome.TimeFell) revert TimeFell(meter, reading.time, last.time());
+        if (outcome == Outcome.ImportFell) revert ImportFell(meter, reading.importWh, last.importWh());
+        revert ExportFell(meter, reading.exportWh, last.exportWh());
     }
 }

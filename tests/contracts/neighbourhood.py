@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
 from contracts.binding import Artifact, load_artifact
 from contracts.genesis import Alloc, GenesisMeter, genesis_alloc
 from contracts.reading_format import READING_FIELDS, Outcome, compact_signature, reading_typed_data
@@ -11,18 +11,21 @@ from primitives.secp256k1 import address_of, sign
 from tests.contracts.ledgers import CHAIN_ID, Ledger, Result, make_ledger
 
 WATT = 10**18
+POINT_OF_SUPPLY = b"\x50" * 32
 RATE_WEI_PER_WH = WATT // 5000  # 0.2 WATT a kWh
 TYPED_DATA = reading_typed_data(CHAIN_ID)
-METER, EXHAUSTION = load_artifact("Meter"), load_artifact("Exhaustion")
+REGISTRY, METER, EXHAUSTION = (load_artifact(name) for name in ("Registry", "Meter", "Exhaustion"))
+CONTRACTS = {REGISTRY_ADDRESS: REGISTRY, METER_ADDRESS: METER, EXHAUSTION_ADDRESS: EXHAUSTION}
 
 
 def key_of(name: str) -> bytes:
     return name.encode().rjust(32, b"\x01")
 
 
-OPERATOR, SUPPLIER, RIVAL, OWNER, STRANGER, PAYER = (
-    address_of(key_of(name)) for name in ("operator", "supplier", "rival", "owner", "stranger", "payer")
+OPERATOR, REGULATOR, SUPPLIER, RIVAL, OWNER, STRANGER, PAYER = (
+    address_of(key_of(name)) for name in ("operator", "regulator", "supplier", "rival", "owner", "stranger", "payer")
 )
+"""The operator owns the registry and has no role in it."""
 
 SignedReading = tuple[tuple[object, ...], bytes, bytes]
 
@@ -77,7 +80,8 @@ class Event:
 
 
 class Neighbourhood:
-    """Meter and Exhaustion with one supplier, its rate, and the given meters registered and, where asked, paid for."""
+    """Registry, Meter and Exhaustion with one regulator, one supplier and its rate, and the given meters installed and,
+    where asked, paid for."""
 
     def __init__(
         self,
@@ -85,6 +89,8 @@ class Neighbourhood:
         credit_wei: int = 0,
         low_credit_wei: int = 0,
         rate_wei_per_wh: int = RATE_WEI_PER_WH,
+        zone_s: int = 0,
+        installed_at_s: int = 0,
         others: Alloc | None = None,
     ) -> None:
         meters = [
@@ -95,12 +101,21 @@ class Neighbourhood:
                 device.import_wh,
                 device.export_wh,
                 credit_wei=credit_wei,
+                point_of_supply=POINT_OF_SUPPLY,
                 low_credit_wei=low_credit_wei,
             )
             for device in devices
         ]
-        alloc = genesis_alloc(OPERATOR, [SUPPLIER], {SUPPLIER: rate_wei_per_wh}, meters)
-        for person in (OPERATOR, SUPPLIER, RIVAL, OWNER, STRANGER, PAYER):
+        alloc = genesis_alloc(
+            OPERATOR,
+            [SUPPLIER],
+            {SUPPLIER: rate_wei_per_wh},
+            meters,
+            regulators=[REGULATOR],
+            zones_s={SUPPLIER: zone_s},
+            time_s=installed_at_s,
+        )
+        for person in (OPERATOR, REGULATOR, SUPPLIER, RIVAL, OWNER, STRANGER, PAYER):
             alloc["0x" + person.hex()] = {"balance": hex(10**40)}
         self.ledger: Ledger = make_ledger(alloc | (others or {}))
 
@@ -117,11 +132,21 @@ class Neighbourhood:
     def meter(self, sender: bytes, function: str, *arguments: object) -> Result:
         return self.ledger.transact(sender, METER_ADDRESS, METER.abi.encode_call(function, arguments))
 
+    def registry(self, sender: bytes, function: str, *arguments: object) -> Result:
+        return self.ledger.transact(sender, REGISTRY_ADDRESS, REGISTRY.abi.encode_call(function, arguments))
+
+    def install(self, device: Device, supplier: bytes = SUPPLIER, sink: bytes = EXHAUSTION_ADDRESS) -> Result:
+        arguments = (device.address, OWNER, sink, 0, POINT_OF_SUPPLY, device.import_wh, device.export_wh)
+        return self.registry(supplier, "installMeter", *arguments)
+
     def exhaustion(self, sender: bytes, function: str, *arguments: object) -> Result:
         return self.ledger.transact(sender, EXHAUSTION_ADDRESS, EXHAUSTION.abi.encode_call(function, arguments))
 
     def ask_meter(self, function: str, *arguments: object) -> tuple[object, ...]:
         return self._ask(METER_ADDRESS, METER, function, arguments)
+
+    def ask_registry(self, function: str, *arguments: object) -> tuple[object, ...]:
+        return self._ask(REGISTRY_ADDRESS, REGISTRY, function, arguments)
 
     def ask_exhaustion(self, function: str, *arguments: object) -> tuple[object, ...]:
         return self._ask(EXHAUSTION_ADDRESS, EXHAUSTION, function, arguments)
@@ -150,8 +175,7 @@ def events(result: Result) -> list[Event]:
     assert result.success, reason(result)
     found = []
     for log in result.logs:
-        artifact = METER if log.address == METER_ADDRESS else EXHAUSTION
-        decoded = artifact.abi.decode_log(log.topics, log.data)
+        decoded = CONTRACTS[log.address].abi.decode_log(log.topics, log.data)
         assert decoded is not None
         found.append(Event(decoded.event, dict(decoded.arguments)))
     return found
@@ -179,7 +203,7 @@ def reason(result: Result) -> str | None:
     """Why a transaction reverted: the contracts' own error with its values. None where it did not revert."""
     if result.success:
         return None
-    for artifact in (METER, EXHAUSTION):
+    for artifact in CONTRACTS.values():
         if (text := artifact.abi.revert_reason(result.output)) is not None:
             return text
     return "0x" + result.output.hex()

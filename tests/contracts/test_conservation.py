@@ -12,10 +12,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from contracts.addresses import EXHAUSTION_ADDRESS
 from contracts.reading_format import Outcome
+from contracts.roles import Role
 from tests.contracts.ledgers import GENESIS_TIME_S
 from tests.contracts.neighbourhood import (
-    OPERATOR,
-    OWNER,
+    REGULATOR,
     RIVAL,
     SUPPLIER,
     Device,
@@ -59,9 +59,9 @@ class Books(RuleBasedStateMachine):
     def open(self) -> None:
         devices = [Device(name, time_s=GENESIS_TIME_S) for name in NAMES]
         self.street = Neighbourhood(devices[0], devices[1], rate_wei_per_wh=100)
-        self.street.meter(OPERATOR, "addSupplier", RIVAL)
+        self.street.registry(REGULATOR, "addMember", RIVAL, Role.SUPPLIER)
         self.street.exhaustion(RIVAL, "setRate", 70, 0)
-        self.street.meter(RIVAL, "registerMeter", devices[2].address, OWNER, EXHAUSTION_ADDRESS, 0, 0)
+        self.street.install(devices[2], RIVAL)
         self.models = [Model(device, RIVAL if number == 2 else SUPPLIER) for number, device in enumerate(devices)]
         # The versions of each supplier's rate: (from, rate), the last in force one last.
         self.rates = {SUPPLIER: [(0, 100)], RIVAL: [(GENESIS_TIME_S, 70)]}
@@ -143,7 +143,7 @@ class Books(RuleBasedStateMachine):
     @rule(number=meters)
     def remove(self, number: int) -> None:
         model = self.models[number]
-        result = self.street.meter(OPERATOR, "removeMeter", model.device.address)
+        result = self.street.registry(REGULATOR, "removeMeter", model.device.address)
         assert result.success == model.active
         model.active = False
 
@@ -151,7 +151,9 @@ class Books(RuleBasedStateMachine):
     def reinstate(self, number: int, reading: tuple[int, SignedReading]) -> None:
         """With the register where the device stands: what it measured meanwhile is not charged."""
         model, device = self.models[number], self.models[number].device
-        result = self.street.meter(model.supplier, "reinstateMeter", device.address, device.import_wh, device.export_wh)
+        result = self.street.registry(
+            model.supplier, "reinstateMeter", device.address, device.import_wh, device.export_wh
+        )
         assert result.success == (not model.active)
         if result.success:
             model.active = True

@@ -4,18 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
 from contracts.binding import load_artifact
 from contracts.genesis import MAX_CREDIT_WEI, MAX_LOW_CREDIT_WEI
+from contracts.roles import Role
 from primitives.hexadecimal import to_data
 from tests.contracts.ledgers import GENESIS_TIME_S
 from tests.contracts.neighbourhood import (
     EXHAUSTION,
-    METER,
     OPERATOR,
     OWNER,
     PAYER,
+    POINT_OF_SUPPLY,
     RATE_WEI_PER_WH,
+    REGISTRY,
+    REGULATOR,
     RIVAL,
     STRANGER,
     SUPPLIER,
@@ -136,8 +139,11 @@ def test_only_the_owner_sets_the_threshold(street: Neighbourhood, device: Device
 )
 def test_nobody_but_the_meter_contract_charges(street: Neighbourhood, device: Device, sender: bytes) -> None:
     street.top_up(device, WATT)
-    refused = street.exhaustion(sender, "onReading", device.address, sender, 1_000, 0, GENESIS_TIME_S)
+    delta = (device.address, sender, 0, 1_000, 0, GENESIS_TIME_S, GENESIS_TIME_S, 0)
+    refused = street.exhaustion(sender, "onReading", delta)
     assert reason(refused) == f"NotMeterContract(caller={to_data(sender)})"
+    refused = street.exhaustion(sender, "onSwap", device.address, sender)
+    assert reason(refused) == f"NotRegistry(caller={to_data(sender)})"
 
 
 def test_top_ups_that_would_be_lost_are_refused(street: Neighbourhood, device: Device) -> None:
@@ -161,13 +167,13 @@ def test_a_removed_meter_has_no_supply_and_takes_only_its_debt(street: Neighbour
     street.top_up(device, 10 * RATE_WEI_PER_WH)
     street.submit(device.measure(import_wh=5))
     assert street.supply_allowed(device)
-    street.meter(SUPPLIER, "removeMeter", device.address)
+    street.registry(SUPPLIER, "removeMeter", device.address)
     assert not street.supply_allowed(device)
     assert not street.top_up(device, 1).success
-    street.meter(SUPPLIER, "reinstateMeter", device.address, device.import_wh, 0)
+    street.registry(SUPPLIER, "reinstateMeter", device.address, device.import_wh, 0)
     assert street.supply_allowed(device)
     street.submit(device.measure(import_wh=7))
-    street.meter(SUPPLIER, "removeMeter", device.address)
+    street.registry(SUPPLIER, "removeMeter", device.address)
     debt = 2 * RATE_WEI_PER_WH
     text = f"MeterRemovedAboveDebt(meter={to_data(device.address)}, amountWei={debt + 1}, debtWei={debt})"
     assert reason(street.top_up(device, debt + 1)) == text
@@ -262,8 +268,8 @@ def test_a_rate_binds_only_the_callers_own_meters(street: Neighbourhood, device:
 
 def test_no_money_is_taken_before_a_rate_is_known(street: Neighbourhood) -> None:
     other = Device("meter two")
-    street.meter(OPERATOR, "addSupplier", RIVAL)
-    assert street.meter(RIVAL, "registerMeter", other.address, OWNER, EXHAUSTION_ADDRESS, 0, 0).success
+    street.registry(REGULATOR, "addMember", RIVAL, Role.SUPPLIER)
+    assert street.install(other, RIVAL).success
     assert reason(street.top_up(other, 1)) == f"RateNotSet(supplier={to_data(RIVAL)})"
     assert only(street.submit(other.measure(import_wh=9)), "Charged")["costWei"] == 0
     street.exhaustion(RIVAL, "setRate", 7, 0)
@@ -315,9 +321,9 @@ def test_a_supplier_that_reenters_is_paid_once(street: Neighbourhood) -> None:
     def act(target: bytes, data: bytes) -> bool:
         return street.ledger.transact(STRANGER, address, attacker.abi.encode_call("act", [target, data])).success
 
-    street.meter(OPERATOR, "addSupplier", address)
-    arguments = [other.address, OWNER, EXHAUSTION_ADDRESS, 0, 0]
-    assert act(METER_ADDRESS, METER.abi.encode_call("registerMeter", arguments))
+    street.registry(REGULATOR, "addMember", address, Role.SUPPLIER)
+    arguments = [other.address, OWNER, EXHAUSTION_ADDRESS, 0, POINT_OF_SUPPLY, 0, 0]
+    assert act(REGISTRY_ADDRESS, REGISTRY.abi.encode_call("installMeter", arguments))
     assert act(EXHAUSTION_ADDRESS, EXHAUSTION.abi.encode_call("setRate", [5, 0]))
     street.top_up(other, 1_000)
     other.time_s = GENESIS_TIME_S

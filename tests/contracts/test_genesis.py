@@ -5,20 +5,24 @@ from dataclasses import replace
 import pytest
 
 from chain.genesis import parse_genesis
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, VALIDATORS_ADDRESS
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS, VALIDATORS_ADDRESS
 from contracts.genesis import MAX_CREDIT_WEI, MAX_LOW_CREDIT_WEI, MAX_RATE_WEI_PER_WH, GenesisMeter, genesis_alloc
 from contracts.reading_format import MAX_REGISTER_WH, MeterStatus, compact_signature, reading_typed_data
+from contracts.roles import Role
 from primitives.errors import InvalidGenesis
 from primitives.keccak import keccak256
 from primitives.secp256k1 import sign
 from tests.contracts.council import MAX_VALIDATORS, VALIDATORS, Council, people
-from tests.contracts.ledgers import CHAIN_ID, make_ledger
+from tests.contracts.ledgers import CHAIN_ID, GENESIS_TIME_S, make_ledger
 from tests.contracts.neighbourhood import (
     EXHAUSTION,
     METER,
     OPERATOR,
     OWNER,
     PAYER,
+    POINT_OF_SUPPLY,
+    REGISTRY,
+    REGULATOR,
     RIVAL,
     STRANGER,
     SUPPLIER,
@@ -39,10 +43,13 @@ def test_a_meter_of_the_genesis_is_registered_and_paid_for() -> None:
     device = Device("meter one", import_wh=70, export_wh=8)
     street = Neighbourhood(device, credit_wei=5 * WATT, low_credit_wei=WATT, rate_wei_per_wh=WATT)
     expected = (MeterStatus.ACTIVE, SUPPLIER, OWNER, EXHAUSTION_ADDRESS)
-    assert street.ask_meter("registrationOf", device.address) == expected
+    assert street.ask_registry("registrationOf", device.address) == expected
+    assert street.ask_meter("linkOf", device.address) == (MeterStatus.ACTIVE, SUPPLIER, EXHAUSTION_ADDRESS, 0, 0)
     assert street.ask_exhaustion("accountOf", device.address) == (5 * WATT, 0, 0, WATT)
     assert street.ask_exhaustion("latestRateOf", SUPPLIER) == (True, WATT, 0)
-    assert street.ask_meter("operator") == (OPERATOR,)
+    assert street.ask_registry("owner") == (OPERATOR,)
+    roles = [street.ask_registry("roleOf", one)[0] for one in (OPERATOR, REGULATOR, SUPPLIER, OWNER)]
+    assert roles == [Role.NONE, Role.REGULATOR, Role.SUPPLIER, Role.NONE]
     assert street.ask_meter("totals") == (0, 0, 0, 1)
     assert street.ledger.balance(EXHAUSTION_ADDRESS) == 5 * WATT
     assert street.supply_allowed(device)
@@ -57,22 +64,22 @@ def test_the_genesis_writes_what_transactions_would_write() -> None:
     device = Device("meter one", import_wh=70, export_wh=8)
     credit, low = 5 * WATT, WATT
     street = Neighbourhood()
-    street.meter(SUPPLIER, "registerMeter", device.address, OWNER, EXHAUSTION_ADDRESS, 70, 8)
+    assert street.install(device).success
     street.top_up(device, credit)
     street.exhaustion(OWNER, "setLowCreditThreshold", device.address, low)
-    prepared = Neighbourhood(device, credit_wei=credit, low_credit_wei=low)
-    alloc = genesis_alloc(
-        OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [GenesisMeter(device.address, OWNER, SUPPLIER, 70, 8, credit, low)]
-    )
+    prepared = Neighbourhood(device, credit_wei=credit, low_credit_wei=low, installed_at_s=GENESIS_TIME_S)
+    meter = GenesisMeter(device.address, OWNER, SUPPLIER, 70, 8, credit, low, point_of_supply=POINT_OF_SUPPLY)
+    alloc = genesis_alloc(OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [meter], regulators=[REGULATOR], time_s=GENESIS_TIME_S)
     slots = 0
-    for contract in (METER_ADDRESS, EXHAUSTION_ADDRESS):
+    for contract in (REGISTRY_ADDRESS, METER_ADDRESS, EXHAUSTION_ADDRESS):
         storage = alloc["0x" + contract.hex()]["storage"]
         assert isinstance(storage, dict)
         for slot_hex in storage:
             slot = int(slot_hex, 16)
-            assert street.ledger.storage(contract, slot) == prepared.ledger.storage(contract, slot) != 0
+            written = (contract.hex(), slot_hex, hex(street.ledger.storage(contract, slot)))
+            assert written == (contract.hex(), slot_hex, hex(prepared.ledger.storage(contract, slot)))
             slots += 1
-    assert slots == 12
+    assert slots == 24
     assert street.ledger.balance(EXHAUSTION_ADDRESS) == prepared.ledger.balance(EXHAUSTION_ADDRESS)
 
 
@@ -114,7 +121,8 @@ def test_the_constructor_writes_what_the_genesis_writes() -> None:
 
 
 def test_without_validators_there_is_no_contract_for_them() -> None:
-    assert set(genesis_alloc(OPERATOR)) == {"0x" + METER_ADDRESS.hex(), "0x" + EXHAUSTION_ADDRESS.hex()}
+    contracts = (REGISTRY_ADDRESS, METER_ADDRESS, EXHAUSTION_ADDRESS)
+    assert set(genesis_alloc(OPERATOR)) == {"0x" + address.hex() for address in contracts}
 
 
 @pytest.mark.parametrize(
@@ -169,13 +177,17 @@ def test_a_genesis_that_the_contracts_would_refuse_is_refused(
 def test_deployed_like_any_contract_they_work_at_other_addresses() -> None:
     """As on another chain: constructors instead of a genesis, and meters sign for that contract's address."""
     ledger = make_ledger(dict(RICH))
-    meter = ledger.transact(OPERATOR, None, METER.deployment([OPERATOR])).output
-    exhaustion = ledger.transact(OPERATOR, None, EXHAUSTION.deployment([meter])).output
+    registry = ledger.transact(OPERATOR, None, REGISTRY.deployment([OPERATOR])).output
+    meter = ledger.transact(OPERATOR, None, METER.deployment([registry])).output
+    exhaustion = ledger.transact(OPERATOR, None, EXHAUSTION.deployment([meter, registry])).output
     device = Device("meter one")
+    installation = [device.address, OWNER, exhaustion, 0, POINT_OF_SUPPLY, 0, 0]
     for sender, to, data, value in (
-        (OPERATOR, meter, METER.abi.encode_call("addSupplier", [SUPPLIER]), 0),
-        (OPERATOR, meter, METER.abi.encode_call("approveSink", [exhaustion]), 0),
-        (SUPPLIER, meter, METER.abi.encode_call("registerMeter", [device.address, OWNER, exhaustion, 0, 0]), 0),
+        (OPERATOR, registry, REGISTRY.abi.encode_call("connect", [meter, exhaustion]), 0),
+        (OPERATOR, registry, REGISTRY.abi.encode_call("addRegulator", [STRANGER]), 0),
+        (STRANGER, registry, REGISTRY.abi.encode_call("addMember", [SUPPLIER, Role.SUPPLIER]), 0),
+        (STRANGER, registry, REGISTRY.abi.encode_call("approveSink", [exhaustion]), 0),
+        (SUPPLIER, registry, REGISTRY.abi.encode_call("installMeter", installation), 0),
         (SUPPLIER, exhaustion, EXHAUSTION.abi.encode_call("setRate", [5, ledger.time_s]), 0),
         (PAYER, exhaustion, EXHAUSTION.abi.encode_call("topUp", [device.address]), 100),
     ):
@@ -191,8 +203,8 @@ def test_deployed_like_any_contract_they_work_at_other_addresses() -> None:
 
 def test_constructors_refuse_the_zero_address() -> None:
     ledger = make_ledger(dict(RICH))
-    for artifact in (METER, EXHAUSTION):
-        refused = ledger.transact(OPERATOR, None, artifact.deployment([bytes(20)]))
+    for artifact, arguments in ((REGISTRY, 1), (METER, 1), (EXHAUSTION, 2)):
+        refused = ledger.transact(OPERATOR, None, artifact.deployment([bytes(20)] * arguments))
         assert not refused.success
         assert artifact.error_name(refused.output) == "ZeroAddress"
 

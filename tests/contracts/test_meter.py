@@ -158,7 +158,7 @@ def test_the_zero_address_cannot_pass_for_a_meter_by_an_invalid_signature(
 
 
 def test_a_removed_meter_is_refused(street: Neighbourhood, device: Device) -> None:
-    assert street.meter(SUPPLIER, "removeMeter", device.address).success
+    assert street.registry(SUPPLIER, "removeMeter", device.address).success
     assert _refused(street, device) == (f"MeterInactive(meter={to_data(device.address)})", Outcome.INACTIVE_METER)
 
 

@@ -13,11 +13,12 @@ from contracts.reading_format import (
     compact_signature,
     reading_typed_data,
 )
+from contracts.roles import Role
 from primitives.keccak import keccak256
 from primitives.secp256k1 import sign
 from tests.contracts.neighbourhood import METER, Device, key_of
 
-INTERFACE = (build.SOURCES / "IMeter.sol").read_text()
+INTERFACE, REGISTRY = ((build.SOURCES / f"{name}.sol").read_text() for name in ("IMeter", "IRegistry"))
 
 
 def test_the_fields_are_those_of_the_contract() -> None:
@@ -27,8 +28,8 @@ def test_the_fields_are_those_of_the_contract() -> None:
 
 
 def test_the_enumerations_are_those_of_the_contract() -> None:
-    for name, python in (("Outcome", Outcome), ("Status", MeterStatus)):
-        declared = re.search(rf"enum {name} {{([^}}]*)}}", INTERFACE)
+    for name, python in (("Outcome", Outcome), ("Status", MeterStatus), ("Role", Role)):
+        declared = re.search(rf"enum {name} {{([^}}]*)}}", INTERFACE + REGISTRY)
         assert declared is not None
         members = [member.strip() for member in declared[1].split(",")]
         assert [member.lower() for member in members] == [one.name.replace("_", "").lower() for one in python]

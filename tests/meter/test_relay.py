@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
 from contracts.binding import load_artifact
 from meter.ledger import MeterLedger
 from meter.outbox import Outbox
@@ -28,7 +28,7 @@ from tests.meter.fake_node import (
 )
 
 DOMAIN = ReadingDomain(CHAIN_ID, METER_ADDRESS)
-ABI = load_artifact("Meter").abi
+ABI, REGISTRY = load_artifact("Meter").abi, load_artifact("Registry").abi
 
 
 class Household:
@@ -112,7 +112,7 @@ async def test_reorganisation_takes_the_top_up_away(household: Household) -> Non
 async def test_meter_removed_by_its_supplier(household: Household) -> None:
     relay = household.relay()
     await relay.start()
-    household.node.transact(SUPPLIER, METER_ADDRESS, ABI.function("removeMeter").encode_call((METER,)))
+    household.node.transact(SUPPLIER, REGISTRY_ADDRESS, REGISTRY.encode_call("removeMeter", (METER,)))
     await relay.follow()
     assert household.reasons()[-1] == (1, False, "supplyAllowed is false in block 1")
 

@@ -81,7 +81,7 @@ def change_genesis(folder: Path, change: Callable[[dict[str, Any]], object]) -> 
         (["--fund", f"{ADDRESS}=1"], "name its --operator as well"),
         (["--operator", "nope"], "--operator: expected 0x-prefixed"),
         (["--operator", "0x12"], "--operator: expected 20 bytes"),
-        (["--operator", ADDRESS, "--fund", ADDRESS], "--fund takes an address and a number"),
+        (["--operator", ADDRESS, "--fund", ADDRESS], "--fund takes an address and a value"),
         (["--operator", ADDRESS, "--fund", f"{ADDRESS}=lots"], "'lots' is no amount"),
         (["--operator", ADDRESS, "--fund", f"{ADDRESS}=-1"], "'-1' is no amount"),
         (["--operator", ADDRESS, "--fund", f"{ADDRESS}=1", "--fund", f"{ADDRESS}=2"], "names the address"),

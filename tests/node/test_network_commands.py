@@ -10,6 +10,9 @@ from click.testing import CliRunner, Result
 from chain.config import DEVELOPMENT, EIP1559, POW, QBFT
 from chain.genesis import load_genesis
 from chain.ledger import Ledger
+from contracts.addresses import METER_ADDRESS, REGISTRY_ADDRESS
+from contracts.binding import load_artifact
+from contracts.roles import Role
 from node.cli import main
 from node.node_key import read_node_key
 from node.settings import load_settings
@@ -120,10 +123,30 @@ def test_a_person_is_told_what_to_do_next() -> None:
     assert "validators" not in run("new", "--operator", ADDRESS, "--out", "pow", "--consensus", POW).stdout
 
 
+def test_the_registry_begins_with_those_who_are_named() -> None:
+    regulator, producer = "0x" + "33" * 20, "0x" + "44" * 20
+    named = ("--regulator", regulator, "--member", f"{producer}=producer", "--supplier", f"{OTHER}=5")
+    made("--out", "net", *named, "--time-zone", "+05:30")
+    state = load_genesis(Path("net/genesis.json")).state
+    registry, meter = load_artifact("Registry").storage_layout, load_artifact("Meter").storage_layout
+
+    def role(address: str) -> int:
+        return state.storage[REGISTRY_ADDRESS].get(registry.slot("_members", bytes.fromhex(address[2:])), 0)
+
+    assert [role(one) for one in (ADDRESS, regulator, OTHER, producer)] == [
+        Role.NONE,
+        Role.REGULATOR,
+        Role.SUPPLIER,
+        Role.PRODUCER,
+    ]
+    assert state.storage[REGISTRY_ADDRESS][registry.slot("owner")] == int(ADDRESS, 16)
+    assert state.storage[METER_ADDRESS][meter.slot("_zones", bytes.fromhex(OTHER[2:]))] == 19_800
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ([], "Name the address that admits suppliers: --operator"),
+        ([], "Name the address that owns the registry: --operator"),
         (["--fund", f"{OTHER}=1"], "name its --operator as well"),
         (["--operator", "0x12"], "--operator: expected 20 bytes"),
         (["--operator", ADDRESS, "--nodes", "0"], "Invalid value for '--nodes'"),
@@ -142,6 +165,11 @@ def test_a_person_is_told_what_to_do_next() -> None:
         (["--operator", ADDRESS, "--difficulty", "5"], "--difficulty is for mining"),
         (["--operator", ADDRESS, "--difficulty-rule", "fixed"], "--difficulty is for mining"),
         (["--operator", ADDRESS, "--consensus", POW, "--empty-block-period", "5"], "is for --consensus qbft"),
+        (["--regulator", OTHER], "name its --operator as well"),
+        (["--operator", ADDRESS, "--time-zone", "5:30"], "an offset from UTC such as +05:30 or -08:00, not 5:30"),
+        (["--operator", ADDRESS, "--supplier", f"{OTHER}=1", "--time-zone", "+15:00"], "a time zone is a multiple of"),
+        (["--operator", ADDRESS, "--member", f"{OTHER}=king"], "a role, producer, consumer, relay; got king"),
+        (["--operator", ADDRESS, "--regulator", OTHER, "--member", f"{OTHER}=relay"], "be relay and regulator at once"),
         (["--operator", ADDRESS, "--supplier", f"{OTHER}={2**64}"], "The network cannot be made like this: a rate"),
     ],
 )

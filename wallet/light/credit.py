@@ -7,21 +7,18 @@ contracts' addresses has to be that very code. A test compares with what the con
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
+from contracts.addresses import EXHAUSTION_ADDRESS, REGISTRY_ADDRESS
 from contracts.binding import load_artifact
-from contracts.genesis import EXHAUSTION_SINK_NUMBER
 from contracts.reading_format import MeterStatus
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from primitives.keccak import keccak256
 from wallet.light.proofs import ProvedAccount
 
-_SINK = EXHAUSTION_SINK_NUMBER.to_bytes(2, "big")
-
 
 @dataclass(frozen=True, slots=True)
 class MeterCredit:
-    """What Exhaustion and Meter hold about one meter."""
+    """What Exhaustion and Registry hold about one meter."""
 
     credit_wei: int
     """Prepaid money that is left."""
@@ -45,33 +42,30 @@ class MeterCredit:
 
 def wanted_slots(meter: bytes) -> dict[bytes, tuple[int, ...]]:
     """Contract -> slots that have to be proved."""
-    exhaustion, registry = load_artifact("Exhaustion").storage_layout, load_artifact("Meter").storage_layout
+    exhaustion, registry = load_artifact("Exhaustion").storage_layout, load_artifact("Registry").storage_layout
     return {
         EXHAUSTION_ADDRESS: exhaustion.slots("_accounts", meter),
-        METER_ADDRESS: (*registry.slots("_registrations", meter), *registry.slots("sinkOf", _SINK)),
+        REGISTRY_ADDRESS: registry.slots("_records", meter),
     }
 
 
 def read_credit(meter: bytes, accounts: Mapping[bytes, ProvedAccount]) -> MeterCredit:
     """From the proved slots. Raises UserError where the contracts are not those that are known here."""
-    for name, address in (("Exhaustion", EXHAUSTION_ADDRESS), ("Meter", METER_ADDRESS)):
+    for name, address in (("Exhaustion", EXHAUSTION_ADDRESS), ("Registry", REGISTRY_ADDRESS)):
         _check_code(name, accounts[address])
-    exhaustion, registry = load_artifact("Exhaustion").storage_layout, load_artifact("Meter").storage_layout
-    slots = accounts[METER_ADDRESS].slots
+    exhaustion, registry = load_artifact("Exhaustion").storage_layout, load_artifact("Registry").storage_layout
     account = exhaustion.read_struct("_accounts", meter, contents=accounts[EXHAUSTION_ADDRESS].slots)
-    registration = registry.read_struct("_registrations", meter, contents=slots)
-    sink = slots[registry.slot("sinkOf", _SINK)]
+    record = registry.read_struct("_records", meter, contents=accounts[REGISTRY_ADDRESS].slots)
     balance = account["balanceWei"]
     return MeterCredit(
         credit_wei=max(balance, 0),
         debt_wei=max(-balance, 0),
         energy_wh=account["energyWh"],
         low_credit_wei=account["lowCreditWei"],
-        status=MeterStatus(registration["status"]),
-        supplier=registration["supplier"].to_bytes(20, "big"),
-        owner=registration["owner"].to_bytes(20, "big"),
-        is_prepaid=registration["sinkNumber"] == EXHAUSTION_SINK_NUMBER
-        and sink == int.from_bytes(EXHAUSTION_ADDRESS, "big"),
+        status=MeterStatus(record["status"]),
+        supplier=record["supplier"].to_bytes(20, "big"),
+        owner=record["owner"].to_bytes(20, "big"),
+        is_prepaid=record["sink"] == int.from_bytes(EXHAUSTION_ADDRESS, "big"),
     )
 
 

@@ -20,9 +20,11 @@ contract ReenteringSink is IReadingSink {
         pending = abi.encodeCall(IMeter.submit, (signed));
     }
 
-    function onReading(address, address, uint64 importedWh, uint64, uint64) external {
+    function onSwap(address, address) external {}
+
+    function onReading(Delta calldata delta) external {
         calls += 1;
-        importedTotalWh += importedWh;
+        importedTotalWh += delta.importedWh;
         if (pending.length != 0) {
             bytes memory data = pending;
             delete pending;

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from chain.genesis import parse_genesis
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
 from contracts.genesis import GenesisMeter, genesis_alloc
 from contracts.reading_format import MeterStatus, reading_typed_data
 from primitives.errors import UserError
 from primitives.secp256k1 import sign
 from tests.chain.ledger_world import ADDRESSES, CHAIN_ID, FUNDS_WEI, KEYS, START_S, World, signed, world_genesis
-from tests.contracts.neighbourhood import EXHAUSTION, METER, Device, key_of
+from tests.contracts.neighbourhood import EXHAUSTION, METER, REGISTRY, Device, key_of
 from tests.wallet.light.light_world import Home, LightNode
 from wallet.light.credit import MeterCredit, read_credit, wanted_slots
 
@@ -107,7 +107,7 @@ async def test_credit_by_proofs_is_what_the_contracts_answer(tmp_path: Path) -> 
         assert not (await agree()).supply_allowed
         street.act(2, EXHAUSTION_ADDRESS, EXHAUSTION.abi.encode_call("topUp", [house.address]), 10**18)
         assert (await agree()).supply_allowed
-        street.act(1, METER_ADDRESS, METER.abi.encode_call("removeMeter", [house.address]))
+        street.act(1, REGISTRY_ADDRESS, REGISTRY.abi.encode_call("removeMeter", [house.address]))
         removed = await agree()
         assert (removed.status, removed.supply_allowed) == (MeterStatus.REMOVED, False)
 
