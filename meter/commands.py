@@ -17,11 +17,22 @@ from meter.reading import flag_names
 from meter.settings import MeterSettings, load_settings
 from meter.status import MeterStatus, read_status
 from primitives.hexadecimal import to_checksum_address, to_data
-from wallet.command_line import PlainGroup, json_option, print_result, say
+from wallet.command_line import LazyCommand, LazyGroup, json_option, print_result, say
 
 DEFAULT_SETTINGS = "meter.toml"
 # A screen or two; the outbox may hold a million.
 MAX_SHOWN_READINGS = 10_000
+
+SUPPLIER_COMMANDS = {
+    "apply-tariff": LazyCommand("wallet.installation_commands:apply_tariff", "Put an announced tariff in force."),
+    "install": LazyCommand("wallet.installation_commands:install", "As a supplier: install a meter for a customer."),
+    "reinstate": LazyCommand("wallet.installation_commands:reinstate", "As a supplier: bring a removed meter back."),
+    "remove": LazyCommand("wallet.installation_commands:remove", "As a supplier: accept no more readings."),
+    "show": LazyCommand("wallet.installation_commands:show", "What the registry knows about a meter."),
+    "swap": LazyCommand("wallet.installation_commands:swap", "As a supplier: another device, or another key."),
+    "tariff": LazyCommand("wallet.installation_commands:tariff", "As a supplier: announce another tariff for a meter."),
+}
+"""What the daemon does not need, and so does not load."""
 
 settings_option = click.option(
     "--settings",
@@ -34,13 +45,13 @@ settings_option = click.option(
 )
 
 
-@click.group(cls=PlainGroup)
+@click.group(cls=LazyGroup, lazy_commands=SUPPLIER_COMMANDS)
 def meter() -> None:
     """Your electricity meter: sign its readings and carry them to the ledger.
 
     A meter has a key of its own, made with `wattchain wallet new`, and a settings file that names the key, the node
-    and where measurements come from. The supplier registers the meter's address; then `wattchain meter run` does the
-    rest, and goes on by itself after a power cut.
+    and where measurements come from. The supplier installs the meter under its address with `wattchain meter install`;
+    then `wattchain meter run` does the rest, and goes on by itself after a power cut.
     """
 
 

@@ -18,7 +18,9 @@ COMMANDS = {
     "network": LazyCommand("node.network_commands:network", "Make the nodes of a new network."),
     "node": LazyCommand("node.commands:node", "Run a node until it is stopped."),
     "peers": LazyCommand("node.peer_commands:peers", "The nodes that a node is connected with."),
+    "registry": LazyCommand("wallet.registry_commands:registry", "Who takes part, and who decides about it."),
     "status": LazyCommand("node.status_command:status", "How a node is doing, on one page."),
+    "tariff": LazyCommand("wallet.tariff_commands:tariff", "What energy costs: steps, times of use, versions."),
     "validators": LazyCommand("wallet.validator_commands:validators", "Who makes the blocks; vote members in and out."),
     "wallet": LazyCommand("wallet.commands:wallet", "Your keys and your WATT."),
 }

@@ -18,6 +18,8 @@ import click
 from primitives.errors import Invalid, UserError
 
 EXIT_STATUS_ERROR = 2
+# What fits beside a command's name on a terminal of 80 columns.
+SUMMARY_LENGTH = 60
 # A password file holds one line; a wrong file name should not read a disk image into memory.
 MAX_PASSWORD_BYTES = 4096
 
@@ -49,26 +51,33 @@ class LazyCommand:
 
 
 class LazyGroup(PlainGroup):
-    """A group whose commands cost nothing before they are called."""
+    """A group with commands that cost nothing before they are called, beside others that are there."""
 
     def __init__(self, *arguments: Any, lazy_commands: Mapping[str, LazyCommand], **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._lazy_commands = lazy_commands
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(self._lazy_commands)
+        return sorted({*self._lazy_commands, *super().list_commands(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         lazy = self._lazy_commands.get(cmd_name)
         if lazy is None:
-            return None
+            return super().get_command(ctx, cmd_name)
         module, attribute = lazy.target.split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, self._lazy_commands[name].summary) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, self._summary(ctx, name)) for name in self.list_commands(ctx)])
+
+    def _summary(self, ctx: click.Context, name: str) -> str:
+        lazy = self._lazy_commands.get(name)
+        if lazy is not None:
+            return lazy.summary
+        command = self.get_command(ctx, name)
+        return "" if command is None else command.get_short_help_str(SUMMARY_LENGTH)
 
 
 DEFAULT_NODE = "http://127.0.0.1:8545"

@@ -7,6 +7,8 @@ rest.
 
 import asyncio
 import functools
+import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +24,9 @@ from wallet.answers import Receipt
 from wallet.client import RpcClient
 from wallet.command_line import confirm, json_option, node_option, password_file_option, print_result, say
 from wallet.commands import keystore_option, max_fee_option, wait_option, yes_option
-from wallet.contract_call import ContractCall, ContractEvent, events_of, plan_call
+from wallet.contract_call import Contract, ContractCall, ContractEvent, events_of, plan_call, the_event
 from wallet.key_directory import KeyDirectory
+from wallet.refusals import shown_values
 from wallet.signing_key import SigningKey, choose_key, from_option, key_file_option
 from wallet.transfer import highest_fee, sign_and_send
 
@@ -113,6 +116,53 @@ def send_planned(sending: Sending, make_plan: Callable[[RpcClient, bytes], Await
     print_result(result, text, sending.as_json)
 
 
+def send_call(
+    sending: Sending,
+    call: ContractCall,
+    lines: Sequence[tuple[str, str]],
+    event: str,
+    told: str,
+    *,
+    question: str = "Send this?",
+) -> None:
+    """`send_planned` for a call that is told by its event: its values are the result, and stand in the text `told`,
+    with {name} for the value of that name as a person reads it."""
+
+    async def plan(_client: RpcClient, _sender: bytes) -> Plan:
+        return Plan(call, lines, lambda events: told_by(call.contract, events, event, told), question)
+
+    send_planned(sending, plan)
+
+
+def told_by(contract: Contract, events: Sequence[ContractEvent], name: str, told: str) -> Outcome:
+    """The outcome that an event of the contract is. Raises InvalidAnswer where the receipt has none."""
+    event = the_event(events, name)
+    shown = shown_values(contract.abi.event(name), event.values, contract.words)
+    return Outcome(event_json(contract, event), told.format_map(shown))
+
+
+def event_json(contract: Contract, event: ContractEvent) -> dict[str, object]:
+    """An event's values in JSON: names in small_letters, wei as text (numbers of JSON are too small), bytes as 0x."""
+    declared = contract.abi.event(event.name)
+    types = dict(zip(declared.input_names, declared.inputs.members, strict=True))
+    return {snake_case(name): to_json(name, types[name].canonical, value) for name, value in event.values.items()}
+
+
+def to_json(name: str, type_name: str, value: object) -> object:
+    """A value of the ABI as JSON has it."""
+    if isinstance(value, bytes):
+        return to_checksum_address(value) if type_name == "address" else to_data(value)
+    if isinstance(value, (tuple, list)):
+        return [to_json(name, type_name.rpartition("[")[0], item) for item in value]
+    is_large = isinstance(value, int) and not isinstance(value, bool) and "wei" in name.lower()
+    return str(value) if is_large else value
+
+
+def snake_case(name: str) -> str:
+    """ "openingImportWh" is "opening_import_wh"."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().rstrip("_")
+
+
 def ask_node(node: str, ask: Callable[[RpcClient], Awaitable[_T]]) -> _T:
     """What `ask` finds out with a client of the node. Raises UserError, Invalid."""
 
@@ -121,6 +171,12 @@ def ask_node(node: str, ask: Callable[[RpcClient], Awaitable[_T]]) -> _T:
             return await ask(client)
 
     return asyncio.run(asked())
+
+
+async def ledger_time_s(client: RpcClient) -> int:
+    """The Unix time of the newest block: the ledger's own, which may run faster than the wall's in a demo."""
+    latest = await client.block("latest")
+    return int(time.time()) if latest is None else latest.time_s
 
 
 def parse_account(text: str, keys: KeyDirectory | None = None) -> bytes:

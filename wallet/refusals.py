@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from primitives.abi_types import AbiType
-from primitives.contract_abi import ContractAbi, CustomError
+from primitives.contract_abi import ContractAbi, CustomError, Event
 from primitives.errors import InvalidAbi
 from primitives.hexadecimal import to_checksum_address, to_data
 from primitives.revert_reason import revert_reason
@@ -37,7 +37,7 @@ COMMON_SENTENCES: Mapping[str, Sentence] = {
 """For errors of libraries that several contracts share, and names that mean the same everywhere. A contract's own
 sentence for such a name goes before."""
 
-_TIMES = ("Time", "At", "From", "Until", "Since", "Deadline", "Earliest", "Latest")
+_TIMES = ("Time", "At", "From", "Until", "Since", "Deadline", "Earliest", "Latest", "Expiry")
 """How names of Unix times end; such a word alone, in small letters, is one, too."""
 EARLIEST_TIME_S = 100_000_000
 """A number below this (1973) under such a name is no moment: it is shown as it is."""
@@ -68,9 +68,9 @@ def library_refusal(data: bytes) -> str | None:
     return None if reason is None else f"The contract refused this: {reason[:MAX_SHOWN_TEXT]}."
 
 
-def shown_values(error: CustomError, values: Mapping[str, object], words: Words) -> dict[str, str]:
-    """Each value of an error as a person reads it."""
-    types = dict(zip(error.input_names, error.inputs.members, strict=True))
+def shown_values(declared: CustomError | Event, values: Mapping[str, object], words: Words) -> dict[str, str]:
+    """Each value of an error, or an event, as a person reads it."""
+    types = dict(zip(declared.input_names, declared.inputs.members, strict=True))
     return {name: _shown(name, types[name], value, words) for name, value in values.items()}
 
 
