@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.network.transfers import FUNDS_WEI, sender_addresses
 from chain.config import FIXED, POW, QBFT
+from contracts.roles import Role
 from node.bench.network import LOOPBACK, BenchNetwork, BenchNode, new_nodes
 from node.new_network import DEFAULT_GAS_LIMIT, NetworkPlan, make_node, parse_plan, random_chain_id, write_settings
 from node.settings import MiningSettings, NodeSettings, P2pSettings, RpcSettings
@@ -60,6 +61,7 @@ def make_loaded_network(plan: LoadedPlan, folder: Path) -> LoadedNetwork:
             operator=nodes[0].node_id,
             chain_id=chain_id,
             funds=dict.fromkeys(sender_addresses(plan.senders), FUNDS_WEI),
+            members=dict.fromkeys(sender_addresses(plan.senders), Role.CONSUMER),  # without fees, nodes take no others'
             difficulty=plan.difficulty,
             difficulty_rule=FIXED,
             block_time_s=plan.block_time_s,

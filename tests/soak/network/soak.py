@@ -127,7 +127,8 @@ def make_network(folder: Path, plan: SoakPlan) -> RunningNetwork:
     funds = [
         text
         for address in payer_addresses(MAKERS + FOLLOWERS)
-        for text in ("--fund", f"{to_checksum_address(address)}={FUNDS_WATT}")
+        for name in (to_checksum_address(address),)
+        for text in ("--fund", f"{name}={FUNDS_WATT}", "--member", f"{name}=consumer")
     ]
     rules = QBFT_RULES if plan.consensus == QBFT else POW_RULES
     network = RunningNetwork(folder, MAKERS, plan.consensus, *rules, *funds, cuttable=True)
