@@ -29,6 +29,9 @@ VALIDATOR_GAS_ALLOWANCE = 3_000_000
 MAX_BLOCKS_AHEAD = 16
 """How many blocks' allowances one sender may have waiting in the pool: more would be a backlog that crowds out others'
 memory, less would hold up a meter that comes back with its readings of days."""
+MAX_ASKED_AGAIN = 512
+"""Senders in the pool that are asked about anew at a head after the registry has changed; the others at the next ones.
+An answer takes an eighth of a millisecond, on a Pi half a one, and the node's loop waits for it."""
 MAX_REMEMBERED_SENDERS = 10_000
 """Answers kept between two changes of the registry: more than the pool can hold senders."""
 

@@ -24,7 +24,7 @@ from chain.pool.admission import (
 )
 from chain.pool.eviction import EvictionOrder
 from chain.pool.journal import PoolJournal
-from chain.pool.membership import Membership, check_allowance
+from chain.pool.membership import MAX_ASKED_AGAIN, Membership, check_allowance
 from chain.pool.selection import Selection
 from chain.pool.sender_queue import PooledTransaction, SenderQueue
 from chain.pool.status import PoolContent, PoolStatus
@@ -64,6 +64,8 @@ class TransactionPool:
         self._journal = journal
         self._limits = limits or PoolLimits()
         self._membership = membership
+        self._unsure: set[bytes] = set()
+        """Senders whose allowances may have changed."""
         self._base_fee = expected_base_fee(head, config)
         self._senders: dict[bytes, SenderQueue] = {}
         self._by_hash: dict[bytes, PooledTransaction] = {}
@@ -187,16 +189,18 @@ class TransactionPool:
         self._reader, self._head = reader, head
         self._base_fee = expected_base_fee(head, self._config)
         self._eviction.forget()
-        has_same_members = self._membership is None or not self._membership.head_changed(head)
+        if self._membership is not None and self._membership.head_changed(head):
+            self._unsure = set(self._senders)
         touched = {transaction.sender for transaction in included} & self._senders.keys()
         for transaction in returned:
             is_extension = False
             self._take_back(transaction, is_local=self._settled.pop(transaction.hash, None) is not None)
-        if is_extension and has_same_members:
+        if is_extension:
             # Elsewhere only a balance can have changed, and no one but the sender lowers it (EIP-3607).
             touched.update(queue.address for queue in self._senders.values() if queue.queued_count)
         else:
             touched.update(self._senders)
+        touched |= self._ask_again()
         for address in touched:
             self._settle(self._senders[address])
         touched |= self._empty_shelf()
@@ -221,6 +225,7 @@ class TransactionPool:
         if queue is None:
             queue = self._queue_of(sender, account)
         queue.balance = account.balance  # It may have received since its transactions were last looked at.
+        queue.gas_allowance = self._allowance_of(sender)
         replaced = queue.entries.get(transaction.nonce)
         waiting_gas = queue.gas - (0 if replaced is None else replaced.transaction.gas_limit)
         check_allowance(transaction, sender, queue.gas_allowance, waiting_gas)
@@ -307,7 +312,6 @@ class TransactionPool:
     def _settle(self, queue: SenderQueue) -> None:
         """Take over a sender's account at the new head; what has used its nonce leaves the pool."""
         used = queue.settle(self._reader.account(queue.address) or EMPTY_ACCOUNT)
-        queue.gas_allowance = self._allowance_of(queue.address)
         for entry in used:
             del self._by_hash[entry.hash]
             self._bytes -= entry.size
@@ -320,6 +324,16 @@ class TransactionPool:
         queue.settle(account)
         queue.gas_allowance = self._allowance_of(sender)
         return queue
+
+    def _ask_again(self) -> set[bytes]:
+        """Learn the allowances of some senders of whom it is not known since the registry changed; who they are."""
+        asked = set()
+        while self._unsure and len(asked) < MAX_ASKED_AGAIN:
+            queue = self._senders.get(self._unsure.pop())
+            if queue is not None:
+                queue.gas_allowance = self._allowance_of(queue.address)
+                asked.add(queue.address)
+        return asked
 
     def _allowance_of(self, sender: bytes) -> int | None:
         return None if self._membership is None else self._membership.gas_allowance(sender)
@@ -335,7 +349,7 @@ class TransactionPool:
             _log.warning("transaction 0x%s is not taken back: %s", transaction.hash.hex(), refusal)
             self._drop_from_journal(transaction.hash, is_local)
             return
-        queue = self._senders.get(sender) or SenderQueue(sender)
+        queue = self._senders.get(sender) or self._queue_of(sender, EMPTY_ACCOUNT)
         if transaction.nonce in queue.entries:
             self._drop_from_journal(transaction.hash, is_local)
         else:

@@ -165,6 +165,19 @@ def test_who_loses_its_role_loses_its_place_in_the_next_block(extends: bool) -> 
     assert sorted(here.next_block()) == sorted([(A, 0), (B, 0)])
 
 
+def test_many_senders_are_asked_about_over_several_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chain.pool.pool.MAX_ASKED_AGAIN", 1)
+    here = place()
+    for address in (A, B):
+        here.world.allow(address)
+    assert here.refusal((0, 0), (1, 0)) is None
+    for address in (A, B):
+        here.world.allow(address, 0)
+    for left in (1, 0):
+        here.next_head()
+        assert len(here.next_block()) == left
+
+
 def test_a_lower_allowance_holds_from_the_next_head() -> None:
     here = place()
     here.world.allow(A)
