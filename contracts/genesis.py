@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from contracts.addresses import (
     EXHAUSTION_ADDRESS,
     METER_ADDRESS,
+    PAYMENT_CHANNEL_ADDRESS,
     REGISTRY_ADDRESS,
     TARIFFS_ADDRESS,
     VALIDATORS_ADDRESS,
@@ -82,6 +83,7 @@ def genesis_alloc(
         "0x" + EXHAUSTION_ADDRESS.hex(): _account(
             "Exhaustion", _exhaustion_storage(rates, meter_list), sum(meter.credit_wei for meter in meter_list)
         ),
+        "0x" + PAYMENT_CHANNEL_ADDRESS.hex(): _account("PaymentChannel", {}, 0),
     }
     if validator_list:
         storage = load_artifact("Validators").storage_layout.assign_list("_validators", validator_list)

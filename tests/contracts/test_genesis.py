@@ -5,7 +5,13 @@ from dataclasses import replace
 import pytest
 
 from chain.genesis import parse_genesis
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS, VALIDATORS_ADDRESS
+from contracts.addresses import (
+    EXHAUSTION_ADDRESS,
+    METER_ADDRESS,
+    PAYMENT_CHANNEL_ADDRESS,
+    REGISTRY_ADDRESS,
+    VALIDATORS_ADDRESS,
+)
 from contracts.genesis import MAX_CREDIT_WEI, MAX_LOW_CREDIT_WEI, MAX_RATE_WEI_PER_WH, GenesisMeter, genesis_alloc
 from contracts.reading_format import MAX_REGISTER_WH, MeterStatus, compact_signature, reading_typed_data
 from contracts.roles import Role
@@ -121,7 +127,7 @@ def test_the_constructor_writes_what_the_genesis_writes() -> None:
 
 
 def test_without_validators_there_is_no_contract_for_them() -> None:
-    contracts = (REGISTRY_ADDRESS, METER_ADDRESS, EXHAUSTION_ADDRESS)
+    contracts = (REGISTRY_ADDRESS, METER_ADDRESS, EXHAUSTION_ADDRESS, PAYMENT_CHANNEL_ADDRESS)
     assert set(genesis_alloc(OPERATOR)) == {"0x" + address.hex() for address in contracts}
 
 
