@@ -29,6 +29,8 @@ COMPILE_TIMEOUT_S = 600
 
 OPTIMIZER_RUNS = 1_000_000
 """A reading is charged for years by code that is placed once: cheap calls count, size (far below 24 KB) does not."""
+RUNS_OF = {"Auction.sol": 200}
+"""Where size counts: the auction would be above the 24 KB that a contract's code may have (EIP-170)."""
 
 _OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "evm.methodIdentifiers", "storageLayout"]
 _AST_NUMBER = re.compile(r"\)\d+")
@@ -52,18 +54,27 @@ def compile_sources(sources: Path = SOURCES, library: Path | None = None) -> dic
 
     Where `library` is given, the sources may also import its files. Raises UserError with the compiler's messages.
     """
+    files_by_runs: dict[int, list[str]] = {}
+    for path in sorted(sources.glob("*.sol")):
+        files_by_runs.setdefault(RUNS_OF.get(path.name, OPTIMIZER_RUNS), []).append(path.name)
+    compiled = [compile_files(sources, library, files, runs) for runs, files in files_by_runs.items()]
+    return {name: artifact for artifacts in compiled for name, artifact in artifacts.items()}
+
+
+def compile_files(sources: Path, library: Path | None, files: list[str], runs: int) -> dict[str, dict[str, object]]:
+    """The artifacts of some files of a folder, optimised for so many calls of what they contain."""
     settings = {
-        "optimizer": {"enabled": True, "runs": OPTIMIZER_RUNS},
+        "optimizer": {"enabled": True, "runs": runs},
         "viaIR": True,
         "metadata": {"appendCBOR": False, "bytecodeHash": "none"},
-        "outputSelection": {path.name: {"*": _OUTPUTS} for path in sources.glob("*.sol")},
+        "outputSelection": {file: {"*": _OUTPUTS} for file in files},
     }
     output = compiler_output(sources, library, settings)
     return {
-        name: _artifact(name, path.name, output["contracts"][path.name][name])
-        for path in sorted(sources.glob("*.sol"))
-        for name in sorted(output["contracts"].get(path.name, {}))
-        if _is_callable(output["contracts"][path.name][name])
+        name: _artifact(name, file, output["contracts"][file][name], runs)
+        for file in files
+        for name in sorted(output["contracts"].get(file, {}))
+        if _is_callable(output["contracts"][file][name])
     }
 
 
@@ -133,7 +144,7 @@ def _is_ours(message: Mapping[str, Any]) -> bool:
     return message["severity"] == "error" or not str(location.get("file", "")).startswith("@openzeppelin/")
 
 
-def _artifact(name: str, source: str, compiled: Mapping[str, object]) -> dict[str, object]:
+def _artifact(name: str, source: str, compiled: Mapping[str, object], runs: int) -> dict[str, object]:
     evm = compiled["evm"]
     layout = compiled["storageLayout"]
     if not isinstance(evm, Mapping) or not isinstance(layout, Mapping):
@@ -142,7 +153,7 @@ def _artifact(name: str, source: str, compiled: Mapping[str, object]) -> dict[st
     return {
         "abi": compiled["abi"],
         "bytecode": "0x" + evm["bytecode"]["object"],
-        "compiler": {"evmVersion": "cancun", "optimizerRuns": OPTIMIZER_RUNS, "solc": compiler, "viaIR": True},
+        "compiler": {"evmVersion": "cancun", "optimizerRuns": runs, "solc": compiler, "viaIR": True},
         "contractName": name,
         "deployedBytecode": "0x" + evm["deployedBytecode"]["object"],
         "methodIdentifiers": evm["methodIdentifiers"],
