@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from contracts.addresses import (
+    BILLING_ADDRESS,
     EXHAUSTION_ADDRESS,
     METER_ADDRESS,
     PAYMENT_CHANNEL_ADDRESS,
+    POLICY_ADDRESS,
     REGISTRY_ADDRESS,
     TARIFFS_ADDRESS,
     VALIDATORS_ADDRESS,
@@ -85,6 +87,8 @@ def genesis_alloc(
         ),
         "0x" + PAYMENT_CHANNEL_ADDRESS.hex(): _account("PaymentChannel", {}, 0),
     }
+    alloc["0x" + POLICY_ADDRESS.hex()] = _account("Policy", _policy_storage(), 0)
+    alloc["0x" + BILLING_ADDRESS.hex()] = _account("Billing", _billing_storage(), 0)
     if validator_list:
         storage = load_artifact("Validators").storage_layout.assign_list("_validators", validator_list)
         alloc["0x" + VALIDATORS_ADDRESS.hex()] = _account("Validators", storage, 0)
@@ -117,6 +121,7 @@ def _registry_storage(
     storage |= layout.assign("meterContract", value=METER_ADDRESS)
     storage |= layout.assign("tariffs", value=TARIFFS_ADDRESS)
     storage |= layout.assign("isApprovedSink", EXHAUSTION_ADDRESS, value=1)
+    storage |= layout.assign("isApprovedSink", BILLING_ADDRESS, value=1)
     known: dict[bytes, dict[str, int]] = {address: {"role": int(role)} for address, role in roles.items()}
     for meter in meters:
         known.setdefault(meter.meter, {})["isActiveMeter"] = 1
@@ -135,6 +140,17 @@ def _registry_storage(
     for address, member in known.items():
         storage |= layout.assign("_members", address, value=member)
     return storage
+
+
+def _policy_storage() -> dict[int, int]:
+    return load_artifact("Policy").storage_layout.assign("registry", value=REGISTRY_ADDRESS)
+
+
+def _billing_storage() -> dict[int, int]:
+    layout = load_artifact("Billing").storage_layout
+    storage = layout.assign("registry", value=REGISTRY_ADDRESS)
+    storage |= layout.assign("meterContract", value=METER_ADDRESS)
+    return storage | layout.assign("tariffs", value=TARIFFS_ADDRESS)
 
 
 def _meter_storage(meters: list[GenesisMeter], zones_s: Mapping[bytes, int], time_s: int) -> dict[int, int]:

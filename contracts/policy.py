@@ -83,8 +83,8 @@ class MeterPolicy:
 
 def decode_values(answer: Sequence[Any]) -> PolicyValues:
     """The values as the contract's answers and events have them."""
-    *numbers, off_times = answer
-    return PolicyValues(*numbers, tuple([OffTime(*one) for one in off_times]))
+    off_times = tuple([OffTime(*one) for one in answer[5]])
+    return PolicyValues(answer[0], answer[1], answer[2], answer[3], answer[4], off_times)
 
 
 def decode_policy(answer: Sequence[Any]) -> MeterPolicy:

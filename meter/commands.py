@@ -31,6 +31,7 @@ SUPPLIER_COMMANDS = {
     "show": LazyCommand("wallet.installation_commands:show", "What the registry knows about a meter."),
     "swap": LazyCommand("wallet.installation_commands:swap", "As a supplier: another device, or another key."),
     "tariff": LazyCommand("wallet.installation_commands:tariff", "As a supplier: announce another tariff for a meter."),
+    "usage": LazyCommand("wallet.usage_commands:usage", "Energy by days, of a meter, a supplier or all."),
 }
 """What the daemon does not need, and so does not load."""
 

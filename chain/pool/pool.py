@@ -327,7 +327,7 @@ class TransactionPool:
 
     def _ask_again(self) -> set[bytes]:
         """Learn the allowances of some senders of whom it is not known since the registry changed; who they are."""
-        asked = set()
+        asked: set[bytes] = set()
         while self._unsure and len(asked) < MAX_ASKED_AGAIN:
             queue = self._senders.get(self._unsure.pop())
             if queue is not None:

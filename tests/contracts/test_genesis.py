@@ -6,9 +6,11 @@ import pytest
 
 from chain.genesis import parse_genesis
 from contracts.addresses import (
+    BILLING_ADDRESS,
     EXHAUSTION_ADDRESS,
     METER_ADDRESS,
     PAYMENT_CHANNEL_ADDRESS,
+    POLICY_ADDRESS,
     REGISTRY_ADDRESS,
     VALIDATORS_ADDRESS,
 )
@@ -85,7 +87,7 @@ def test_the_genesis_writes_what_transactions_would_write() -> None:
             written = (contract.hex(), slot_hex, hex(street.ledger.storage(contract, slot)))
             assert written == (contract.hex(), slot_hex, hex(prepared.ledger.storage(contract, slot)))
             slots += 1
-    assert slots == 24
+    assert slots == 25
     assert street.ledger.balance(EXHAUSTION_ADDRESS) == prepared.ledger.balance(EXHAUSTION_ADDRESS)
 
 
@@ -127,7 +129,8 @@ def test_the_constructor_writes_what_the_genesis_writes() -> None:
 
 
 def test_without_validators_there_is_no_contract_for_them() -> None:
-    contracts = (REGISTRY_ADDRESS, METER_ADDRESS, EXHAUSTION_ADDRESS, PAYMENT_CHANNEL_ADDRESS)
+    contracts = [REGISTRY_ADDRESS, METER_ADDRESS, EXHAUSTION_ADDRESS, PAYMENT_CHANNEL_ADDRESS]
+    contracts += [POLICY_ADDRESS, BILLING_ADDRESS]
     assert set(genesis_alloc(OPERATOR)) == {"0x" + address.hex() for address in contracts}
 
 

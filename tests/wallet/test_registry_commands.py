@@ -184,3 +184,19 @@ def test_a_tariff_of_a_meter_that_is_not_the_suppliers_is_refused(homes: Neighbo
     install(homes)
     assert "is not one of the supplier" in homes.refused(SUPPLIER, "tariff", shown(METER), "7")
     assert "No other tariff was announced" in homes.refused(CUSTOMER, "apply-tariff", shown(METER))
+
+
+def test_usage_is_shown_by_local_days(homes: Neighbour) -> None:
+    install(homes, "--import", "100")
+    homes.as_(SUPPLIER, "swap", shown(METER), shown(NEW_METER), "--closing-import", "103.5", "--opening-import", "0")
+    days = homes.json("usage", shown(METER))
+    assert len(days) == 7
+    assert sum(day["imported_wh"] for day in days) == 3_500
+    assert homes.json("usage", "--supplier", shown(SUPPLIER)) == days == homes.json("usage")
+    lines = homes.ok("usage", shown(METER), "--since", days[-1]["date"]).splitlines()
+    assert lines[0] == shown(METER)
+    assert lines[1].split() == [days[-1]["date"], "3.5", "kWh", "taken", "0", "kWh", "given"]
+    assert lines[2].split()[:3] == ["Together", "3.5", "kWh"]
+    assert "not both" in homes.error("usage", shown(METER), "--supplier", shown(SUPPLIER))
+    assert "at most" in homes.error("usage", "--since", "1990-01-01")
+    assert "was ever installed" in homes.error("usage", shown(STRANGER))
