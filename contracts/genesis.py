@@ -165,17 +165,18 @@ def _meter_storage(meters: list[GenesisMeter], zones_s: Mapping[bytes, int], tim
     for supplier, offset_s in zones_s.items():
         storage |= layout.assign("_zones", supplier, value={"offsetS": offset_s})
     for meter in meters:
-        link = {
+        book = {
             "supplier": meter.supplier,
             "status": int(MeterStatus.ACTIVE),
             "sinkNumber": EXHAUSTION_SINK_NUMBER,
             "tariff": meter.tariff,
             "openedAt": time_s,
+            "importWh": meter.opening_import_wh,
+            "exportWh": meter.opening_export_wh,
+            "startImportWh": meter.opening_import_wh,
+            "startExportWh": meter.opening_export_wh,
         }
-        registers = {"importWh": meter.opening_import_wh, "exportWh": meter.opening_export_wh}
-        storage |= layout.assign("_links", meter.meter, value=link)
-        storage |= layout.assign("_states", meter.meter, value=registers)
-        storage |= layout.assign("_dayStarts", meter.meter, value=registers)
+        storage |= layout.assign("_books", meter.meter, value=book)
     return storage
 
 

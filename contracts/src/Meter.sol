@@ -22,25 +22,6 @@ import {LinkWord, StateWord, packState} from "./MeterWords.sol";
 ///      The domain separator is computed at every call, since a contract placed by a genesis file runs no constructor.
 ///      The Registry says which meters there are; what a reading needs of that is kept here, so that it asks nobody.
 contract Meter is MeterDays, IMeterKeeper {
-    /// @dev One slot: all that a reading needs of the meter's registration. Sinks are few, so they go by number.
-    struct Link {
-        address supplier;
-        IRegistry.Status status;
-        uint16 sinkNumber;
-        uint32 tariff;
-        uint40 openedAt;
-    }
-
-    /// @dev Fits one storage slot, so that a reading writes two (this and its hash) beside its hour and the totals.
-    struct State {
-        uint56 importWh;
-        uint56 exportWh;
-        uint48 sequence;
-        uint48 time;
-        int32 powerW;
-        uint16 flags;
-    }
-
     struct Totals {
         uint80 importedWh;
         uint80 exportedWh;
@@ -73,6 +54,11 @@ contract Meter is MeterDays, IMeterKeeper {
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
     bytes32 private constant NAME_HASH = keccak256("Wattchain Meter");
     bytes32 private constant VERSION_HASH = keccak256("1");
+    /// @dev Where fields of a reading lie in the calldata, in bytes from its beginning.
+    uint256 private constant SEQUENCE = 0x20;
+    uint256 private constant TIME = 0x40;
+    uint256 private constant IMPORT_WH = 0x60;
+    uint256 private constant EXPORT_WH = 0x80;
     /// @dev Signatures with s above half of the curve's order are the second form of others (EIP-2).
     uint256 private constant MAX_S = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0;
 
@@ -82,9 +68,6 @@ contract Meter is MeterDays, IMeterKeeper {
     /// @notice Number of sinks that meters have ever had; they are numbered from 1.
     uint16 public sinkCount;
     mapping(address sink => uint16 number) private _sinkNumbers;
-    mapping(address meter => Link) private _links;
-    mapping(address meter => State) private _states;
-    mapping(address meter => bytes32 hash) private _hashes;
     Totals private _totals;
 
     error ZeroAddress();
@@ -101,10 +84,9 @@ contract Meter is MeterDays, IMeterKeeper {
 
     /// @inheritdoc IMeter
     function submit(SignedReading calldata signed) external {
-        (Outcome outcome, bytes32 hash, LinkWord link, StateWord last) = _check(signed, domainSeparator());
-        if (outcome != Outcome.Accepted) _revertWith(outcome, signed, last);
         Added memory added;
-        _accept(signed.reading, hash, link, last, added);
+        (Outcome outcome, StateWord last) = _take(signed, domainSeparator(), added);
+        if (outcome != Outcome.Accepted) _revertWith(outcome, signed, last);
         _add(added);
     }
 
@@ -116,13 +98,10 @@ contract Meter is MeterDays, IMeterKeeper {
         bytes32 separator = domainSeparator();
         Added memory added;
         for (uint256 index = 0; index < size; ++index) {
-            (Outcome outcome, bytes32 hash, LinkWord link, StateWord last) = _check(signed[index], separator);
-            if (outcome == Outcome.Accepted) {
-                _accept(signed[index].reading, hash, link, last, added);
-            } else {
-                outcomes[index] = outcome;
-                emit ReadingRefused(signed[index].reading.meter, signed[index].reading.sequence, outcome);
-            }
+            (Outcome outcome,) = _take(signed[index], separator, added);
+            if (outcome == Outcome.Accepted) continue;
+            outcomes[index] = outcome;
+            emit ReadingRefused(signed[index].reading.meter, signed[index].reading.sequence, outcome);
         }
         _add(added);
     }
@@ -142,18 +121,18 @@ contract Meter is MeterDays, IMeterKeeper {
             _sinkNumbers[sink] = number;
             sinkOf[number] = sink;
         }
-        _open(meter, Link(supplier, IRegistry.Status.Active, number, tariff, 0), openingImportWh, openingExportWh);
+        _open(meter, supplier, number, tariff, openingImportWh, openingExportWh);
     }
 
     /// @inheritdoc IMeterKeeper
     function close(address meter) external onlyRegistry {
-        State storage state = _states[meter];
-        if (state.sequence != 0) {
-            address supplier = _links[meter].supplier;
-            uint64 time = state.time;
-            _closeDay(meter, supplier, _dayAt(time, zoneOf(supplier, time)), state.importWh, state.exportWh);
+        Book storage book = _books[meter];
+        if (book.sequence != 0) {
+            address supplier = book.supplier;
+            uint64 time = book.time;
+            _closeDay(book, meter, supplier, _dayAt(time, zoneOf(supplier, time)), book.importWh, book.exportWh);
         }
-        _close(meter);
+        _close(book);
     }
 
     /// @inheritdoc IMeterKeeper
@@ -166,46 +145,44 @@ contract Meter is MeterDays, IMeterKeeper {
         uint64 openingImportWh,
         uint64 openingExportWh
     ) external onlyRegistry {
-        Link memory link = _links[meter];
-        State memory last = _states[meter];
-        _checkRegisters(meter, last, closingImportWh, closingExportWh);
-        uint64 time = uint64(block.timestamp) > last.time ? uint64(block.timestamp) : last.time;
+        Book storage book = _books[meter];
+        _checkRegisters(book, meter, closingImportWh, closingExportWh);
+        uint64 time = uint64(block.timestamp) > book.time ? uint64(block.timestamp) : book.time;
         Added memory added;
         IReadingSink.Delta memory delta =
-            _count(meter, _linkOf(meter), _stateOf(meter), time, closingImportWh, closingExportWh, added);
-        State storage state = _states[meter];
-        state.importWh = uint56(closingImportWh);
-        state.exportWh = uint56(closingExportWh);
-        state.time = uint48(time);
+            _count(book, _linkOf(book), _stateOf(book), meter, time, closingImportWh, closingExportWh, added);
+        book.importWh = uint56(closingImportWh);
+        book.exportWh = uint56(closingExportWh);
+        book.time = uint48(time);
         _add(added);
-        _closeDay(meter, link.supplier, _dayAt(time, delta.zoneS), closingImportWh, closingExportWh);
-        _close(meter);
-        _open(successor, link, openingImportWh, openingExportWh);
-        emit RegistersClosed(meter, link.supplier, time, closingImportWh, closingExportWh);
-        _tell(sinkOf[link.sinkNumber], delta);
+        _closeDay(book, meter, delta.supplier, _dayAt(time, delta.zoneS), closingImportWh, closingExportWh);
+        _close(book);
+        _open(successor, delta.supplier, book.sinkNumber, delta.tariff, openingImportWh, openingExportWh);
+        emit RegistersClosed(meter, delta.supplier, time, closingImportWh, closingExportWh);
+        _tell(sinkOf[book.sinkNumber], delta);
     }
 
     /// @inheritdoc IMeterKeeper
     function assignTariff(address meter, uint32 tariff) external onlyRegistry {
-        _links[meter].tariff = tariff;
+        _books[meter].tariff = tariff;
     }
 
     /// @inheritdoc IMeter
     function check(SignedReading calldata signed) external view returns (Outcome outcome) {
-        (outcome,,,) = _check(signed, domainSeparator());
+        (outcome,,,) = _check(_books[signed.reading.meter], signed, signed.reading.meter, domainSeparator());
     }
 
     /// @inheritdoc IMeter
     function lastReading(address meter) external view returns (LastReading memory last) {
-        State memory state = _states[meter];
+        Book storage book = _books[meter];
         return LastReading({
-            sequence: state.sequence,
-            time: state.time,
-            importWh: state.importWh,
-            exportWh: state.exportWh,
-            powerW: state.powerW,
-            flags: state.flags,
-            hash: _hashes[meter]
+            sequence: book.sequence,
+            time: book.time,
+            importWh: book.importWh,
+            exportWh: book.exportWh,
+            powerW: book.powerW,
+            flags: book.flags,
+            hash: book.hash
         });
     }
 
@@ -221,8 +198,8 @@ contract Meter is MeterDays, IMeterKeeper {
         view
         returns (IRegistry.Status status, address supplier, address sink, uint32 tariff, uint64 openedAt)
     {
-        Link memory link = _links[meter];
-        return (link.status, link.supplier, sinkOf[link.sinkNumber], link.tariff, link.openedAt);
+        Book storage book = _books[meter];
+        return (book.status, book.supplier, sinkOf[book.sinkNumber], book.tariff, book.openedAt);
     }
 
     /// @notice hashStruct (EIP-712) of a reading: what the next reading names as its `previousHash`.
@@ -242,81 +219,106 @@ contract Meter is MeterDays, IMeterKeeper {
         override
         returns (uint32 day, uint256 importedWh, uint256 exportedWh)
     {
-        State memory last = _states[meter];
-        DayStart memory start = _dayStarts[meter];
-        day = uint32(_dayAt(last.time, zoneOf(_links[meter].supplier, last.time)));
+        Book storage book = _books[meter];
+        day = uint32(_dayAt(book.time, zoneOf(book.supplier, book.time)));
         Usage memory closed = _closedDay(meter, day);
-        importedWh = closed.importedWh + last.importWh - start.importWh;
-        exportedWh = closed.exportedWh + last.exportWh - start.exportWh;
+        importedWh = closed.importedWh + book.importWh - book.startImportWh;
+        exportedWh = closed.exportedWh + book.exportWh - book.startExportWh;
+    }
+
+    /// @dev Accepts a reading or says which rule it breaks; and what the meter's state was before.
+    function _take(SignedReading calldata signed, bytes32 separator, Added memory added)
+        private
+        returns (Outcome outcome, StateWord last)
+    {
+        address meter = signed.reading.meter;
+        Book storage book = _books[meter];
+        bytes32 hash;
+        LinkWord link;
+        (outcome, hash, link, last) = _check(book, signed, meter, separator);
+        if (outcome == Outcome.Accepted) _accept(book, signed.reading, meter, hash, link, last, added);
     }
 
     /// @dev Cheap rules first; a stale reading is told apart before its signature is recovered, since sending one again
     ///      is what an outbox does after a failure.
-    function _check(SignedReading calldata signed, bytes32 separator)
+    function _check(Book storage book, SignedReading calldata signed, address meter, bytes32 separator)
         private
         view
         returns (Outcome outcome, bytes32 hash, LinkWord link, StateWord last)
     {
         Reading calldata reading = signed.reading;
-        link = _linkOf(reading.meter);
+        link = _linkOf(book);
         uint256 status = link.status();
         if (status != uint256(IRegistry.Status.Active)) {
-            outcome =
-                status == uint256(IRegistry.Status.Removed) ? Outcome.InactiveMeter : Outcome.UnknownMeter;
+            outcome = status == uint256(IRegistry.Status.Removed) ? Outcome.InactiveMeter : Outcome.UnknownMeter;
             return (outcome, 0, link, last);
         }
-        last = _stateOf(reading.meter);
-        if (reading.sequence <= last.sequence()) return (Outcome.Stale, 0, link, last);
+        last = _stateOf(book);
+        if (_word(reading, SEQUENCE) <= last.sequence()) return (Outcome.Stale, 0, link, last);
         hash = _hash(reading);
-        outcome = _signer(signed, hash, separator) == reading.meter ? _judge(reading, last) : Outcome.InvalidSignature;
+        outcome = _signer(signed, hash, separator) == meter ? _judge(reading, last) : Outcome.InvalidSignature;
     }
 
-    /// @dev The rules for what an honest signer may have wrong.
+    /// @dev The rules for what an honest signer may have wrong. They look at whole words, so they bound also what is wider
+    ///      than its type.
     function _judge(Reading calldata reading, StateWord last) private view returns (Outcome) {
-        if (
-            reading.sequence > MAX_SEQUENCE || reading.importWh > MAX_REGISTER_WH || reading.exportWh > MAX_REGISTER_WH
-        ) return Outcome.OutOfRange;
-        if (reading.time > block.timestamp + MAX_AHEAD_S) return Outcome.TimeInFuture;
-        if (reading.time < last.time()) return Outcome.TimeFell;
-        if (reading.importWh < last.importWh()) return Outcome.ImportFell;
-        if (reading.exportWh < last.exportWh()) return Outcome.ExportFell;
+        uint256 importWh = _word(reading, IMPORT_WH);
+        uint256 exportWh = _word(reading, EXPORT_WH);
+        uint256 time = _word(reading, TIME);
+        if (_word(reading, SEQUENCE) > MAX_SEQUENCE || importWh > MAX_REGISTER_WH || exportWh > MAX_REGISTER_WH) {
+            return Outcome.OutOfRange;
+        }
+        unchecked {
+            // The time of a block is nowhere near 2^256.
+            if (time > block.timestamp + MAX_AHEAD_S) return Outcome.TimeInFuture;
+        }
+        if (time < last.time()) return Outcome.TimeFell;
+        if (importWh < last.importWh()) return Outcome.ImportFell;
+        if (exportWh < last.exportWh()) return Outcome.ExportFell;
         return Outcome.Accepted;
     }
 
     /// @dev All of the meter's own is written before its sink is called, so a sink that calls back meets a finished
     ///      reading. What the totals gain is gathered in `added`, to be written once: a sum does not mind the order.
-    function _accept(Reading calldata reading, bytes32 hash, LinkWord link, StateWord last, Added memory added)
-        private
-    {
-        address meter = reading.meter;
-        bytes32 lastHash = _hashes[meter];
+    ///      No conversion loses bits: `_judge` has bounded sequence, registers and time.
+    function _accept(
+        Book storage book,
+        Reading calldata reading,
+        address meter,
+        bytes32 hash,
+        LinkWord link,
+        StateWord last,
+        Added memory added
+    ) private {
+        bytes32 lastHash = book.hash;
         if (reading.previousHash != lastHash) {
             emit ReadingGapFound(meter, last.sequence(), reading.sequence, lastHash, reading.previousHash);
         }
-        IReadingSink.Delta memory delta =
-            _count(meter, link, last, reading.time, reading.importWh, reading.exportWh, added);
+        uint64 time = uint64(_word(reading, TIME));
+        uint64 importWh = uint64(_word(reading, IMPORT_WH));
+        uint64 exportWh = uint64(_word(reading, EXPORT_WH));
+        IReadingSink.Delta memory delta = _count(book, link, last, meter, time, importWh, exportWh, added);
+        int32 powerW = reading.powerW;
         unchecked {
             // A difference of two int32.
-            added.powerW += int256(reading.powerW) - last.powerW();
+            added.powerW += int256(powerW) - last.powerW();
         }
-        // No conversion loses bits: sequence and registers have been checked, and time is bounded by the block's own.
-        _setState(
-            meter,
-            packState(
-                reading.importWh, reading.exportWh, reading.sequence, reading.time, reading.powerW, reading.flags
-            )
-        );
-        _hashes[meter] = hash;
-        _report(reading, delta.supplier);
+        StateWord state = packState(importWh, exportWh, _word(reading, SEQUENCE), time, powerW, reading.flags);
+        assembly ("memory-safe") {
+            sstore(add(book.slot, 1), state)
+        }
+        book.hash = hash;
+        _report(reading, meter, delta.supplier);
         _tell(sinkOf[link.sinkNumber()], delta);
     }
 
     /// @dev Counts the energy up to these registers in its hour and its day, and closes the day before where one is over.
     ///      The meter's state is still that of the last reading, and does not change here.
     function _count(
-        address meter,
+        Book storage book,
         LinkWord link,
         StateWord last,
+        address meter,
         uint64 time,
         uint64 importWh,
         uint64 exportWh,
@@ -327,7 +329,9 @@ contract Meter is MeterDays, IMeterKeeper {
         (int32 zoneS, int32 lastZoneS) = _zonesAt(supplier, time, lastTime);
         if (last.sequence() != 0) {
             uint256 lastDay = _dayAt(lastTime, lastZoneS);
-            if (lastDay != _dayAt(time, zoneS)) _closeDay(meter, supplier, lastDay, last.importWh(), last.exportWh());
+            if (lastDay != _dayAt(time, zoneS)) {
+                _closeDay(book, meter, supplier, lastDay, last.importWh(), last.exportWh());
+            }
         }
         uint64 importedWh;
         uint64 exportedWh;
@@ -338,11 +342,17 @@ contract Meter is MeterDays, IMeterKeeper {
             added.importedWh += importedWh;
             added.exportedWh += exportedWh;
         }
-        uint64 previousTime = _previousTime(link.openedAt(), lastTime, time);
-        delta = IReadingSink.Delta(
-            meter, supplier, link.tariff(), importedWh, exportedWh, previousTime, time, zoneS
+        _addToHours(book, time, zoneS, importedWh, exportedWh);
+        return IReadingSink.Delta(
+            meter,
+            supplier,
+            link.tariff(),
+            importedWh,
+            exportedWh,
+            _previousTime(link.openedAt(), lastTime, time),
+            time,
+            zoneS
         );
-        _addToHours(meter, time, zoneS, importedWh, exportedWh);
     }
 
     /// @dev sink.onReading(delta): the members lie in memory as they are encoded. Sinks have code, the Registry sees to it.
@@ -373,52 +383,59 @@ contract Meter is MeterDays, IMeterKeeper {
         _totals = sum;
     }
 
-    function _open(address meter, Link memory link, uint64 openingImportWh, uint64 openingExportWh) private {
-        _checkRegisters(meter, _states[meter], openingImportWh, openingExportWh);
-        link.openedAt = uint40(block.timestamp);
-        _links[meter] = link;
-        State storage state = _states[meter];
-        state.importWh = uint56(openingImportWh);
-        state.exportWh = uint56(openingExportWh);
+    function _open(
+        address meter,
+        address supplier,
+        uint16 sinkNumber,
+        uint32 tariff,
+        uint64 openingImportWh,
+        uint64 openingExportWh
+    ) private {
+        Book storage book = _books[meter];
+        _checkRegisters(book, meter, openingImportWh, openingExportWh);
+        book.supplier = supplier;
+        book.status = IRegistry.Status.Active;
+        book.sinkNumber = sinkNumber;
+        book.tariff = tariff;
+        book.openedAt = uint40(block.timestamp);
+        book.importWh = uint56(openingImportWh);
+        book.exportWh = uint56(openingExportWh);
         // What was counted before is in closed days, so the current one starts here.
-        _dayStarts[meter] = DayStart(uint56(openingImportWh), uint56(openingExportWh));
+        book.startImportWh = uint56(openingImportWh);
+        book.startExportWh = uint56(openingExportWh);
         ++_totals.meters;
     }
 
-    function _close(address meter) private {
-        State storage state = _states[meter];
-        _links[meter].status = IRegistry.Status.Removed;
-        _totals.powerW -= state.powerW;
+    function _close(Book storage book) private {
+        book.status = IRegistry.Status.Removed;
+        _totals.powerW -= book.powerW;
         --_totals.meters;
-        state.powerW = 0;
+        book.powerW = 0;
     }
 
-    function _linkOf(address meter) private view returns (LinkWord word) {
-        Link storage link = _links[meter];
+    function _linkOf(Book storage book) private view returns (LinkWord word) {
         assembly ("memory-safe") {
-            word := sload(link.slot)
+            word := sload(book.slot)
         }
     }
 
-    function _stateOf(address meter) private view returns (StateWord word) {
-        State storage state = _states[meter];
+    function _stateOf(Book storage book) private view returns (StateWord word) {
         assembly ("memory-safe") {
-            word := sload(state.slot)
+            word := sload(add(book.slot, 1))
         }
     }
 
-    function _setState(address meter, StateWord word) private {
-        State storage state = _states[meter];
+    /// @dev A field of a reading as it lies in the calldata, not checked against its type.
+    function _word(Reading calldata reading, uint256 position) private pure returns (uint256 word) {
         assembly ("memory-safe") {
-            sstore(state.slot, word)
+            word := calldataload(add(reading, position))
         }
     }
 
     /// @dev emit ReadingAccepted: its data are the signed fields after `meter`, in their order. They are copied as they
-    ///      lie in the calldata; `_accept` has read each of them, which reverts where one is wider than its type.
-    function _report(Reading calldata reading, address supplier) private {
+    ///      lie in the calldata: `_judge` has bounded four of them, the compiler checks the others where they are read.
+    function _report(Reading calldata reading, address meter, address supplier) private {
         bytes32 topic = ReadingAccepted.selector;
-        address meter = reading.meter;
         assembly ("memory-safe") {
             let data := mload(0x40)
             calldatacopy(data, add(reading, 0x20), 0xe0)
@@ -426,12 +443,12 @@ contract Meter is MeterDays, IMeterKeeper {
         }
     }
 
-    function _checkRegisters(address meter, State memory last, uint64 importWh, uint64 exportWh) private pure {
+    function _checkRegisters(Book storage book, address meter, uint64 importWh, uint64 exportWh) private view {
         if (importWh > MAX_REGISTER_WH || exportWh > MAX_REGISTER_WH) {
-            revert ReadingOutOfRange(meter, last.sequence, importWh, exportWh);
+            revert ReadingOutOfRange(meter, book.sequence, importWh, exportWh);
         }
-        if (importWh < last.importWh) revert ImportFell(meter, importWh, last.importWh);
-        if (exportWh < last.exportWh) revert ExportFell(meter, exportWh, last.exportWh);
+        if (importWh < book.importWh) revert ImportFell(meter, importWh, book.importWh);
+        if (exportWh < book.exportWh) revert ExportFell(meter, exportWh, book.exportWh);
     }
 
     /// @dev keccak256(abi.encode(READING_TYPEHASH, fields of the reading)): they lie in the calldata as they are encoded.

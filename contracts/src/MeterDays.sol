@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {IMeter} from "./IMeter.sol";
+import {IRegistry} from "./IRegistry.sol";
 
 /// @title Hours and days of the meters, in their suppliers' local time
 /// @notice Invariant: what was counted for a meter is the sum of its closed days and of the current one; the sum of a
@@ -24,10 +25,27 @@ abstract contract MeterDays is IMeter {
         uint48 from;
     }
 
-    /// @dev Registers of a meter where its current day began.
-    struct DayStart {
+    /// @dev All that is kept of a meter, in the order of its slots, so that a reading looks for its place only once.
+    ///      First slot (`LinkWord`): what a reading needs of the meter's registration. Sinks are few, so they go by number.
+    ///      Second slot (`StateWord`): the last reading. Third: its hash. Fourth: the registers where its day began.
+    ///      Then two rings over HOURS_KEPT_DAYS days: a slot has six hours of 40 bits, and the low 16 bits of the day.
+    struct Book {
+        address supplier;
+        IRegistry.Status status;
+        uint16 sinkNumber;
+        uint32 tariff;
+        uint40 openedAt;
         uint56 importWh;
         uint56 exportWh;
+        uint48 sequence;
+        uint48 time;
+        int32 powerW;
+        uint16 flags;
+        bytes32 hash;
+        uint56 startImportWh;
+        uint56 startExportWh;
+        uint256[128] importHours;
+        uint256[128] exportHours;
     }
 
     /// @dev Two days of a meter in a slot, the even one first. No day has 2^53 Wh.
@@ -65,10 +83,7 @@ abstract contract MeterDays is IMeter {
     mapping(address supplier => Zone) internal _zones;
     /// @dev All versions before the two newest, by time; the first holds from 0.
     mapping(address supplier => ZoneVersion[]) private _earlierZones;
-    mapping(address meter => DayStart) internal _dayStarts;
-    /// @dev Rings over HOURS_KEPT_DAYS days: a slot has six hours of 40 bits, and the low 16 bits of the day's number.
-    mapping(address meter => uint256[128]) private _importHours;
-    mapping(address meter => uint256[128]) private _exportHours;
+    mapping(address meter => Book) internal _books;
     mapping(address meter => mapping(uint256 pair => TwoDays)) private _days;
     /// @dev Of a supplier; under the zero address of all.
     mapping(address supplier => mapping(uint256 day => DaySum)) private _daySums;
@@ -109,8 +124,8 @@ abstract contract MeterDays is IMeter {
         view
         returns (uint64[24] memory importedWh, uint64[24] memory exportedWh)
     {
-        _readHours(_importHours[meter], day, importedWh);
-        _readHours(_exportHours[meter], day, exportedWh);
+        _readHours(_books[meter].importHours, day, importedWh);
+        _readHours(_books[meter].exportHours, day, exportedWh);
     }
 
     /// @inheritdoc IMeter
@@ -180,24 +195,32 @@ abstract contract MeterDays is IMeter {
         if (lastTime < from) lastZoneS = _zoneBefore(supplier, lastTime);
     }
 
-    /// @dev Puts the energy of a reading into its hour, and tells its zone. A day that this reading ends must be closed
-    ///      before: `_closeDayBefore`.
-    function _addToHours(address meter, uint64 time, int32 offsetS, uint256 importedWh, uint256 exportedWh) internal {
+    /// @dev Puts the energy of a reading into its hour.
+    function _addToHours(Book storage book, uint64 time, int32 offsetS, uint256 importedWh, uint256 exportedWh)
+        internal
+    {
         uint256 hour = _localEnd(time, offsetS) / 3600;
-        if (importedWh != 0) _addToHour(_importHours[meter], hour, importedWh);
-        if (exportedWh != 0) _addToHour(_exportHours[meter], hour, exportedWh);
+        if (importedWh != 0) _addToHour(book.importHours, hour, importedWh);
+        if (exportedWh != 0) _addToHour(book.exportHours, hour, exportedWh);
     }
 
-    /// @dev Adds what was counted since the day began to that day, the supplier's and that of all; the next begins here.
-    function _closeDay(address meter, address supplier, uint256 day, uint256 importWh, uint256 exportWh) internal {
-        DayStart storage start = _dayStarts[meter];
-        uint64 importedWh = uint64(importWh - start.importWh);
-        uint64 exportedWh = uint64(exportWh - start.exportWh);
+    /// @dev Adds what was counted since the day began, up to these registers, to that day, the supplier's and that of all;
+    ///      the next day begins here.
+    function _closeDay(
+        Book storage book,
+        address meter,
+        address supplier,
+        uint256 day,
+        uint256 importWh,
+        uint256 exportWh
+    ) internal {
+        uint64 importedWh = uint64(importWh - book.startImportWh);
+        uint64 exportedWh = uint64(exportWh - book.startExportWh);
         TwoDays storage days_ = _days[meter][day / 2];
         if (importedWh | exportedWh != 0) {
             // Registers are below 2^53 and never fall, so no conversion loses bits and no sum overflows.
-            start.importWh = uint56(importWh);
-            start.exportWh = uint56(exportWh);
+            book.startImportWh = uint56(importWh);
+            book.startExportWh = uint56(exportWh);
             if (day % 2 == 0) {
                 days_.evenImportWh += importedWh;
                 days_.evenExportWh += exportedWh;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-/// @dev The slots of Meter's structs Link and State as words on the stack: a reading unpacks a few members of each, and
-///      copies in memory would cost it as much as a slot. The first member lies in the lowest bits, as the compiler packs
-///      them; tests hold this against the compiler's layout.
+/// @dev The first two slots of MeterDays.Book as words on the stack: a reading unpacks a few members of each, and copies
+///      in memory would cost it as much as a slot. The first member lies in the lowest bits, as the compiler packs them;
+///      tests hold this against the compiler's layout.
 type LinkWord is uint256;
 type StateWord is uint256;
 

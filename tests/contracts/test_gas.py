@@ -19,6 +19,7 @@ from tests.contracts.neighbourhood import WATT, Device, Neighbourhood, outcomes
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "contracts.md"
 BATCH = 50
+DAY_S = 86_400
 SINGLE_LIMIT, BATCH_LIMIT = 90_000, 45_000
 VOTE_LIMIT = 7_000_000
 """More than the 6.4 million of the worst case, and what the removed one's votes give back."""
@@ -49,6 +50,11 @@ def _measure() -> dict[str, int]:
         f"a batch of {BATCH}, of {BATCH} meters": batch(many),
         f"a batch of {BATCH}, of one meter": batch([one], BATCH),
     }
+    for meter in devices:
+        meter.time_s += DAY_S
+    street.ledger.time_s += DAY_S
+    figures["one reading that closes a day"] = single()
+    figures[f"a batch of {BATCH}, of {BATCH} meters, each closes a day"] = batch(many)
     again = [meter.measure(import_wh=1) for meter in many]
     street.submit_batch(again)
     stale: Result = street.submit_batch(again)
