@@ -36,7 +36,7 @@ contract Meter is MeterDays, IMeterKeeper {
         int256 powerW;
     }
 
-    /// @notice Readings in one batch: at most 6 million gas (a first reading of a hundred meters), 16 million where each of
+    /// @notice Readings in one batch: at most 8 million gas (a first reading of a hundred meters), 10 million where each of
     ///         them closes a day.
     uint256 public constant MAX_BATCH = 100;
     /// @notice Seconds by which a meter's clock may run ahead of the block's time.
