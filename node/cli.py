@@ -11,6 +11,7 @@ from wallet.command_line import LazyCommand, LazyGroup
 
 COMMANDS = {
     "bench": LazyCommand("node.bench.commands:bench", "Measure whole networks of nodes on this machine."),
+    "channel": LazyCommand("wallet.channel_commands:channel", "Pay a producer many times with two transactions."),
     "demo": LazyCommand("node.commands:demo", "Watch everything at work, in a minute."),
     "init": LazyCommand("node.commands:init", "Make the folder of a node, of a new network or a given one."),
     "light": LazyCommand("wallet.light.commands:light", "What the ledger says, proved without trusting any node."),
