@@ -12,6 +12,9 @@ PROFILE ?=
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 VECTORS ?= $(if $(WATTCHAIN_VECTORS),$(WATTCHAIN_VECTORS),../shared/conformance)
 
+# Tests start hundreds of processes: where Python is told to keep no byte code, each would compile everything again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-portable lint lint-contracts format conformance fuzz soak soak-net bench mining contracts wheels clean
 

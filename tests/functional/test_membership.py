@@ -4,6 +4,7 @@ Shows with real processes and the real commands that a late node follows the cha
 has admitted it, and that the network goes on without the one that was dismissed.
 """
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,11 +28,9 @@ async def test_a_newcomer_is_voted_in_and_an_old_validator_out(tmp_path: Path) -
         await network.until_block(4, newcomer)
         assert await validators(newcomer) == ids(founders)
 
-        for voter in founders[:3]:
-            vote(network, voter, "add", newcomer)
+        await all_vote(network, founders[:3], "add", newcomer)
         await until("the newcomer is a validator", lambda: _are(newcomer, [*founders, newcomer]))
-        for voter in founders[1:]:
-            vote(network, voter, "remove", founders[0])
+        await all_vote(network, founders[1:], "remove", founders[0])
         await until("the first validator is none any more", lambda: _are(newcomer, [*founders[1:], newcomer]))
 
         # Three of the four that remain are needed now, so the newcomer's own vote is needed without one of them.
@@ -42,6 +41,11 @@ async def test_a_newcomer_is_voted_in_and_an_old_validator_out(tmp_path: Path) -
         await network.until_block(number + 4, founders[0])
         assert max(await heads([founders[0]])) >= number + 4
         await network.agreed_block(number + 4)
+
+
+async def all_vote(network: RunningNetwork, voters: Sequence[NetworkNode], action: str, about: NetworkNode) -> None:
+    """At once: each waits until its vote is in a block."""
+    await asyncio.gather(*[asyncio.to_thread(vote, network, voter, action, about) for voter in voters])
 
 
 def vote(network: RunningNetwork, voter: NetworkNode, action: str, about: NetworkNode) -> None:

@@ -57,10 +57,12 @@ async def test_a_node_from_its_beginning_to_its_end(tmp_path: Path) -> None:
 
         # Neither the folder nor the port is shared.
         port = facts["rpc"].rpartition(":")[2]
-        await refused(tmp_path, "Another node is using the data directory", "node", "--data-dir", folder)
         other = tmp_path / "other"
         assert run_command(tmp_path, "init", "--data-dir", other, "--genesis", folder / "genesis.json").returncode == 0
-        await refused(tmp_path, f"port {port}", "node", "--data-dir", other, "--rpc-port", port, "--p2p-port", 0)
+        await asyncio.gather(
+            refused(tmp_path, "Another node is using the data directory", "node", "--data-dir", folder),
+            refused(tmp_path, f"port {port}", "node", "--data-dir", other, "--rpc-port", port, "--p2p-port", 0),
+        )
 
         assert await running.stop() == 0
     assert is_clean(folder)
