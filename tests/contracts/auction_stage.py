@@ -6,24 +6,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from contracts.addresses import AUCTION_ADDRESS, MARKET_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
+from contracts.addresses import (
+    AUCTION_ADDRESS,
+    EXHAUSTION_ADDRESS,
+    MARKET_ADDRESS,
+    METER_ADDRESS,
+    REGISTRY_ADDRESS,
+)
 from contracts.auction import AuctionRules, Side, auction_storage, commitment_of
 from contracts.binding import Artifact, load_artifact
-from contracts.genesis import Alloc
+from contracts.genesis import Alloc, GenesisMeter, genesis_alloc
 from contracts.market import MarketRules, market_storage
+from contracts.roles import Role
 from primitives.secp256k1 import address_of
 from tests.contracts.ledgers import CHAIN_ID, GENESIS_TIME_S, Ledger, Result, make_ledger
-from tests.contracts.neighbourhood import Device, Event, SignedReading, key_of
+from tests.contracts.neighbourhood import (
+    METER,
+    OPERATOR,
+    POINT_OF_SUPPLY,
+    REGISTRY,
+    Device,
+    Event,
+    SignedReading,
+    key_of,
+)
 from wallet.auction_matching import Clearing, Offer, Trade, clear, trades_of
 
 AUCTION = load_artifact("Auction")
 MARKET = load_artifact("Market")
-ARTIFACTS = Path(__file__).parent / "artifacts"
-WORLD, METERS = load_artifact("MarketWorld", ARTIFACTS), load_artifact("AuctionMeters", ARTIFACTS)
-ATTACKER = load_artifact("AuctionAttacker", ARTIFACTS)
+ATTACKER = load_artifact("AuctionAttacker", Path(__file__).parent / "artifacts")
 ATTACKER_ADDRESS = b"\xa7" * 20
-ROLES = ("None", "Regulator", "Supplier", "Producer", "Consumer", "Relay")
-UNKNOWN, ACTIVE, REMOVED = range(3)
 LENGTH_S = 900
 SLOT = (GENESIS_TIME_S // 3_600 + 3) * 3_600
 """Of most tests: it begins two to three hours after the genesis."""
@@ -37,15 +49,15 @@ def person(name: str) -> bytes:
     return address_of(key_of(name))
 
 
-REGULATOR, TREASURY, STRANGER, SUPPLIER, RELAY, OWNER = (
-    person(name) for name in ("regulator", "treasury", "stranger", "supplier", "relay", "owner")
+REGULATOR, TREASURY, STRANGER, SUPPLIER, RELAY = (
+    person(name) for name in ("regulator", "treasury", "stranger", "supplier", "relay")
 )
 SELLERS = tuple(person(f"seller {number}") for number in range(4))
 BUYERS = tuple(person(f"buyer {number}") for number in range(4))
 SELLER, SELLER_2, SELLER_3, _ = SELLERS
 BUYER, BUYER_2, BUYER_3, _ = BUYERS
 TRADERS = (*SELLERS, *BUYERS)
-PEOPLE = (REGULATOR, TREASURY, STRANGER, SUPPLIER, RELAY, OWNER, *TRADERS)
+PEOPLE = (OPERATOR, REGULATOR, TREASURY, STRANGER, SUPPLIER, RELAY, *TRADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +173,14 @@ class AuctionStage:
     # Meters
 
     def measure(self, trader: bytes, time_s: int, import_wh: int = 0, export_wh: int = 0) -> SignedReading:
-        """The trader's meter signs its next reading, which the meters' contract accepts."""
+        """The trader's meter signs its next reading, which is on the ledger then."""
         device = self.devices[trader]
         device.time_s = time_s
+        self.ledger.time_s = max(self.ledger.time_s, time_s)
         signed = device.measure(import_wh, export_wh)
-        self.accept(trader)
-        return signed
-
-    def accept(self, trader: bytes) -> None:
-        device = self.devices[trader]
-        values = (device.address, device.sequence, device.time_s, device.import_wh, device.export_wh)
-        data = METERS.abi.encode_call("accept", values)
+        data = METER.abi.encode_call("submit", [signed])
         assert self.ledger.transact(STRANGER, METER_ADDRESS, data).success
+        return signed
 
     def prove(self, trader: bytes, import_wh: int = 0, export_wh: int = 0, slot: int = SLOT) -> None:
         """The meter has measured so much in the slot, and that is proven."""
@@ -186,36 +194,38 @@ class AuctionStage:
 
     # The world around the auction
 
-    def set_role(self, account: bytes, role: str) -> None:
-        self._world("setRole", account, ROLES.index(role))
+    def change_role(self, account: bytes, role: Role) -> None:
+        self.registry(REGULATOR, "removeMember", account)
+        self.registry(REGULATOR, "addMember", account, role)
 
-    def set_meter(self, meter: bytes, owner: bytes, status: int = ACTIVE) -> None:
-        self._world("setMeter", meter, owner, status)
+    def enter(self, account: bytes, role: Role) -> bytes:
+        """Somebody else takes part, with a meter."""
+        meter = Device("of somebody else").address
+        self.registry(REGULATOR, "addMember", account, role)
+        self.registry(SUPPLIER, "installMeter", meter, account, EXHAUSTION_ADDRESS, 0, POINT_OF_SUPPLY, 0, 0)
+        return meter
+
+    def remove_meter(self, trader: bytes) -> None:
+        self.registry(SUPPLIER, "removeMeter", self.meters[trader])
+
+    def registry(self, sender: bytes, function: str, *arguments: object) -> None:
+        result = self.ledger.transact(sender, REGISTRY_ADDRESS, REGISTRY.abi.encode_call(function, arguments))
+        assert result.success, REGISTRY.abi.revert_reason(result.output)
 
     def market(self, sender: bytes, function: str, *arguments: object) -> None:
         assert self.ledger.transact(sender, MARKET_ADDRESS, MARKET.abi.encode_call(function, arguments)).success
-
-    def _world(self, function: str, *arguments: object) -> None:
-        data = WORLD.abi.encode_call(function, arguments)
-        assert self.ledger.transact(STRANGER, REGISTRY_ADDRESS, data).success
 
     def alloc(
         self, rules: AuctionRules | None = None, trade: MarketRules | None = None, treasury: bytes = TREASURY
     ) -> Alloc:
         """The genesis."""
-        roles = {REGULATOR: "Regulator", SUPPLIER: "Supplier", RELAY: "Relay"}
-        roles |= dict.fromkeys(SELLERS, "Producer") | dict.fromkeys(BUYERS, "Consumer")
-        layout = WORLD.storage_layout
-        known: dict[int, int] = {}
-        for account, role in roles.items():
-            known |= layout.assign("roleOf", account, value=ROLES.index(role))
-        for trader, meter in self.meters.items():
-            known |= layout.assign("_ownerOf", meter, value=trader) | layout.assign("_statusOf", meter, value=ACTIVE)
-        alloc: Alloc = {"0x" + one.hex(): {"balance": hex(FUNDS_WEI)} for one in PEOPLE}
+        members = {RELAY: Role.RELAY}
+        members |= dict.fromkeys(SELLERS, Role.PRODUCER) | dict.fromkeys(BUYERS, Role.CONSUMER)
+        meters = [GenesisMeter(meter, trader, SUPPLIER) for trader, meter in self.meters.items()]
+        alloc = genesis_alloc(OPERATOR, [SUPPLIER], meters=meters, regulators=[REGULATOR], members=members)
+        alloc |= {"0x" + one.hex(): {"balance": hex(FUNDS_WEI)} for one in PEOPLE}
         alloc |= placed(AUCTION_ADDRESS, AUCTION, auction_storage(rules))
-        alloc |= placed(MARKET_ADDRESS, MARKET, market_storage(trade, treasury=treasury))
-        alloc |= placed(REGISTRY_ADDRESS, WORLD, known)
-        alloc |= placed(METER_ADDRESS, METERS, {})
+        alloc |= placed(MARKET_ADDRESS, MARKET, market_storage(trade or MarketRules(), treasury=treasury))
         return alloc | placed(ATTACKER_ADDRESS, ATTACKER, {})
 
 

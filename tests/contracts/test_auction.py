@@ -8,6 +8,7 @@ import pytest
 from contracts.addresses import AUCTION_ADDRESS, MARKET_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
 from contracts.auction import AuctionRules, OrderState, Pricing, Side, auction_storage, commitment_of
 from contracts.market import MarketRules
+from contracts.roles import Role
 from primitives.errors import InvalidGenesis
 from tests.contracts.auction_stage import (
     AUCTION,
@@ -17,11 +18,9 @@ from tests.contracts.auction_stage import (
     BUYERS,
     END,
     LENGTH_S,
-    OWNER,
     PEOPLE,
     REGULATOR,
     RELAY,
-    REMOVED,
     SALT,
     SELLER,
     SELLER_2,
@@ -37,6 +36,7 @@ from tests.contracts.auction_stage import (
     reason,
 )
 from tests.contracts.ledgers import CHAIN_ID, GENESIS_TIME_S, make_ledger
+from tests.contracts.neighbourhood import OPERATOR
 from wallet.auction_matching import clear
 
 PRICE = 2 * 10**14
@@ -108,7 +108,7 @@ def test_an_order_needs_the_own_active_meter_and_proper_terms() -> None:
     assert refused(price=0, value=0) == "PriceZero()"
     assert refused(value=10 * PRICE - 1) == f"PaymentInvalid({10 * PRICE - 1}, {10 * PRICE})"
     assert refused(value=10 * PRICE + 1) == f"PaymentInvalid({10 * PRICE + 1}, {10 * PRICE})"
-    stage.set_meter(own, BUYER, REMOVED)
+    stage.remove_meter(BUYER)
     assert refused() == f"MeterInactive({shown(own)})"
     assert stage.balance() == 0
 
@@ -121,7 +121,7 @@ def test_one_order_an_address_a_slot_so_nobody_trades_with_oneself() -> None:
         stage.refused(BUYER, "placeOrder", SLOT, Side.BID, stage.meters[BUYER], 5, PRICE, value=5 * PRICE)
         == f"AlreadyOrdered({SLOT}, {shown(BUYER)}, 0, 1)"
     )
-    stage.set_role(BUYER, "Producer")
+    stage.change_role(BUYER, Role.PRODUCER)
     assert (
         stage.refused(BUYER, "placeOrder", SLOT, Side.ASK, stage.meters[BUYER], 5, PRICE, value=5 * PRICE // 10)
         == f"AlreadyOrdered({SLOT}, {shown(BUYER)}, 0, 1)"
@@ -252,7 +252,7 @@ def test_wrong_clearings_are_refused() -> None:
 
 
 def test_anybody_clears_but_only_in_time() -> None:
-    for caller in (STRANGER, OWNER, SUPPLIER, RELAY, REGULATOR, BUYER, SELLER):
+    for caller in (STRANGER, OPERATOR, SUPPLIER, RELAY, REGULATOR, BUYER, SELLER):
         stage = AuctionStage()
         stage.bid(BUYER, 10, 30)
         stage.ask(SELLER, 10, 20)

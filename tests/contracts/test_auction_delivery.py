@@ -5,6 +5,7 @@ import pytest
 from contracts.addresses import AUCTION_ADDRESS, METER_ADDRESS
 from contracts.auction import AuctionRules, Pricing, Side
 from contracts.market import MarketRules
+from contracts.roles import Role
 from tests.contracts.auction_stage import (
     ATTACKER,
     ATTACKER_ADDRESS,
@@ -13,9 +14,8 @@ from tests.contracts.auction_stage import (
     BUYER_2,
     END,
     GRACE_S,
-    OWNER,
     PEOPLE,
-    REMOVED,
+    RELAY,
     SELLER,
     SELLER_2,
     SLOT,
@@ -26,7 +26,7 @@ from tests.contracts.auction_stage import (
     clear_arguments,
     reason,
 )
-from tests.contracts.neighbourhood import Device, Neighbourhood, SignedReading, key_of
+from tests.contracts.neighbourhood import SignedReading, key_of
 from wallet.auction_matching import Trade
 
 TAX = MarketRules(tax_bps=1_000)
@@ -158,13 +158,13 @@ def test_a_buyer_who_keeps_readings_back_pays_for_what_the_seller_sent() -> None
 
 def test_a_meter_that_was_removed_brings_no_penalty() -> None:
     stage = traded()
-    stage.set_meter(stage.meters[SELLER], SELLER, REMOVED)
+    stage.remove_meter(SELLER)
     stage.ledger.time_s = END + GRACE_S
     assert stage.settle(ONLY)["payment"] == (0, 0, 2_200_000, 0, 100_000)
 
 
 def test_anybody_settles_and_releases_to_those_whose_money_it_is() -> None:
-    for caller in (STRANGER, OWNER, SUPPLIER, SELLER):
+    for caller in (STRANGER, RELAY, SUPPLIER, SELLER):
         stage = traded()
         stage.ledger.time_s = END + GRACE_S
         stage.settle(ONLY, caller=caller)
@@ -239,27 +239,6 @@ def test_only_two_successive_readings_prove_anything() -> None:
     assert refused(third, late, SLOT + 900) == gap
 
 
-def test_the_meters_own_contract_is_asked_as_it_is() -> None:
-    """The proofs with the real Meter, and readings that it has accepted."""
-    stage, device = AuctionStage(), Device("real")
-    others = stage.alloc()
-    street = Neighbourhood(device, others={"0x" + AUCTION_ADDRESS.hex(): others["0x" + AUCTION_ADDRESS.hex()]})
-    street.ledger.time_s = END
-    readings = []
-    for time_s, export_wh in ((SLOT - 450, 10), (SLOT + 450, 100), (END, 40)):
-        device.time_s = time_s
-        readings.append(device.measure(export_wh=export_wh))
-        assert street.submit(readings[-1]).success
-    for time_s, number in ((SLOT, 0), (END, 1)):
-        data = AUCTION.abi.encode_call("proveRegisters", [time_s, readings[number], readings[number + 1]])
-        result = street.ledger.transact(STRANGER, AUCTION_ADDRESS, data)
-        assert result.success, reason(result)
-    answer = street.ledger.call(
-        STRANGER, AUCTION_ADDRESS, AUCTION.abi.encode_call("registersAt", [device.address, END])
-    )
-    assert AUCTION.abi.decode_result("registersAt", answer.output) == ((0, 150, True),)
-
-
 # Attacks
 
 
@@ -273,9 +252,7 @@ def act(stage: AuctionStage, function: str, *arguments: object, value: int = 0) 
 def attacker_stage() -> AuctionStage:
     """The attacker's bid, which nobody clears."""
     stage = AuctionStage()
-    meter = b"\x3e" * 20
-    stage.set_role(ATTACKER_ADDRESS, "Consumer")
-    stage.set_meter(meter, ATTACKER_ADDRESS)
+    meter = stage.enter(ATTACKER_ADDRESS, Role.CONSUMER)
     act(stage, "placeOrder", SLOT, Side.BID, meter, 10, 100, value=1_000)
     stage.bid(BUYER, 10, 100)
     stage.ledger.time_s = END
@@ -300,9 +277,7 @@ def test_who_is_paid_cannot_withdraw_again_meanwhile() -> None:
 
 def test_who_refuses_money_holds_up_nobody() -> None:
     stage = AuctionStage()
-    meter = b"\x3e" * 20
-    stage.set_role(ATTACKER_ADDRESS, "Producer")
-    stage.set_meter(meter, ATTACKER_ADDRESS)
+    meter = stage.enter(ATTACKER_ADDRESS, Role.PRODUCER)
     prepare(stage, b"", True)
     act(stage, "placeOrder", SLOT, Side.ASK, meter, 10, 100, value=100)
     stage.bid(BUYER, 10, 100)

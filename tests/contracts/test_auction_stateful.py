@@ -157,6 +157,8 @@ class AuctionMachine(RuleBasedStateMachine):
                 self.clear_rightly(slot)
             if busy & 8 and now == slot + LENGTH_S:
                 self.prove_all(slot)
+                for number in range(busy % 4):
+                    self.settle(slot, number, number, True)
 
     def needed(self, side: Side, energy_wh: int, price: int) -> int:
         if side is Side.ASK:
