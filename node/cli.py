@@ -11,6 +11,7 @@ from wallet.command_line import LazyCommand, LazyGroup
 
 COMMANDS = {
     "bench": LazyCommand("node.bench.commands:bench", "Measure whole networks of nodes on this machine."),
+    "bill": LazyCommand("wallet.bill_commands:bill", "Postpaid energy: usage and bills; pay them."),
     "channel": LazyCommand("wallet.channel_commands:channel", "Pay a producer many times with two transactions."),
     "demo": LazyCommand("node.commands:demo", "Watch everything at work, in a minute."),
     "init": LazyCommand("node.commands:init", "Make the folder of a node, of a new network or a given one."),
@@ -19,6 +20,7 @@ COMMANDS = {
     "network": LazyCommand("node.network_commands:network", "Make the nodes of a new network."),
     "node": LazyCommand("node.commands:node", "Run a node until it is stopped."),
     "peers": LazyCommand("node.peer_commands:peers", "The nodes that a node is connected with."),
+    "policy": LazyCommand("wallet.policy_commands:policy", "What your meter is to do by itself."),
     "registry": LazyCommand("wallet.registry_commands:registry", "Who takes part, and who decides about it."),
     "status": LazyCommand("node.status_command:status", "How a node is doing, on one page."),
     "tariff": LazyCommand("wallet.tariff_commands:tariff", "What energy costs: steps, times of use, versions."),

@@ -18,6 +18,7 @@ MAX_SHOWN_TIME_S = 253_402_300_799
 _NUMBER = r"([0-9]{1,30})(?:\.([0-9]{1,30}))?"
 _ENERGY = re.compile(_NUMBER + r"\s*(Wh|kWh|MWh)?", re.ASCII | re.IGNORECASE)
 _ENERGY_DIGITS = {"wh": 0, "kwh": 3, "mwh": 6}
+_POWER = re.compile(_NUMBER + r"\s*(W|kW)?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"([0-9]{1,18})\s*(s|min|h|d)?", re.ASCII)
 _SECONDS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 _UNIX_TIME = re.compile(r"@?([0-9]{9,12})", re.ASCII)
@@ -47,6 +48,18 @@ def format_energy(energy_wh: int) -> str:
     whole, fraction = divmod(abs(energy_wh), WH_PER_KWH)
     behind = f".{fraction:03}".rstrip("0") if fraction else ""
     return f"{'-' if energy_wh < 0 else ''}{whole}{behind} kWh"
+
+
+def parse_power_w(text: str) -> int:
+    """W in "2500", "2500 W" or "2.5kW"; W are meant where no unit stands."""
+    match = _POWER.fullmatch(text.strip())
+    if match is None:
+        raise InvalidQuantity(f"{text[:80]!r} is no power; write for example 2500, 2500W or 2.5kW")
+    digits = 3 if (match[3] or "W").lower() == "kw" else 0
+    fraction = (match[2] or "").rstrip("0")
+    if len(fraction) > digits:
+        raise InvalidQuantity(f"{text.strip()} is less than a whole W")
+    return int(match[1] + fraction.ljust(digits, "0"))
 
 
 def parse_price_wei_per_wh(text: str) -> int:
