@@ -42,6 +42,8 @@ class Explanation:
     check: str
     times: Mapping[str, int]
     reason: str
+    text: str = ""
+    """What each finding has to say, where the reason holds for some kind of finding only."""
 
 
 def read_explanations(path: Path = EXPLAINED) -> list[Explanation]:
@@ -58,27 +60,25 @@ def read_explanations(path: Path = EXPLAINED) -> list[Explanation]:
                 raise UserError(f"{path.name}: {entry['check']} in {place} is explained twice")
             seen.add((entry["check"], place))
             times[place] = int(count or 1)
-        explanations.append(Explanation(entry["check"], times, entry["reason"]))
+        explanations.append(Explanation(entry["check"], times, entry["reason"], entry.get("text", "")))
     return explanations
 
 
 def complaints(findings: Iterable[Finding], explanations: Iterable[Explanation]) -> list[str]:
     """What is left to do: findings that nothing explains, explanations that explain nothing."""
-    expected = Counter(
-        {(one.check, place): count for one in explanations for place, count in one.times.items()}
-    )  # fmt: skip
+    expected = {(one.check, place): (count, one.text) for one in explanations for place, count in one.times.items()}
     left = []
     found: Counter[tuple[str, str]] = Counter()
     for finding in findings:
         key = finding.check, finding.place
-        if (finding.check, EVERYWHERE) in expected:
+        if key not in expected:
             key = finding.check, EVERYWHERE
-        found[key] += 1
-        if key[1] != EVERYWHERE and found[key] > expected[key]:
+        count, text = expected.get(key, (0, ""))
+        if text not in finding.text or (key[1] != EVERYWHERE and found[key] == count) or not count:
             left.append(f"{finding.impact}: {finding.check} in {finding.place}\n    {finding.text}")
-    for (check, place), count in expected.items():
-        if place == EVERYWHERE:
-            count = 1
+        else:
+            found[key] += 1
+    for (check, place), (count, _) in expected.items():
         if found[check, place] < count:
             left.append(f"{EXPLAINED.name} explains {count} of {check} in {place}; there are {found[check, place]}")
     return left

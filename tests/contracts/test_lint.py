@@ -47,6 +47,12 @@ def test_a_check_can_be_explained_everywhere() -> None:
     assert complaints(found, [Explanation("timestamp", {"*": 1}, "time is what they are about")]) == []
 
 
+def test_an_explanation_can_be_of_one_kind_of_finding_only() -> None:
+    explained = [Explanation("timestamp", {"*": 1}, "a reason", text="uses timestamp")]
+    found = [finding("timestamp", "Meter.submit"), Finding("Low", "timestamp", "Market.quote", "uses timestamp for x")]
+    assert [line.split("\n")[0] for line in complaints(found, explained)] == ["Low: timestamp in Meter.submit"]
+
+
 def test_explanations_have_reasons_and_come_once(tmp_path: Path) -> None:
     path = tmp_path / "explained.toml"
     path.write_text('[[explained]]\ncheck = "calls-loop"\nwhere = ["A.f x3", "B.g"]\nreason = "bounded"\n')
