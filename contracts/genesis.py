@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from contracts.addresses import (
     BILLING_ADDRESS,
     EXHAUSTION_ADDRESS,
+    MARKET_ADDRESS,
     METER_ADDRESS,
     PAYMENT_CHANNEL_ADDRESS,
     POLICY_ADDRESS,
@@ -18,6 +19,7 @@ from contracts.addresses import (
     VALIDATORS_ADDRESS,
 )
 from contracts.binding import load_artifact
+from contracts.market import MarketRules, market_storage
 from contracts.reading_format import MAX_REGISTER_WH, MAX_ZONE_S, MIN_ZONE_S, ZONE_STEP_S, MeterStatus
 from contracts.roles import Role
 from primitives.errors import InvalidGenesis
@@ -62,14 +64,16 @@ def genesis_alloc(
     members: Mapping[bytes, Role] | None = None,
     zones_s: Mapping[bytes, int] | None = None,
     time_s: int = 0,
+    market_rules: MarketRules | None = None,
 ) -> Alloc:
     """The accounts of the contracts, Validators only where there are any, to be merged into a genesis file's `alloc`.
 
     `operator` owns the registry. It is the first regulator as well unless `regulators` are named, or it is a supplier
     itself. `suppliers` are known from the start, their rates (in wei per Wh) hold for all readings from then on;
     `members` are producers, consumers and relays. `zones_s`: seconds east of UTC of a supplier's local time. `time_s`
-    is that of the first block, when the meters were installed. `validators` make the first block, and decide who makes
-    the others. Raises InvalidGenesis for values that the contracts themselves would refuse.
+    is that of the first block, when the meters were installed. `market_rules` are the market's first ones. `validators`
+    make the first block, and decide who makes the others. Raises InvalidGenesis for values that the contracts
+    themselves would refuse.
     """
     supplier_list, meter_list, validator_list = list(suppliers), list(meters), list(validators)
     rates, zones = dict(rates_wei_per_wh or {}), dict(zones_s or {})
@@ -85,6 +89,7 @@ def genesis_alloc(
         "0x" + EXHAUSTION_ADDRESS.hex(): _account(
             "Exhaustion", _exhaustion_storage(rates, meter_list), sum(meter.credit_wei for meter in meter_list)
         ),
+        "0x" + MARKET_ADDRESS.hex(): _account("Market", market_storage(market_rules), 0),
         "0x" + PAYMENT_CHANNEL_ADDRESS.hex(): _account("PaymentChannel", {}, 0),
     }
     alloc["0x" + POLICY_ADDRESS.hex()] = _account("Policy", _policy_storage(), 0)

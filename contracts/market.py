@@ -30,20 +30,20 @@ class MarketRules:
     delivery_s: int = 86_400
     least_wh: int = 1_000
     most_wh: int = 1_000_000
+    grid_controller: bytes = bytes(20)
+    treasury: bytes = bytes(20)
 
 
-def market_storage(
-    rules: MarketRules | None = None, grid_controller: bytes = bytes(20), treasury: bytes = bytes(20)
-) -> dict[int, int]:
+def market_storage(rules: MarketRules | None = None) -> dict[int, int]:
     """Slot -> content of a market at genesis. Raises InvalidGenesis for rules that regulators could not set."""
     chosen = rules or MarketRules()
-    _check(chosen, treasury)
+    _check(chosen)
     layout = load_artifact("Market").storage_layout
     storage = layout.assign("registry", value=REGISTRY_ADDRESS)
     storage |= layout.assign("meterContract", value=METER_ADDRESS)
-    storage |= layout.assign("gridController", value=grid_controller)
+    storage |= layout.assign("gridController", value=chosen.grid_controller)
     storage |= layout.assign("_firstLive", value=1)
-    storage |= layout.assign("_treasury", value={"present": treasury, "next": treasury})
+    storage |= layout.assign("_treasury", value={"present": chosen.treasury, "next": chosen.treasury})
     members = {
         "taxBps": chosen.tax_bps,
         "penaltyBps": chosen.penalty_bps,
@@ -59,7 +59,7 @@ def price_wei_per_wh(first_price_wei_per_wh: int, age_s: int) -> int:
     return first_price_wei_per_wh * (10 + age_s // PRICE_STEP_S) // 10
 
 
-def _check(rules: MarketRules, treasury: bytes) -> None:
+def _check(rules: MarketRules) -> None:
     for name, value, least, most in (
         ("tax", rules.tax_bps, 0, MAX_TAX_BPS),
         ("penalty", rules.penalty_bps, 0, MAX_PENALTY_BPS),
@@ -69,5 +69,5 @@ def _check(rules: MarketRules, treasury: bytes) -> None:
     ):
         if not least <= value <= most:
             raise InvalidGenesis(f"the market's {name} must be from {least} to {most}, got {value}")
-    if rules.tax_bps and not any(treasury):
+    if rules.tax_bps and not any(rules.treasury):
         raise InvalidGenesis("the market's tax needs a treasury to be paid to")

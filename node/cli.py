@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": LazyCommand("node.commands:demo", "Watch everything at work, in a minute."),
     "init": LazyCommand("node.commands:init", "Make the folder of a node, of a new network or a given one."),
     "light": LazyCommand("wallet.light.commands:light", "What the ledger says, proved without trusting any node."),
+    "market": LazyCommand("wallet.market_commands:market", "Sell your energy to neighbours, or buy theirs."),
     "meter": LazyCommand("meter.commands:meter", "Your electricity meter: sign readings, carry them to the ledger."),
     "network": LazyCommand("node.network_commands:network", "Make the nodes of a new network."),
     "node": LazyCommand("node.commands:node", "Run a node until it is stopped."),

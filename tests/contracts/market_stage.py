@@ -1,25 +1,24 @@
 """The market of the contract tests: producers and consumers with meters, a store, and short ways to trade."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from contracts.addresses import MARKET_ADDRESS, REGISTRY_ADDRESS
+from contracts.addresses import EXHAUSTION_ADDRESS, MARKET_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
 from contracts.binding import load_artifact
-from contracts.genesis import Alloc
-from contracts.market import MarketRules, market_storage
+from contracts.genesis import Alloc, GenesisMeter, genesis_alloc
+from contracts.market import MarketRules
+from contracts.roles import Role
 from primitives.secp256k1 import address_of
 from tests.contracts.ledgers import Ledger, Result, make_ledger
-from tests.contracts.neighbourhood import Event, key_of
+from tests.contracts.neighbourhood import METER, OPERATOR, POINT_OF_SUPPLY, REGISTRY, Device, Event, key_of
 
 MARKET = load_artifact("Market")
-WORLD = load_artifact("MarketWorld", Path(__file__).parent / "artifacts")
 ATTACKER = load_artifact("MarketAttacker", Path(__file__).parent / "artifacts")
 ATTACKER_ADDRESS = b"\xa7" * 20
 HOUR_S, DAY_S = 3_600, 86_400
 GRACE_S = 3 * DAY_S
-ROLES = ("None", "Regulator", "Supplier", "Producer", "Consumer", "Relay")
-UNKNOWN, ACTIVE, REMOVED = range(3)
 
 
 def person(name: str) -> bytes:
@@ -30,52 +29,91 @@ REGULATOR, REGULATOR_2 = person("regulator"), person("other regulator")
 SELLER, SELLER_2 = person("seller"), person("other seller")
 BUYER, BUYER_2 = person("buyer"), person("other buyer")
 SUPPLIER, CONTROLLER, TREASURY, STRANGER = (person(name) for name in ("supplier", "controller", "treasury", "stranger"))
-TRADERS = (SELLER, SELLER_2, BUYER, BUYER_2)
-PEOPLE = (REGULATOR, REGULATOR_2, *TRADERS, SUPPLIER, CONTROLLER, TREASURY, STRANGER)
+TRADERS = {SELLER: Role.PRODUCER, SELLER_2: Role.PRODUCER, BUYER: Role.CONSUMER, BUYER_2: Role.CONSUMER}
+PEOPLE = (OPERATOR, REGULATOR, REGULATOR_2, *TRADERS, SUPPLIER, CONTROLLER, TREASURY, STRANGER)
 FUNDS_WEI = 10**40
+
+
+def trader_devices() -> dict[bytes, Device]:
+    """The traders' meters, which have measured before."""
+    names = ("seller", "other seller", "buyer", "other buyer")
+    return {
+        trader: Device(f"meter of {name}", import_wh=100_000, export_wh=50_000)
+        for trader, name in zip(TRADERS, names, strict=True)
+    }
+
+
+def market_alloc(rules: MarketRules, devices: dict[bytes, Device]) -> Alloc:
+    """Genesis of a neighbourhood with these rules, and a controller and a treasury."""
+    meters = [
+        GenesisMeter(one.address, owner, SUPPLIER, one.import_wh, one.export_wh) for owner, one in devices.items()
+    ]
+    alloc = genesis_alloc(
+        OPERATOR,
+        [SUPPLIER],
+        meters=meters,
+        regulators=[REGULATOR, REGULATOR_2],
+        members=TRADERS,
+        market_rules=replace(rules, grid_controller=CONTROLLER, treasury=TREASURY),
+    )
+    code = "0x" + ATTACKER.runtime_code.hex()
+    alloc["0x" + ATTACKER_ADDRESS.hex()] = {"balance": "0x0", "nonce": "0x1", "code": code}
+    return alloc | {"0x" + one.hex(): {"balance": hex(FUNDS_WEI)} for one in PEOPLE}
 
 
 class Stage:
     """A ledger with the market, all roles, and a meter of each trader that was read at the beginning."""
 
     def __init__(self, rules: MarketRules | None = None, *, open_for_trade: bool = True) -> None:
-        self.ledger: Ledger = make_ledger(_alloc(rules or MarketRules()))
-        self.meters = {trader: b"\x3e" + trader[1:] for trader in TRADERS}
-        self.registers = {meter: [100_000, 50_000] for meter in self.meters.values()}
-        for person_, role in (
-            (REGULATOR, "Regulator"),
-            (REGULATOR_2, "Regulator"),
-            (SUPPLIER, "Supplier"),
-            (SELLER, "Producer"),
-            (SELLER_2, "Producer"),
-            (BUYER, "Consumer"),
-            (BUYER_2, "Consumer"),
-        ):
-            self.set_role(person_, role)
-        for trader, meter in self.meters.items():
-            self.set_meter(meter, trader)
+        self.devices = trader_devices()
+        self.ledger: Ledger = make_ledger(market_alloc(rules or MarketRules(), self.devices))
+        for trader in TRADERS:
             if open_for_trade:
                 self.read(trader)
-                self.ok(trader, "chooseMeter", meter)
+                self.ok(trader, "chooseMeter", self.meter(trader))
 
     # The world around the market
 
-    def set_role(self, account: bytes, role: str) -> None:
-        self._world("setRole", account, ROLES.index(role))
+    def meter(self, trader: bytes) -> bytes:
+        return self.devices[trader].address
 
-    def set_meter(self, meter: bytes, owner: bytes, status: int = ACTIVE) -> None:
-        self._world("setMeter", meter, owner, status)
+    def enter(self, account: bytes, role: Role) -> None:
+        """Somebody else takes part, with a meter."""
+        self.registry(REGULATOR, "addMember", account, role)
+        self.devices[account] = one = Device("meter of somebody else")
+        self.registry(SUPPLIER, "installMeter", one.address, account, EXHAUSTION_ADDRESS, 0, POINT_OF_SUPPLY, 0, 0)
+        self.read(account)
 
-    def read(self, trader: bytes, import_wh: int = 0, export_wh: int = 0, time_s: int | None = None) -> None:
+    def leave(self, account: bytes) -> None:
+        """The account loses its role."""
+        self.registry(REGULATOR, "removeMember", account)
+
+    def remove(self, trader: bytes) -> None:
+        self.registry(SUPPLIER, "removeMeter", self.meter(trader))
+
+    def reinstate(self, trader: bytes) -> None:
+        one = self.devices[trader]
+        self.registry(SUPPLIER, "reinstateMeter", one.address, one.import_wh, one.export_wh)
+
+    def swap(self, trader: bytes) -> None:
+        """Another meter takes the place; the old one's registers are read off."""
+        old = self.devices[trader]
+        self.devices[trader] = new = Device("meter after a swap")
+        self.registry(SUPPLIER, "swapMeter", old.address, new.address, old.import_wh, old.export_wh, 0, 0)
+
+    def read(self, trader: bytes, import_wh: int = 0, export_wh: int = 0) -> None:
         """The trader's meter has measured so much more, and its reading is on the ledger."""
-        meter = self.meters[trader]
-        registers = self.registers[meter]
-        registers[0] += import_wh
-        registers[1] += export_wh
-        self._world("read", meter, self.ledger.time_s if time_s is None else time_s, *registers)
+        device = self.devices[trader]
+        device.time_s = self.ledger.time_s
+        data = METER.abi.encode_call("submit", [device.measure(import_wh, export_wh)])
+        assert self.ledger.transact(STRANGER, METER_ADDRESS, data).success
 
     def wait(self, seconds: int) -> None:
         self.ledger.time_s += seconds
+
+    def registry(self, sender: bytes, function: str, *arguments: object) -> None:
+        result = self.ledger.transact(sender, REGISTRY_ADDRESS, REGISTRY.abi.encode_call(function, arguments))
+        assert result.success, REGISTRY.abi.revert_reason(result.output)
 
     # The market
 
@@ -125,10 +163,6 @@ class Stage:
             zip(("advertised", "delivered", "returned", "missing"), self.ask("energyOf", producer), strict=True)
         )
 
-    def _world(self, function: str, *arguments: object) -> None:
-        result = self.ledger.transact(STRANGER, REGISTRY_ADDRESS, WORLD.abi.encode_call(function, arguments))
-        assert result.success
-
 
 def events(result: Result) -> list[Event]:
     """All events of a successful transaction on the market, in order."""
@@ -145,22 +179,3 @@ def events(result: Result) -> list[Event]:
 def reason(result: Result) -> str:
     """The error a transaction reverted with and its values, without their names."""
     return re.sub(r"\w+=", "", MARKET.abi.revert_reason(result.output) or "0x" + result.output.hex())
-
-
-def _alloc(rules: MarketRules) -> Alloc:
-    alloc: Alloc = {"0x" + one.hex(): {"balance": hex(FUNDS_WEI)} for one in PEOPLE}
-    storage = market_storage(rules, CONTROLLER, TREASURY) | MARKET.storage_layout.assign(
-        "meterContract", value=REGISTRY_ADDRESS
-    )
-    for address, artifact, slots in (
-        (MARKET_ADDRESS, MARKET, storage),
-        (REGISTRY_ADDRESS, WORLD, {}),
-        (ATTACKER_ADDRESS, ATTACKER, {}),
-    ):
-        alloc["0x" + address.hex()] = {
-            "balance": "0x0",
-            "nonce": "0x1",
-            "code": "0x" + artifact.runtime_code.hex(),
-            "storage": {hex(slot): hex(value) for slot, value in slots.items()},
-        }
-    return alloc

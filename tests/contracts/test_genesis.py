@@ -8,13 +8,16 @@ from chain.genesis import parse_genesis
 from contracts.addresses import (
     BILLING_ADDRESS,
     EXHAUSTION_ADDRESS,
+    MARKET_ADDRESS,
     METER_ADDRESS,
     PAYMENT_CHANNEL_ADDRESS,
     POLICY_ADDRESS,
     REGISTRY_ADDRESS,
     VALIDATORS_ADDRESS,
 )
+from contracts.binding import load_artifact
 from contracts.genesis import MAX_CREDIT_WEI, MAX_LOW_CREDIT_WEI, MAX_RATE_WEI_PER_WH, GenesisMeter, genesis_alloc
+from contracts.market import MarketRules, market_storage
 from contracts.reading_format import MAX_REGISTER_WH, MeterStatus, compact_signature, reading_typed_data
 from contracts.roles import Role
 from primitives.errors import InvalidGenesis
@@ -130,7 +133,7 @@ def test_the_constructor_writes_what_the_genesis_writes() -> None:
 
 def test_without_validators_there_is_no_contract_for_them() -> None:
     contracts = [REGISTRY_ADDRESS, METER_ADDRESS, EXHAUSTION_ADDRESS, PAYMENT_CHANNEL_ADDRESS]
-    contracts += [POLICY_ADDRESS, BILLING_ADDRESS]
+    contracts += [POLICY_ADDRESS, BILLING_ADDRESS, MARKET_ADDRESS]
     assert set(genesis_alloc(OPERATOR)) == {"0x" + address.hex() for address in contracts}
 
 
@@ -222,3 +225,38 @@ def test_events_of_a_top_up_follow_a_genesis_credit() -> None:
     device = Device("meter one")
     street = Neighbourhood(device, credit_wei=5)
     assert [event.name for event in events(street.top_up(device, 1))] == ["ToppedUp"]
+
+
+def test_a_market_begins_as_if_it_had_been_deployed_with_its_rules() -> None:
+    rules = MarketRules(500, 2_000, 7_200, 500, 5_000, grid_controller=b"\x0c" * 20, treasury=b"\x0d" * 20)
+    alloc = genesis_alloc(OPERATOR)
+    deployed = make_ledger(alloc)
+    market = load_artifact("Market")
+    address = deployed.transact(OPERATOR, None, market.deployment([REGISTRY_ADDRESS, METER_ADDRESS])).output
+    for slot, value in market_storage().items():
+        assert deployed.storage(address, slot) == value == deployed.storage(MARKET_ADDRESS, slot)
+    placed = make_ledger(genesis_alloc(OPERATOR, market_rules=rules))
+
+    def ask(function: str) -> tuple[object, ...]:
+        result = placed.call(OPERATOR, MARKET_ADDRESS, market.abi.encode_call(function))
+        return market.abi.decode_result(function, result.output)
+
+    assert ask("rules") == ((500, 2_000, 7_200, 500, 5_000),)
+    assert (ask("gridController"), ask("treasury")) == ((rules.grid_controller,), (rules.treasury,))
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        MarketRules(tax_bps=1),  # without a treasury
+        MarketRules(tax_bps=3_001, treasury=b"\x0d" * 20),
+        MarketRules(penalty_bps=10_001),
+        MarketRules(delivery_s=3_599),
+        MarketRules(least_wh=99),
+        MarketRules(least_wh=2_000, most_wh=1_999),
+        MarketRules(most_wh=10**9 + 1),
+    ],
+)
+def test_a_market_with_rules_that_regulators_could_not_set_is_refused(rules: MarketRules) -> None:
+    with pytest.raises(InvalidGenesis, match="market"):
+        genesis_alloc(OPERATOR, market_rules=rules)

@@ -7,6 +7,7 @@ import pytest
 
 from contracts.addresses import MARKET_ADDRESS
 from contracts.market import MarketRules, price_wei_per_wh
+from contracts.roles import Role
 from tests.contracts.ledgers import GENESIS_TIME_S
 from tests.contracts.market_stage import (
     ATTACKER,
@@ -22,7 +23,6 @@ from tests.contracts.market_stage import (
     PEOPLE,
     REGULATOR,
     REGULATOR_2,
-    REMOVED,
     SELLER,
     SELLER_2,
     STRANGER,
@@ -193,7 +193,7 @@ def test_a_request_names_its_advert_by_time_and_first_price() -> None:
     page = stage.ask("trades", 2, 64)
     assert [trade[4] for trade in page] == [2 * KWH, 2 * KWH, 2 * KWH - 1, 1]
     assert stage.ask("trades", 6, 64) == ()
-    assert stage.ask("openOf", stage.meters[BUYER]) == ((), (1, 2, 3, 5))
+    assert stage.ask("openOf", stage.meter(BUYER)) == ((), (1, 2, 3, 5))
 
 
 def test_only_what_is_not_sold_can_be_withdrawn() -> None:
@@ -211,7 +211,7 @@ def test_only_what_is_not_sold_can_be_withdrawn() -> None:
 
 def test_a_meter_must_be_the_own_active_and_read_of_late() -> None:
     stage = Stage(open_for_trade=False)
-    meter, money = stage.meters[SELLER], 10**20
+    meter, money = stage.meter(SELLER), 10**20
     advert = ("availableEnergyAdvert", KWH, PRICE)
     assert stage.refused(SELLER, *advert, value=money) == f"MeterNotChosen({shown(SELLER)})"
     assert stage.refused(STRANGER, "chooseMeter", meter) == f"NotMeterOwner({shown(meter, STRANGER)})"
@@ -225,16 +225,14 @@ def test_a_meter_must_be_the_own_active_and_read_of_late() -> None:
     time_s = stage.advertise(8 * KWH, PRICE)
     for trader in (BUYER, BUYER_2):
         stage.read(trader)
-        stage.ok(trader, "chooseMeter", stage.meters[trader])
-    stage.set_meter(meter, SELLER, REMOVED)
+        stage.ok(trader, "chooseMeter", stage.meter(trader))
+    stage.remove(SELLER)
     request = ("requestForEnergy", KWH, time_s, PRICE, SELLER)
     assert stage.refused(BUYER, *request, value=money) == f"MeterInactive({shown(meter)})"
-    stage.set_meter(meter, SELLER)
-    stage.set_meter(stage.meters[BUYER], BUYER, REMOVED)
-    assert stage.refused(BUYER, *request, value=money) == f"MeterInactive({shown(stage.meters[BUYER])})"
-    stage.set_meter(stage.meters[BUYER], BUYER_2)
-    assert stage.refused(BUYER, *request, value=money) == f"NotMeterOwner({shown(stage.meters[BUYER], BUYER)})"
-    stage.set_role(SELLER, "None")
+    stage.reinstate(SELLER)
+    stage.remove(BUYER)
+    assert stage.refused(BUYER, *request, value=money) == f"MeterInactive({shown(stage.meter(BUYER))})"
+    stage.leave(SELLER)
     assert stage.refused(BUYER_2, *request, value=money) == f"NotProducer({shown(SELLER)})"
     stage.ok(SELLER, "withdrawAdvert", time_s)  # what is one's own can be had without any role
 
@@ -259,7 +257,7 @@ def test_what_did_not_come_is_refunded_and_the_seller_pays_a_penalty() -> None:
     stage.wait(DAY_S)
     for awaited in (SELLER, BUYER):
         assert stage.refused(STRANGER, "settle", trade) == (
-            f"ReadingsAwaited({shown(1, stage.meters[awaited], until + GRACE_S)})"
+            f"ReadingsAwaited({shown(1, stage.meter(awaited), until + GRACE_S)})"
         )
         stage.read(awaited)
     delivered, settled = stage.ok(STRANGER, "settle", trade)
@@ -320,13 +318,32 @@ def test_a_removed_meter_has_shown_all_that_it_will_and_brings_no_penalty() -> N
     stage = Stage()
     trade = sold(stage)
     stage.read(SELLER, export_wh=KWH)
-    stage.set_meter(stage.meters[SELLER], SELLER, REMOVED)
+    stage.remove(SELLER)
     stage.wait(DAY_S)
     stage.read(BUYER, import_wh=4 * KWH)
     _, settled = stage.ok(STRANGER, "settle", trade)
     assert settled.arguments["penaltyWei"] == 0
     assert stage.account(BUYER) == 3 * KWH * PRICE
     assert stage.account(SELLER) == KWH * PRICE + 4 * KWH * PRICE // 10
+
+
+def test_a_swapped_meter_ends_its_part_of_a_trade_and_the_new_one_begins_with_new_trades() -> None:
+    stage = Stage()
+    trade, old = sold(stage), stage.meter(SELLER)
+    stage.read(SELLER, export_wh=KWH)
+    stage.swap(SELLER)
+    stage.read(SELLER, export_wh=3 * KWH)  # by the new one: refunded, not punished
+    assert stage.ask("shownOf", trade) == (KWH, 0)
+    stage.wait(1)
+    assert stage.refused(SELLER, "availableEnergyAdvert", KWH, PRICE, value=10**20) == f"MeterInactive({shown(old)})"
+    stage.ok(SELLER, "chooseMeter", stage.meter(SELLER))
+    stage.wait(DAY_S)
+    stage.read(BUYER, import_wh=4 * KWH)
+    _, settled = stage.ok(STRANGER, "settle", trade)
+    assert (settled.arguments["deliveredWh"], settled.arguments["penaltyWei"]) == (KWH, 0)
+    again = sold(stage)
+    stage.read(SELLER, export_wh=2 * KWH)
+    assert stage.ask("shownOf", again) == (2 * KWH, 0)
 
 
 def test_a_wh_serves_one_trade_only_and_the_earliest_is_used_first() -> None:
@@ -463,7 +480,7 @@ def test_every_role_is_tried_on_every_function() -> None:
                 "confirmDelivery": (1, KWH),
                 "settle": (1,),
                 "returnExpired": (1,),
-                "chooseMeter": (stage.meters[SELLER],),
+                "chooseMeter": (stage.meter(SELLER),),
                 "withdraw": (person, 1),
             }
             value = 10**18 if name in ("availableEnergyAdvert", "requestForEnergy") else 0
@@ -494,20 +511,16 @@ def arm(stage: Stage, function: str, *arguments: object, value: int = 0) -> None
     attacker(stage, "prepare", MARKET_ADDRESS, MARKET.abi.encode_call(function, arguments), value)
 
 
-def enter(stage: Stage, role: str) -> None:
+def enter(stage: Stage, role: Role) -> None:
     """The attacker takes part, with a meter."""
-    stage.meters[ATTACKER_ADDRESS] = meter = b"\x3e" * 20
-    stage.registers[meter] = [0, 0]
-    stage.set_role(ATTACKER_ADDRESS, role)
-    stage.set_meter(meter, ATTACKER_ADDRESS)
-    stage.read(ATTACKER_ADDRESS)
-    act(stage, "chooseMeter", meter)
+    stage.enter(ATTACKER_ADDRESS, role)
+    act(stage, "chooseMeter", stage.meter(ATTACKER_ADDRESS))
 
 
 @pytest.mark.parametrize("pending", ["withdraw", "requestForEnergy", "withdrawAdvert"])
 def test_money_that_arrives_cannot_be_used_to_be_paid_twice(pending: str) -> None:
     stage = Stage()
-    enter(stage, "Producer")
+    enter(stage, Role.PRODUCER)
     act(stage, "availableEnergyAdvert", 8 * KWH, PRICE, value=8 * KWH * PRICE // 10)
     act(stage, "withdrawAdvert", GENESIS_TIME_S)
     time_s = stage.advertise(8 * KWH, PRICE)
@@ -533,7 +546,7 @@ def test_money_that_arrives_cannot_be_used_to_be_paid_twice(pending: str) -> Non
 def test_a_trade_that_is_settled_in_the_middle_of_its_own_request_changes_nothing() -> None:
     stage = Stage()
     time_s = stage.advertise(8 * KWH, PRICE)
-    enter(stage, "Consumer")
+    enter(stage, Role.CONSUMER)
     arm(stage, "requestForEnergy", 8 * KWH, time_s, PRICE, SELLER)
     act(stage, "requestForEnergy", 8 * KWH, time_s, PRICE, SELLER, value=8 * KWH * PRICE + 5)
     assert attacker(stage, "attempted")
@@ -542,12 +555,12 @@ def test_a_trade_that_is_settled_in_the_middle_of_its_own_request_changes_nothin
     assert stage.ask("tradeCount") == 1
 
 
-@pytest.mark.parametrize("role", ["Producer", "Consumer"])
-def test_who_refuses_money_holds_up_nobody(role: str) -> None:
+@pytest.mark.parametrize("role", [Role.PRODUCER, Role.CONSUMER])
+def test_who_refuses_money_holds_up_nobody(role: Role) -> None:
     stage = Stage(TAX)
     enter(stage, role)
     attacker(stage, "refuse", True)
-    if role == "Producer":
+    if role is Role.PRODUCER:
         act(stage, "availableEnergyAdvert", 4 * KWH, PRICE, value=10**18)
         surplus = 10**18 - 4 * KWH * PRICE // 10
         trade = stage.buy(4 * KWH, GENESIS_TIME_S, PRICE, BUYER, ATTACKER_ADDRESS)
@@ -561,7 +574,7 @@ def test_who_refuses_money_holds_up_nobody(role: str) -> None:
     for trader in (SELLER, BUYER, ATTACKER_ADDRESS):
         stage.read(trader, import_wh=2 * KWH, export_wh=3 * KWH)
     stage.ok(STRANGER, "settle", trade)
-    assert stage.account(SELLER if role == "Consumer" else BUYER) > 0
+    assert stage.account(SELLER if role is Role.CONSUMER else BUYER) > 0
     data = ATTACKER.abi.encode_call(
         "act", [MARKET_ADDRESS, MARKET.abi.encode_call("withdraw", [ATTACKER_ADDRESS, surplus])]
     )
@@ -582,11 +595,11 @@ def test_crumbs_and_crowds_are_bounded() -> None:
         numbers += [stage.buy(400, time_s, PRICE), stage.buy(400, time_s, PRICE)]
     stage.wait(1)
     assert stage.refused(SELLER, "availableEnergyAdvert", 800, PRICE, value=10**20) == (
-        f"TooManyAdverts({shown(stage.meters[SELLER], 32)})"
+        f"TooManyAdverts({shown(stage.meter(SELLER), 32)})"
     )
     time_s = stage.advertise(800, PRICE, SELLER_2)
     assert stage.refused(BUYER, "requestForEnergy", 400, time_s, PRICE, SELLER_2, value=10**18) == (
-        f"TooManyTrades({shown(stage.meters[BUYER], 64)})"
+        f"TooManyTrades({shown(stage.meter(BUYER), 64)})"
     )
     stage.buy(400, time_s, PRICE, BUYER_2, SELLER_2)
     stage.read(SELLER, export_wh=400)
