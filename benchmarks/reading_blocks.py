@@ -34,8 +34,10 @@ START_S = 1_700_000_000
 BLOCK_TIME_S = 900
 BATCH = 50
 METERS = {1: 200, BATCH: 300}
-"""Readings a transaction -> meters, each with one reading a block. Even first readings, which fill slots, fit."""
-GAS_LIMIT = {1: 250_000, BATCH: 6_000_000}
+"""Readings a transaction -> meters, each with one reading a block."""
+GAS_LIMIT = {1: 250_000, BATCH: 8_000_000}
+GAS_LIMIT_OF_A_BLOCK = 60_000_000
+"""Twice the usual: the first readings of all meters, and those that close a day, fill many slots at once."""
 BUILD_TIME_LIMIT_S = 600.0
 WATT = 10**18
 OWNER, OPERATOR, SUPPLIER = b"\xa1" * 20, b"\xa2" * 20, b"\xa3" * 20
@@ -55,7 +57,7 @@ def genesis_json(per_transaction: int) -> dict[str, Any]:
     return {
         "config": {"chainId": CHAIN_ID, "wattchain": {"blockRewardWei": "0"}},
         "difficulty": "0x1",
-        "gasLimit": hex(30_000_000),
+        "gasLimit": hex(GAS_LIMIT_OF_A_BLOCK),
         "timestamp": hex(START_S),
         "alloc": alloc,
     }
