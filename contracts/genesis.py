@@ -5,7 +5,7 @@ compiler's layout names. Events of these first registrations do not exist: an in
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contracts.addresses import (
     BILLING_ADDRESS,
@@ -22,17 +22,25 @@ from contracts.binding import load_artifact
 from contracts.market import MarketRules, market_storage
 from contracts.reading_format import MAX_REGISTER_WH, MAX_ZONE_S, MIN_ZONE_S, ZONE_STEP_S, MeterStatus
 from contracts.roles import Role
-from primitives.errors import InvalidGenesis
+from contracts.tariff_format import (
+    GenesisTariff,
+    TariffVersion,
+    genesis_tariffs_nonce,
+    genesis_tariffs_storage,
+    genesis_version_codes,
+)
+from primitives.errors import InvalidGenesis, UserError
 
 Alloc = dict[str, dict[str, object]]
 """Address in hexadecimal -> balance, nonce, code and storage, as in geth's genesis files."""
 
 ADDRESS_BYTES = 20
 MAX_RATE_WEI_PER_WH = 2**64 - 1
-MAX_LOW_CREDIT_WEI = 2**72 - 1
-MAX_CREDIT_WEI = 10**36
+MAX_LOW_CREDIT_WEI = 2**128 - 1
+MAX_HELD_WEI = 10**33
+"""Of all credits together, as of all money in Exhaustion."""
+RATE_TARIFF_NAME = "one price"
 MAX_VALIDATORS = 128
-MAX_TARIFF = 2**32 - 1
 EXHAUSTION_SINK_NUMBER = 1
 CONTRACT_NONCE = 1  # EIP-161, as if the contract had been created by a transaction
 
@@ -49,6 +57,7 @@ class GenesisMeter:
     credit_wei: int = 0
     low_credit_wei: int = 0
     tariff: int = 0
+    """Its number; 0 for the first one of the supplier, or for none where the supplier has none."""
     point_of_supply: bytes = bytes(32)
     """Hash of the physical address."""
 
@@ -65,21 +74,25 @@ def genesis_alloc(
     zones_s: Mapping[bytes, int] | None = None,
     time_s: int = 0,
     market_rules: MarketRules | None = None,
+    tariffs: Iterable[GenesisTariff] = (),
 ) -> Alloc:
     """The accounts of the contracts, Validators only where there are any, to be merged into a genesis file's `alloc`.
 
     `operator` owns the registry. It is the first regulator as well unless `regulators` are named, or it is a supplier
-    itself. `suppliers` are known from the start, their rates (in wei per Wh) hold for all readings from then on;
+    itself. `suppliers` are known from the start. `tariffs` are numbered from 1; after them, each supplier in
+    `rates_wei_per_wh` has one with a single price. Their first versions hold for all readings from then on.
     `members` are producers, consumers and relays. `zones_s`: seconds east of UTC of a supplier's local time. `time_s`
     is that of the first block, when the meters were installed. `market_rules` are the market's first ones. `validators`
     make the first block, and decide who makes the others. Raises InvalidGenesis for values that the contracts
     themselves would refuse.
     """
     supplier_list, meter_list, validator_list = list(suppliers), list(meters), list(validators)
-    rates, zones = dict(rates_wei_per_wh or {}), dict(zones_s or {})
+    zones = dict(zones_s or {})
+    tariff_list = _tariffs(tariffs, rates_wei_per_wh or {}, supplier_list)
+    meter_list = [_with_tariff(meter, tariff_list) for meter in meter_list]
     if regulators is None:
         regulators = () if operator in supplier_list else (operator,)
-    _check(operator, supplier_list, rates, meter_list)
+    _check(operator, supplier_list, tariff_list, meter_list)
     roles = _roles(regulators, supplier_list, members or {})
     _check_zones(zones, supplier_list)
     _check_validators(validator_list)
@@ -87,13 +100,18 @@ def genesis_alloc(
         "0x" + REGISTRY_ADDRESS.hex(): _account("Registry", _registry_storage(operator, roles, meter_list, time_s), 0),
         "0x" + METER_ADDRESS.hex(): _account("Meter", _meter_storage(meter_list, zones, time_s), 0),
         "0x" + EXHAUSTION_ADDRESS.hex(): _account(
-            "Exhaustion", _exhaustion_storage(rates, meter_list), sum(meter.credit_wei for meter in meter_list)
+            "Exhaustion", _exhaustion_storage(tariff_list, meter_list), sum(meter.credit_wei for meter in meter_list)
+        ),
+        "0x" + TARIFFS_ADDRESS.hex(): _account(
+            "Tariffs", genesis_tariffs_storage(tariff_list), 0, genesis_tariffs_nonce(tariff_list)
         ),
         "0x" + MARKET_ADDRESS.hex(): _account("Market", market_storage(market_rules), 0),
         "0x" + PAYMENT_CHANNEL_ADDRESS.hex(): _account("PaymentChannel", {}, 0),
     }
     alloc["0x" + POLICY_ADDRESS.hex()] = _account("Policy", _policy_storage(), 0)
     alloc["0x" + BILLING_ADDRESS.hex()] = _account("Billing", _billing_storage(), 0)
+    for address, code in genesis_version_codes(tariff_list).items():
+        alloc["0x" + address.hex()] = {"balance": "0x0", "nonce": hex(CONTRACT_NONCE), "code": "0x" + code.hex()}
     if validator_list:
         storage = load_artifact("Validators").storage_layout.assign_list("_validators", validator_list)
         alloc["0x" + VALIDATORS_ADDRESS.hex()] = _account("Validators", storage, 0)
@@ -185,36 +203,68 @@ def _meter_storage(meters: list[GenesisMeter], zones_s: Mapping[bytes, int], tim
     return storage
 
 
-def _exhaustion_storage(rates: Mapping[bytes, int], meters: list[GenesisMeter]) -> dict[int, int]:
+def _exhaustion_storage(tariffs: list[GenesisTariff], meters: list[GenesisMeter]) -> dict[int, int]:
     layout = load_artifact("Exhaustion").storage_layout
     storage = layout.assign("meterContract", value=METER_ADDRESS)
     storage |= layout.assign("registry", value=REGISTRY_ADDRESS)
-    for supplier, rate in rates.items():
-        storage |= layout.assign("_suppliers", supplier, value={"rateWeiPerWh": rate, "hasRate": 1})
+    storage |= layout.assign("tariffs", value=TARIFFS_ADDRESS)
+    for number in range(1, len(tariffs) + 1):
+        storage |= layout.assign("_tills", number.to_bytes(4, "big"), value={"current": number})
     for meter in meters:
-        account = {"balanceWei": meter.credit_wei, "lowCreditWei": meter.low_credit_wei}
+        account = {"balanceWei": meter.credit_wei, "lowBits": _low_bits(meter.low_credit_wei)}
         storage |= layout.assign("_accounts", meter.meter, value=account)
+        storage |= layout.assign("_lowCredit", meter.meter, value=meter.low_credit_wei)
     return storage
 
 
-def _account(contract: str, storage: Mapping[int, int], balance_wei: int) -> dict[str, object]:
+def _low_bits(low_credit_wei: int) -> int:
+    """As Exhaustion.setLowCreditThreshold: credit of 2^bits or more is above the threshold for sure."""
+    return min(126, (low_credit_wei - 1).bit_length()) if low_credit_wei else 0
+
+
+def _tariffs(
+    tariffs: Iterable[GenesisTariff], rates: Mapping[bytes, int], suppliers: list[bytes]
+) -> list[GenesisTariff]:
+    """All tariffs in order of their numbers. Raises InvalidGenesis where one is wrong or nobody's."""
+    for supplier, rate in rates.items():
+        if supplier not in suppliers:
+            raise InvalidGenesis(f"a rate for 0x{supplier.hex()}, which is not among the suppliers")
+        _check_range("rate", rate, MAX_RATE_WEI_PER_WH)
+    listed = list(tariffs)
+    listed += [GenesisTariff(supplier, RATE_TARIFF_NAME, TariffVersion.flat(rate)) for supplier, rate in rates.items()]
+    for tariff in listed:
+        if tariff.supplier not in suppliers:
+            raise InvalidGenesis(f"a tariff of 0x{tariff.supplier.hex()}, which is not among the suppliers")
+    try:
+        genesis_tariffs_storage(listed)
+        genesis_version_codes(listed)
+    except UserError as error:
+        raise InvalidGenesis(str(error)) from error
+    return listed
+
+
+def _with_tariff(meter: GenesisMeter, tariffs: list[GenesisTariff]) -> GenesisMeter:
+    """The meter with the number of its tariff."""
+    own = [number for number, tariff in enumerate(tariffs, 1) if tariff.supplier == meter.supplier]
+    return replace(meter, tariff=own[0]) if own and not meter.tariff else meter
+
+
+def _account(
+    contract: str, storage: Mapping[int, int], balance_wei: int, nonce: int = CONTRACT_NONCE
+) -> dict[str, object]:
     return {
         "balance": hex(balance_wei),
-        "nonce": hex(CONTRACT_NONCE),
+        "nonce": hex(nonce),
         "code": "0x" + load_artifact(contract).runtime_code.hex(),
         "storage": {f"0x{slot:064x}": f"0x{value:064x}" for slot, value in sorted(storage.items()) if value},
     }
 
 
-def _check(operator: bytes, suppliers: list[bytes], rates: Mapping[bytes, int], meters: list[GenesisMeter]) -> None:
+def _check(operator: bytes, suppliers: list[bytes], tariffs: list[GenesisTariff], meters: list[GenesisMeter]) -> None:
     addresses = [operator, *suppliers, *(address for one in meters for address in (one.meter, one.owner))]
     for address in addresses:
         _check_address(address)
     known = set(suppliers)
-    for supplier, rate in rates.items():
-        if supplier not in known:
-            raise InvalidGenesis(f"a rate for 0x{supplier.hex()}, which is not among the suppliers")
-        _check_range("rate", rate, MAX_RATE_WEI_PER_WH)
     if len({one.meter for one in meters}) != len(meters):
         raise InvalidGenesis("a meter is registered twice")
     for one in meters:
@@ -222,13 +272,15 @@ def _check(operator: bytes, suppliers: list[bytes], rates: Mapping[bytes, int], 
             raise InvalidGenesis(f"the meter 0x{one.meter.hex()} has an unknown supplier 0x{one.supplier.hex()}")
         _check_range("opening import register", one.opening_import_wh, MAX_REGISTER_WH)
         _check_range("opening export register", one.opening_export_wh, MAX_REGISTER_WH)
-        _check_range("tariff", one.tariff, MAX_TARIFF)
+        if one.tariff and (one.tariff > len(tariffs) or tariffs[one.tariff - 1].supplier != one.supplier):
+            raise InvalidGenesis(f"the meter 0x{one.meter.hex()} has a tariff {one.tariff} that is not its supplier's")
         if len(one.point_of_supply) != 32:
             raise InvalidGenesis(f"a point of supply is a hash of 32 bytes, got 0x{one.point_of_supply.hex()}")
         _check_range("low credit threshold", one.low_credit_wei, MAX_LOW_CREDIT_WEI)
-        _check_range("credit", one.credit_wei, MAX_CREDIT_WEI)
-        if one.credit_wei and one.supplier not in rates:
-            raise InvalidGenesis(f"the meter 0x{one.meter.hex()} has credit, but its supplier has no rate")
+        _check_range("credit", one.credit_wei, MAX_HELD_WEI)
+        if one.credit_wei and not one.tariff:
+            raise InvalidGenesis(f"the meter 0x{one.meter.hex()} has credit, but its supplier has no tariff")
+    _check_range("sum of all credits", sum(one.credit_wei for one in meters), MAX_HELD_WEI)
 
 
 def _check_zones(zones_s: Mapping[bytes, int], suppliers: list[bytes]) -> None:

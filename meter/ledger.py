@@ -118,10 +118,10 @@ class MeterLedger:
                 raise InvalidAnswer(f"the node's answer makes no sense: {error}") from error
         return readings
 
-    async def supply_allowed(self, meter: bytes, block: BlockTag) -> bool:
-        """Whether the relay of a meter is to be on, by the state after a block."""
+    async def supply_allowed(self, meter: bytes, time_s: int, block: BlockTag) -> bool:
+        """Whether the relay of a meter is to be on at a time, by the state after a block."""
         function = self._exhaustion_abi.function("supplyAllowed")
-        data = await self.node.call(self.exhaustion_contract, function.encode_call((meter,)), block)
+        data = await self.node.call(self.exhaustion_contract, function.encode_call((meter, time_s)), block)
         try:
             (allowed,) = function.decode_result(data)
         except InvalidAbi as error:

@@ -1,8 +1,9 @@
 """The supply relay: follows what the imported chain says, never what was merely sent.
 
-After every new block it asks Exhaustion's `supplyAllowed` at that block, so a reorganisation that takes a top-up away
-switches like any other block; the events say why. Without a ledger in reach it keeps, or takes, the state that its
-owner chose. A `Switch` is whatever breaks the circuit: simulated here, hardware by the same two lines.
+After every new block, and with every minute, it asks Exhaustion's `supplyAllowed` at that block for the time of its
+own clock, so a reorganisation that takes a top-up away switches like any other block; the events say why. Without a
+ledger in reach it keeps, or takes, the state that its owner chose. A `Switch` is whatever breaks the circuit:
+simulated here, hardware by the same two lines.
 """
 
 import logging
@@ -13,6 +14,7 @@ from typing import Literal, Protocol
 from meter.ledger import MeterLedger, NodeTrouble, SupplyEvent
 from meter.switch_journal import Switching, SwitchJournal
 from primitives.clock import Clock
+from wallet.answers import BlockSummary
 from wallet.client import InvalidAnswer
 
 logger = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ class Relay:
         self._clock = clock
         self._settings = settings
         self._head: tuple[int, bytes] | None = None
+        self._asked_minute: int | None = None
         self._heard_s = clock.precise_time_s()
         self._is_failing_safe = False
         last = journal.last()
@@ -93,9 +96,13 @@ class Relay:
             block = await self._ledger.node.block("latest")
             if block is None:
                 raise InvalidAnswer("the node has no newest block")
-            if (block.number, block.hash) != self._head or self._is_failing_safe:
-                allowed = await self._ledger.supply_allowed(self._meter, block.number)
-                reason = await self._reason(allowed, block.number) if allowed != self.is_on else ""
+            time_s = self._clock.time_s()
+            is_new = (block.number, block.hash) != self._head or self._is_failing_safe
+            # Friendly hours begin and end with the minute, without a block.
+            if is_new or time_s // 60 != self._asked_minute:
+                allowed = await self._ledger.supply_allowed(self._meter, time_s, block.number)
+                self._asked_minute = time_s // 60
+                reason = await self._reason(allowed, block) if allowed != self.is_on else ""
                 self._head = (block.number, block.hash)
                 self._is_failing_safe = False
                 await self._obey(allowed, block.number, reason)
@@ -103,10 +110,13 @@ class Relay:
         except NodeTrouble as error:
             await self._fail_safe(str(error))
 
-    async def _reason(self, allowed: bool, block_number: int) -> str:
+    async def _reason(self, allowed: bool, block: BlockSummary) -> str:
+        block_number = block.number
         seen = self._head[0] if self._head is not None else block_number - 1
         if self._is_failing_safe:
             return f"the ledger is in reach again: supplyAllowed is {str(allowed).lower()} in block {block_number}"
+        if self._head == (block.number, block.hash):
+            return f"the hour: supplyAllowed is {str(allowed).lower()} by now in block {block_number}"
         if seen >= block_number:
             return f"the chain was reorganised: supplyAllowed is {str(allowed).lower()} in block {block_number} now"
         first_block = max(seen + 1, block_number - MAX_REASON_BLOCKS + 1)

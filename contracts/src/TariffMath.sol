@@ -17,8 +17,8 @@ import {ITariffs} from "./ITariffs.sol";
 ///        17 allowance price | 25 allowance, Wh | 32 standing charge a day | 42 Unix time from which it holds | 47 zero
 ///        48 S upper bounds of 8 bytes | S prices of 8 bytes | each window: 1 weekdays, 2 from, 2 until, 3 zero, S prices
 ///
-///      The assembly reads a word or half a word of it at any place, for which Solidity has no expression; and it only
-///      reads.
+///      The assembly copies it and reads words of it at any place, for which Solidity has no expression, and hashes out of
+///      the scratch space.
 library TariffMath {
     /// @notice Where a meter stands within its billing period. All zero before its first reading.
     /// @param usedWh energy taken in the period so far, in Wh
@@ -49,14 +49,16 @@ library TariffMath {
 
     uint256 private constant BOUNDS_OFFSET = 48;
     uint256 private constant WINDOW_HEAD_BYTES = 8;
+    /// @dev A version without windows fits.
+    uint256 private constant PLAIN_BYTES = 320;
     /// @dev Days from 0000-03-01 to 1970-01-01, and in the 400 years after which the calendar repeats.
     uint256 private constant EPOCH_DAYS = 719_468;
     uint256 private constant ERA_DAYS = 146_097;
 
     /// @notice Charges a reading and moves `running` on.
-    /// @dev Never reverts where the energies are below 2^56, prices below 2^64 and times below 2^40, and then the energy
-    ///      costs less than 2^121 wei. What is due for days is due from the later of the last charged day and the day of
-    ///      the reading before, that day excluded: the day of installation is free, as is time in which a meter was away.
+    /// @dev Never reverts where energies are below 2^56 Wh, days below 2^24 and times below 2^40, and then the energy costs
+    ///      less than 2^121 wei. What is due for days is due from the later of the last charged day and the day of the
+    ///      reading before, that day excluded: the day of installation is free, as is time in which a meter was away.
     ///      A billing period ends as it began, also where a version or a tariff with other periods holds meanwhile.
     /// @param data where the version is kept; zero where none holds yet: then nothing costs anything, and `running` stays
     /// @param importedWh energy taken since the reading before, in Wh
@@ -73,37 +75,51 @@ library TariffMath {
         uint256 time,
         int256 zoneS
     ) internal view returns (Charge memory charged) {
-        if (data == address(0)) return charged;
-        bytes memory version = data.code;
-        uint256 head = _word(version, 0);
+        uint256 position = running.usedWh | running.endDay << 56 | running.chargedDay << 80;
+        (position, charged.energyWei, charged.standingWei, charged.exportWei) =
+            chargePacked(data, position, importedWh, exportedWh, previousTime, time, zoneS);
+        running.usedWh = uint56(position);
+        running.endDay = uint24(position >> 56);
+        running.chargedDay = uint24(position >> 80);
+    }
+
+    /// @notice The same, with `running` in one number and all on the stack: for those that charge every reading.
+    /// @param position usedWh in the lowest 56 bits, endDay in the next 24, chargedDay in the next 24
+    function chargePacked(
+        address data,
+        uint256 position,
+        uint256 importedWh,
+        uint256 exportedWh,
+        uint256 previousTime,
+        uint256 time,
+        int256 zoneS
+    ) internal view returns (uint256 moved, uint256 energyWei, uint256 standingWei, uint256 exportWei) {
+        if (data == address(0)) return (position, 0, 0, 0);
+        (uint256 version, uint256 head) = _load(data);
         uint256 second = localSecond(time, zoneS);
+        // Cannot overflow: see the bounds above.
         unchecked {
             uint256 day = second / DAY_S;
-            if (day >= running.endDay) {
-                running.usedWh = 0;
-                running.endDay = _periodEnd(head, day);
+            if (day >= uint24(position >> 56)) {
+                position = position >> 80 << 80 | _periodEnd(head, day) << 56;
             }
-            if (day > running.chargedDay) {
-                uint256 standing = _word(version, 32) >> 176;
+            if (day > position >> 80) {
+                uint256 standing = _word(version + 32) >> 176;
                 if (standing != 0 && previousTime != 0) {
                     uint256 before = localSecond(previousTime, zoneS) / DAY_S;
-                    if (before < running.chargedDay) before = running.chargedDay;
-                    if (day > before) charged.standingWei = (day - before) * standing;
+                    if (before < position >> 80) before = position >> 80;
+                    if (day > before) standingWei = (day - before) * standing;
                 }
-                running.chargedDay = day;
+                position = uint80(position) | day << 80;
             }
-            if (exportedWh != 0) charged.exportWei = exportedWh * uint64(head >> 120);
+            if (exportedWh != 0) exportWei = exportedWh * uint64(head >> 120);
             if (importedWh != 0) {
-                charged.energyWei = _energyWei(version, head, running.usedWh, importedWh, _prices(version, head, second));
-                running.usedWh += importedWh;
+                energyWei = _energyWei(version, head, uint56(position), importedWh, _prices(version, head, second));
             }
+            return (position + importedWh, energyWei, standingWei, exportWei);
         }
     }
 
-    /// @notice Whether a version charges by the running total instead of part by part.
-    function isWhole(bytes memory version) internal pure returns (bool) {
-        return _word(version, 0) >> 240 & FLAG_WHOLE != 0;
-    }
 
     /// @notice The last local second of what a reading of this time covers, counted from 1970-01-01 in local time.
     function localSecond(uint256 time, int256 zoneS) internal pure returns (uint256) {
@@ -117,7 +133,7 @@ library TariffMath {
     /// @return startDay its first day, counted from 1970-01-01 in local time
     /// @return endDay the first day of the next one
     function periodOf(address data, uint256 day) internal view returns (uint256 startDay, uint256 endDay) {
-        uint256 head = _word(data.code, 0);
+        (, uint256 head) = _load(data);
         endDay = _periodEnd(head, day);
         uint256 periodDays = uint16(head >> 208);
         if (periodDays != 0) {
@@ -129,11 +145,10 @@ library TariffMath {
 
     /// @notice A version as people and wallets read it, with the time from which it holds.
     function decode(address data) internal view returns (ITariffs.Version memory decoded, uint64 from) {
-        bytes memory version = data.code;
-        uint256 head = _word(version, 0);
-        uint256 second = _word(version, 32);
+        (uint256 version, uint256 head) = _load(data);
+        uint256 second = _word(version + 32);
         uint256 count = uint8(head >> 232);
-        decoded.whole = isWhole(version);
+        decoded.whole = head >> 240 & FLAG_WHOLE != 0;
         decoded.periodDays = uint16(head >> 208);
         decoded.anchorDay = uint24(head >> 184);
         decoded.exportPriceWeiPerWh = uint64(head >> 120);
@@ -143,17 +158,17 @@ library TariffMath {
         from = uint40(second >> 136);
         decoded.slabs = new ITariffs.Slab[](count);
         for (uint256 index = 0; index < count; ++index) {
-            uint256 bound = BOUNDS_OFFSET + 8 * index;
-            decoded.slabs[index] = ITariffs.Slab(_eight(version, bound), _eight(version, bound + 8 * count));
+            uint256 bound = version + BOUNDS_OFFSET + 8 * index;
+            decoded.slabs[index] = ITariffs.Slab(_eight(bound), _eight(bound + 8 * count));
         }
         decoded.windows = new ITariffs.Window[](uint8(head >> 224));
-        uint256 offset = BOUNDS_OFFSET + 16 * count;
+        uint256 offset = version + BOUNDS_OFFSET + 16 * count;
         for (uint256 index = 0; index < decoded.windows.length; ++index) {
-            uint64 windowHead = _eight(version, offset);
+            uint64 windowHead = _eight(offset);
             offset += WINDOW_HEAD_BYTES;
             uint64[] memory prices = new uint64[](count);
             for (uint256 step = 0; step < count; ++step) {
-                prices[step] = _eight(version, offset);
+                prices[step] = _eight(offset);
                 offset += 8;
             }
             decoded.windows[index] =
@@ -197,17 +212,24 @@ library TariffMath {
 
     /// @notice Address of the account that a contract creates with this nonce, from 1 to 2^32 - 1 (EIP-161, yellow paper 7).
     function createdAddress(address creator, uint256 nonce) internal pure returns (address) {
-        bytes memory encoded;
-        if (nonce < 0x80) encoded = abi.encodePacked(bytes2(0xd694), creator, uint8(nonce));
-        else if (nonce < 0x100) encoded = abi.encodePacked(bytes2(0xd794), creator, bytes1(0x81), uint8(nonce));
-        else if (nonce < 0x10000) encoded = abi.encodePacked(bytes2(0xd894), creator, bytes1(0x82), uint16(nonce));
-        else if (nonce < 0x1000000) encoded = abi.encodePacked(bytes2(0xd994), creator, bytes1(0x83), uint24(nonce));
-        else encoded = abi.encodePacked(bytes2(0xda94), creator, bytes1(0x84), uint32(nonce));
-        return address(uint160(uint256(keccak256(encoded))));
+        unchecked {
+            uint256 length = nonce < 0x80 ? 0 : nonce < 0x100 ? 1 : nonce < 0x10000 ? 2 : nonce < 0x1000000 ? 3 : 4;
+            uint256 encoded = 0xd694 + (length << 8) << 160 | uint160(creator);
+            if (length != 0) encoded = encoded << 8 | 0x80 + length;
+            uint256 numberBytes = length == 0 ? 1 : length;
+            uint256 size = 22 + numberBytes + (length == 0 ? 0 : 1);
+            encoded = (encoded << 8 * numberBytes | nonce) << 256 - 8 * size;
+            uint256 hash;
+            assembly ("memory-safe") {
+                mstore(0, encoded)
+                hash := keccak256(0, size)
+            }
+            return address(uint160(hash));
+        }
     }
 
     /// @dev Cost of energy from a running total on. Bounded by MAX_SLABS steps: the last bound is above any total.
-    function _energyWei(bytes memory version, uint256 head, uint256 used, uint256 importedWh, uint256 prices)
+    function _energyWei(uint256 version, uint256 head, uint256 used, uint256 importedWh, uint256 prices)
         private
         pure
         returns (uint256 cost)
@@ -222,12 +244,12 @@ library TariffMath {
                 used = until;
             }
             bool whole = head >> 240 & FLAG_WHOLE != 0;
-            uint256 bounds = BOUNDS_OFFSET;
+            uint256 bounds = version + BOUNDS_OFFSET;
             while (true) {
-                uint256 bound = _eight(version, bounds);
-                if (total <= bound) return cost + (total - used) * _eight(version, prices);
+                uint256 bound = _eight(bounds);
+                if (total <= bound) return cost + (total - used) * _eight(prices);
                 if (used < bound && !whole) {
-                    cost += (bound - used) * _eight(version, prices);
+                    cost += (bound - used) * _eight(prices);
                     used = bound;
                 }
                 bounds += 8;
@@ -237,16 +259,16 @@ library TariffMath {
     }
 
     /// @dev Where the prices that hold at a local second begin: those of the first window it falls in, or the slabs' own.
-    function _prices(bytes memory version, uint256 head, uint256 second) private pure returns (uint256 offset) {
+    function _prices(uint256 version, uint256 head, uint256 second) private pure returns (uint256 offset) {
         unchecked {
             uint256 count = uint8(head >> 232);
             uint256 windows = uint8(head >> 224);
             if (windows != 0) {
                 uint256 weekday = (second / DAY_S + 3) % 7; // 1970-01-01 was a Thursday
                 uint256 minute = second % DAY_S / 60;
-                offset = BOUNDS_OFFSET + 16 * count;
+                offset = version + BOUNDS_OFFSET + 16 * count;
                 for (; windows != 0; --windows) {
-                    uint256 window = _eight(version, offset);
+                    uint256 window = _eight(offset);
                     offset += WINDOW_HEAD_BYTES;
                     if (
                         window >> 56 >> weekday & 1 != 0 && minute >= uint16(window >> 40)
@@ -255,7 +277,7 @@ library TariffMath {
                     offset += 8 * count;
                 }
             }
-            return BOUNDS_OFFSET + 8 * count;
+            return version + BOUNDS_OFFSET + 8 * count;
         }
     }
 
@@ -290,15 +312,33 @@ library TariffMath {
         }
     }
 
-    function _word(bytes memory version, uint256 offset) private pure returns (uint256 value) {
+    /// @dev Brings a version into memory: without asking for its size first, since what is beyond its end reads as zero.
+    /// @return version where in memory it begins
+    /// @return head its first word
+    function _load(address data) private view returns (uint256 version, uint256 head) {
         assembly ("memory-safe") {
-            value := mload(add(add(version, 32), offset))
+            version := mload(0x40)
+            extcodecopy(data, version, 0, PLAIN_BYTES)
+            head := mload(version)
+            let size := PLAIN_BYTES
+            let windows := and(shr(224, head), 0xff)
+            if windows {
+                size := add(add(48, shl(4, and(shr(232, head), 0xff))), mul(windows, 136))
+                extcodecopy(data, version, 0, size)
+            }
+            mstore(0x40, add(version, and(add(size, 63), not(31))))
         }
     }
 
-    function _eight(bytes memory version, uint256 offset) private pure returns (uint64 value) {
+    function _word(uint256 place) private pure returns (uint256 value) {
         assembly ("memory-safe") {
-            value := shr(192, mload(add(add(version, 32), offset)))
+            value := mload(place)
+        }
+    }
+
+    function _eight(uint256 place) private pure returns (uint64 value) {
+        assembly ("memory-safe") {
+            value := shr(192, mload(place))
         }
     }
 }

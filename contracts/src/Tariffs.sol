@@ -157,7 +157,7 @@ contract Tariffs is ITariffs {
         view
         returns (uint256 energyWei, uint256 exportWei)
     {
-        TariffMath.Running memory running = TariffMath.Running(usedWh, type(uint256).max, type(uint256).max);
+        TariffMath.Running memory running = TariffMath.Running(usedWh, type(uint24).max, type(uint24).max);
         TariffMath.Charge memory charged =
             TariffMath.charge(versionAt(tariff, time), running, importedWh, exportedWh, 0, time, zoneS);
         return (charged.energyWei, charged.exportWei);

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import cast
 
-from contracts.addresses import EXHAUSTION_ADDRESS
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
 from contracts.binding import load_artifact
 from meter.database import OutboxNotReady
 from meter.settings import load_settings
@@ -22,7 +22,7 @@ NODE_TIMEOUT_S = 5.0
 """A node that is being killed, or has just started, may not answer; the screen shows it as off."""
 AGREEMENT_INTERVAL_S = 0.2
 
-_EXHAUSTION = load_artifact("Exhaustion").abi
+_EXHAUSTION, _METER = load_artifact("Exhaustion").abi, load_artifact("Meter").abi
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,18 @@ class Observer:
         if not receipt.succeeded:
             raise UserError(f"The contract refused {function}.")
 
+    async def _charged_wh(self, household: Household, block_number: int) -> int:
+        """By the register up to which the ledger has charged; all of them begin at zero."""
+        data = await self._client.call(
+            METER_ADDRESS, _METER.encode_call("lastReading", (household.meter,)), block_number
+        )
+        (last,) = _METER.decode_result("lastReading", data)
+        return cast(tuple[int, ...], last)[2]
+
     async def _household(self, household: Household, block_number: int) -> HouseholdView:
-        credit, debt, charged, _ = await self.ask(block_number, "accountOf", household.meter)
+        (account,) = await self.ask(block_number, "accountOf", household.meter)
+        credit, overdrawn, debt, *_ = cast(tuple[int, ...], account)
+        charged = await self._charged_wh(household, block_number)
         wallet_wei = await self._client.balance(household.wallet, block_number)
         readings = read_wh = waiting = 0
         is_supplied = None
@@ -145,9 +155,9 @@ class Observer:
             readings,
             read_wh,
             waiting,
-            cast(int, charged),
-            cast(int, credit),
-            cast(int, debt),
+            charged,
+            credit,
+            overdrawn + debt,
             is_supplied,
             wallet_wei,
         )

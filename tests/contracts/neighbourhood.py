@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS, TARIFFS_ADDRESS
 from contracts.binding import Artifact, load_artifact
 from contracts.genesis import Alloc, GenesisMeter, genesis_alloc
 from contracts.reading_format import READING_FIELDS, Outcome, compact_signature, reading_typed_data
+from contracts.tariff_format import GenesisTariff
 from primitives.secp256k1 import address_of, sign
 from tests.contracts.ledgers import CHAIN_ID, Ledger, Result, make_ledger
 
@@ -14,8 +15,13 @@ WATT = 10**18
 POINT_OF_SUPPLY = b"\x50" * 32
 RATE_WEI_PER_WH = WATT // 5000  # 0.2 WATT a kWh
 TYPED_DATA = reading_typed_data(CHAIN_ID)
-REGISTRY, METER, EXHAUSTION = (load_artifact(name) for name in ("Registry", "Meter", "Exhaustion"))
-CONTRACTS = {REGISTRY_ADDRESS: REGISTRY, METER_ADDRESS: METER, EXHAUSTION_ADDRESS: EXHAUSTION}
+REGISTRY, METER, EXHAUSTION, TARIFFS = (load_artifact(name) for name in ("Registry", "Meter", "Exhaustion", "Tariffs"))
+CONTRACTS = {
+    REGISTRY_ADDRESS: REGISTRY,
+    METER_ADDRESS: METER,
+    EXHAUSTION_ADDRESS: EXHAUSTION,
+    TARIFFS_ADDRESS: TARIFFS,
+}
 
 
 def key_of(name: str) -> bytes:
@@ -26,6 +32,8 @@ OPERATOR, REGULATOR, SUPPLIER, RIVAL, OWNER, STRANGER, PAYER = (
     address_of(key_of(name)) for name in ("operator", "regulator", "supplier", "rival", "owner", "stranger", "payer")
 )
 """The operator owns the registry and has no role in it."""
+
+ACCOUNT_FIELDS = ("creditWei", "overdrawnWei", "debtWei", "owedWei", "lowCreditWei", "periodWh", "periodEndDay")
 
 SignedReading = tuple[tuple[object, ...], bytes, bytes]
 
@@ -89,6 +97,7 @@ class Neighbourhood:
         credit_wei: int = 0,
         low_credit_wei: int = 0,
         rate_wei_per_wh: int = RATE_WEI_PER_WH,
+        tariffs: Sequence[GenesisTariff] = (),
         zone_s: int = 0,
         installed_at_s: int = 0,
         others: Alloc | None = None,
@@ -109,11 +118,12 @@ class Neighbourhood:
         alloc = genesis_alloc(
             OPERATOR,
             [SUPPLIER],
-            {SUPPLIER: rate_wei_per_wh},
+            {} if tariffs else {SUPPLIER: rate_wei_per_wh},
             meters,
             regulators=[REGULATOR],
             zones_s={SUPPLIER: zone_s},
             time_s=installed_at_s,
+            tariffs=tariffs,
         )
         for person in (OPERATOR, REGULATOR, SUPPLIER, RIVAL, OWNER, STRANGER, PAYER):
             alloc["0x" + person.hex()] = {"balance": hex(10**40)}
@@ -135,12 +145,17 @@ class Neighbourhood:
     def registry(self, sender: bytes, function: str, *arguments: object) -> Result:
         return self.ledger.transact(sender, REGISTRY_ADDRESS, REGISTRY.abi.encode_call(function, arguments))
 
-    def install(self, device: Device, supplier: bytes = SUPPLIER, sink: bytes = EXHAUSTION_ADDRESS) -> Result:
-        arguments = (device.address, OWNER, sink, 0, POINT_OF_SUPPLY, device.import_wh, device.export_wh)
+    def install(
+        self, device: Device, supplier: bytes = SUPPLIER, sink: bytes = EXHAUSTION_ADDRESS, tariff: int = 0
+    ) -> Result:
+        arguments = (device.address, OWNER, sink, tariff, POINT_OF_SUPPLY, device.import_wh, device.export_wh)
         return self.registry(supplier, "installMeter", *arguments)
 
     def exhaustion(self, sender: bytes, function: str, *arguments: object) -> Result:
         return self.ledger.transact(sender, EXHAUSTION_ADDRESS, EXHAUSTION.abi.encode_call(function, arguments))
+
+    def tariffs(self, sender: bytes, function: str, *arguments: object) -> Result:
+        return self.ledger.transact(sender, TARIFFS_ADDRESS, TARIFFS.abi.encode_call(function, arguments))
 
     def ask_meter(self, function: str, *arguments: object) -> tuple[object, ...]:
         return self._ask(METER_ADDRESS, METER, function, arguments)
@@ -152,15 +167,24 @@ class Neighbourhood:
         return self._ask(EXHAUSTION_ADDRESS, EXHAUSTION, function, arguments)
 
     def account(self, device: Device) -> tuple[int, int, int]:
-        """(credit in wei, debt in wei, energy charged in Wh)."""
-        credit, debt, energy, _ = self.ask_exhaustion("accountOf", device.address)
-        return int(str(credit)), int(str(debt)), int(str(energy))
+        """(credit in wei, overdrawn in wei, energy charged in the billing period in Wh)."""
+        seen = self.account_view(device)
+        return seen["creditWei"], seen["overdrawnWei"], seen["periodWh"]
+
+    def account_view(self, device: Device) -> dict[str, int]:
+        """All that accountOf answers, by name."""
+        (values,) = self.ask_exhaustion("accountOf", device.address)
+        assert isinstance(values, tuple)
+        return dict(zip(ACCOUNT_FIELDS, values, strict=True))
 
     def supplier_account(self, supplier: bytes = SUPPLIER) -> int:
         return int(str(self.ask_exhaustion("supplierAccountOf", supplier)[0]))
 
     def supply_allowed(self, device: Device) -> bool:
-        return bool(self.ask_exhaustion("supplyAllowed", device.address)[0])
+        return self.supply_allowed_at(device, self.ledger.time_s)
+
+    def supply_allowed_at(self, device: Device, time_s: int) -> bool:
+        return bool(self.ask_exhaustion("supplyAllowed", device.address, time_s)[0])
 
     def _ask(
         self, address: bytes, artifact: Artifact, function: str, arguments: tuple[object, ...]

@@ -1,14 +1,16 @@
-"""The Exhaustion contract: credit used up by readings, debt, restoring, rates, withdrawal, and attacks on them."""
+"""The Exhaustion contract: credit used up by readings, what is overdrawn, export, transfer, withdrawal, and attacks."""
 
 from pathlib import Path
 
 import pytest
 
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS, TARIFFS_ADDRESS
 from contracts.binding import load_artifact
-from contracts.genesis import MAX_CREDIT_WEI, MAX_LOW_CREDIT_WEI
+from contracts.genesis import MAX_HELD_WEI, MAX_LOW_CREDIT_WEI
 from contracts.roles import Role
+from contracts.tariff_format import GenesisTariff, Slab, TariffVersion
 from primitives.hexadecimal import to_data
+from primitives.secp256k1 import address_of
 from tests.contracts.ledgers import GENESIS_TIME_S
 from tests.contracts.neighbourhood import (
     EXHAUSTION,
@@ -22,10 +24,12 @@ from tests.contracts.neighbourhood import (
     RIVAL,
     STRANGER,
     SUPPLIER,
+    TARIFFS,
     WATT,
     Device,
     Neighbourhood,
     event_names,
+    key_of,
     only,
     reason,
 )
@@ -44,12 +48,16 @@ def street(device: Device) -> Neighbourhood:
     return Neighbourhood(device)
 
 
+# Credit
+
+
 def test_a_reading_moves_usage_times_rate_to_the_supplier(street: Neighbourhood, device: Device) -> None:
     """Figure 4 of the Wattcoin paper: total = usage * rate, from the user's balance to the supplier's."""
     street.top_up(device, WATT)
     street.submit(device.measure(import_wh=1_500))
     assert street.account(device) == (WATT - 1_500 * RATE_WEI_PER_WH, 0, 1_500)
     assert street.supplier_account() == 1_500 * RATE_WEI_PER_WH
+    assert street.ask_exhaustion("tillOf", 1) == (1_500 * RATE_WEI_PER_WH,)
     assert street.ledger.balance(EXHAUSTION_ADDRESS) == WATT
 
 
@@ -62,6 +70,7 @@ def test_anyone_may_top_up_and_supply_returns(street: Neighbourhood, device: Dev
         "payer": PAYER,
         "amountWei": 5 * WATT,
         "settledWei": 0,
+        "recoveredWei": 0,
         "balanceWei": 5 * WATT,
     }
     assert only(result, "Restored") == {"meter": device.address, "creditWei": 5 * WATT}
@@ -69,18 +78,18 @@ def test_anyone_may_top_up_and_supply_returns(street: Neighbourhood, device: Dev
     assert event_names(street.top_up(device, WATT, sender=STRANGER)) == ["ToppedUp"]
 
 
-def test_used_up_credit_becomes_debt_which_the_next_top_up_settles(street: Neighbourhood, device: Device) -> None:
+def test_what_is_overdrawn_is_settled_first_by_the_next_top_up(street: Neighbourhood, device: Device) -> None:
     street.top_up(device, 1_000 * RATE_WEI_PER_WH)
     result = street.submit(device.measure(import_wh=1_200))
     assert event_names(result) == ["ReadingAccepted", "Charged", "Exhausted"]
     charged = only(result, "Charged")
     assert (charged["costWei"], charged["paidWei"]) == (1_200 * RATE_WEI_PER_WH, 1_000 * RATE_WEI_PER_WH)
     assert charged["balanceWei"] == -200 * RATE_WEI_PER_WH
-    assert only(result, "Exhausted") == {"meter": device.address, "debtWei": 200 * RATE_WEI_PER_WH}
+    assert only(result, "Exhausted") == {"meter": device.address, "overdrawnWei": 200 * RATE_WEI_PER_WH}
     assert not street.supply_allowed(device)
     assert street.supplier_account() == 1_000 * RATE_WEI_PER_WH
 
-    # More debt, then a part of it settled: still off.
+    # More, then a part of it settled: still off.
     assert event_names(street.submit(device.measure(import_wh=50))) == ["ReadingAccepted", "Charged"]
     assert street.account(device) == (0, 250 * RATE_WEI_PER_WH, 1_250)
     partly = street.top_up(device, 100 * RATE_WEI_PER_WH)
@@ -100,7 +109,7 @@ def test_used_up_credit_becomes_debt_which_the_next_top_up_settles(street: Neigh
 def test_credit_used_to_the_last_wei_is_exhausted(street: Neighbourhood, device: Device) -> None:
     street.top_up(device, 10 * RATE_WEI_PER_WH)
     result = street.submit(device.measure(import_wh=10))
-    assert only(result, "Exhausted")["debtWei"] == 0
+    assert only(result, "Exhausted")["overdrawnWei"] == 0
     assert street.account(device) == (0, 0, 10)
 
 
@@ -120,30 +129,19 @@ def test_low_credit_is_reported_once_as_it_falls_below_the_threshold(street: Nei
     assert event_names(street.submit(device.measure(import_wh=600))) == ["ReadingAccepted", "Charged", "Exhausted"]
 
 
+@pytest.mark.parametrize("threshold", [2, 3, 2**70, 2**70 + 1, MAX_HELD_WEI - 1])
+def test_any_threshold_is_noticed_to_the_wei(device: Device, threshold: int) -> None:
+    street = Neighbourhood(device, rate_wei_per_wh=1)
+    street.exhaustion(OWNER, "setLowCreditThreshold", device.address, threshold)
+    street.top_up(device, threshold + 1)
+    assert event_names(street.submit(device.measure(import_wh=1)))[2:] == []
+    assert event_names(street.submit(device.measure(import_wh=1)))[2:] == ["LowCredit"]
+
+
 def test_a_threshold_above_the_credit_reports_at_once(street: Neighbourhood, device: Device) -> None:
     street.top_up(device, WATT)
     result = street.exhaustion(OWNER, "setLowCreditThreshold", device.address, MAX_LOW_CREDIT_WEI)
     assert event_names(result) == ["LowCreditThresholdSet", "LowCredit"]
-
-
-def test_only_the_owner_sets_the_threshold(street: Neighbourhood, device: Device) -> None:
-    for person in (OPERATOR, SUPPLIER, STRANGER):
-        refused = street.exhaustion(person, "setLowCreditThreshold", device.address, 1)
-        assert reason(refused) == f"NotOwner(meter={to_data(device.address)}, caller={to_data(person)})"
-    unknown = street.exhaustion(OWNER, "setLowCreditThreshold", b"\x99" * 20, 1)
-    assert not unknown.success
-
-
-@pytest.mark.parametrize(
-    "sender", [STRANGER, OPERATOR, SUPPLIER, OWNER], ids=["stranger", "operator", "supplier", "owner"]
-)
-def test_nobody_but_the_meter_contract_charges(street: Neighbourhood, device: Device, sender: bytes) -> None:
-    street.top_up(device, WATT)
-    delta = (device.address, sender, 0, 1_000, 0, GENESIS_TIME_S, GENESIS_TIME_S, 0)
-    refused = street.exhaustion(sender, "onReading", delta)
-    assert reason(refused) == f"NotMeterContract(caller={to_data(sender)})"
-    refused = street.exhaustion(sender, "onSwap", device.address, sender)
-    assert reason(refused) == f"NotRegistry(caller={to_data(sender)})"
 
 
 def test_top_ups_that_would_be_lost_are_refused(street: Neighbourhood, device: Device) -> None:
@@ -154,13 +152,13 @@ def test_top_ups_that_would_be_lost_are_refused(street: Neighbourhood, device: D
     assert street.ledger.balance(EXHAUSTION_ADDRESS) == 0
 
 
-def test_a_credit_has_a_greatest_value(street: Neighbourhood, device: Device) -> None:
-    assert reason(street.top_up(device, MAX_CREDIT_WEI + 1)) == (
-        f"CreditTooLarge(amountWei={MAX_CREDIT_WEI + 1}, maximumWei={MAX_CREDIT_WEI})"
+def test_the_money_here_has_a_greatest_value(street: Neighbourhood, device: Device) -> None:
+    assert reason(street.top_up(device, MAX_HELD_WEI + 1)) == (
+        f"HeldTooLarge(heldWei={MAX_HELD_WEI + 1}, maximumWei={MAX_HELD_WEI})"
     )
-    assert street.top_up(device, MAX_CREDIT_WEI).success
+    assert street.top_up(device, MAX_HELD_WEI).success
     assert not street.top_up(device, 1).success
-    assert street.ask_exhaustion("MAX_CREDIT_WEI") == (MAX_CREDIT_WEI,)
+    assert street.ask_exhaustion("MAX_HELD_WEI") == (MAX_HELD_WEI,)
 
 
 def test_a_removed_meter_has_no_supply_and_takes_only_its_debt(street: Neighbourhood, device: Device) -> None:
@@ -181,110 +179,261 @@ def test_a_removed_meter_has_no_supply_and_takes_only_its_debt(street: Neighbour
     assert street.account(device) == (0, 0, 12)
 
 
-def test_usage_of_one_meter_and_of_all() -> None:
-    first, second = Device("meter one"), Device("meter two")
-    street = Neighbourhood(first, second, credit_wei=WATT)
-    street.submit(first.measure(import_wh=100, power_w=400))
-    street.submit(second.measure(import_wh=20, export_wh=90, power_w=-150))
-    assert street.ask_exhaustion("usageOf", first.address) == (100, 400, first.time_s)
-    assert street.ask_exhaustion("usageOf", second.address) == (20, -150, second.time_s)
-    assert street.ask_exhaustion("usageOfAll") == (120, 250, 2)
+def test_how_long_the_credit_will_last(street: Neighbourhood, device: Device) -> None:
+    """Three days of 100, 200 and 330 Wh, then two days without a reading and 50 Wh: exact integers."""
+    street.top_up(device, 10_000 * RATE_WEI_PER_WH)
+    day = GENESIS_TIME_S // DAY_S
+
+    def read(day_number: int, import_wh: int) -> None:
+        device.time_s = street.ledger.time_s = (day + day_number) * DAY_S + 3_600
+        assert street.submit(device.measure(import_wh=import_wh)).success
+
+    read(0, 60)
+    assert street.ask_exhaustion("estimateOf", device.address) == (0, 2**256 - 1)
+    street.top_up(device, 77)
+    read(0, 40)
+    read(1, 200)
+    assert street.ask_exhaustion("estimateOf", device.address)[0] == 100 * RATE_WEI_PER_WH
+    read(2, 330)
+    assert street.ask_exhaustion("estimateOf", device.address)[0] == 150 * RATE_WEI_PER_WH
+    read(5, 50)
+    average = (2 * 150 * RATE_WEI_PER_WH + 330 * RATE_WEI_PER_WH) // 5
+    credit = 10_000 * RATE_WEI_PER_WH + 77 - 680 * RATE_WEI_PER_WH
+    assert street.ask_exhaustion("estimateOf", device.address) == (average, credit // average)
+    read(25, 1)
+    assert street.ask_exhaustion("estimateOf", device.address)[0] == 50 * RATE_WEI_PER_WH // 20
 
 
-# Rates
+# Tariffs
 
 
-def test_a_lower_rate_holds_at_once_and_changes_nothing_charged(street: Neighbourhood, device: Device) -> None:
-    street.top_up(device, WATT)
-    street.submit(device.measure(import_wh=100))
-    result = street.exhaustion(SUPPLIER, "setRate", RATE_WEI_PER_WH // 2, 0)
-    assert only(result, "RateSet") == {
-        "supplier": SUPPLIER,
-        "rateWeiPerWh": RATE_WEI_PER_WH // 2,
-        "from": GENESIS_TIME_S,
-    }
-    assert street.supplier_account() == 100 * RATE_WEI_PER_WH
-    device.time_s = GENESIS_TIME_S
-    assert only(street.submit(device.measure(import_wh=100)), "Charged")["costWei"] == 50 * RATE_WEI_PER_WH
+def test_slabs_standing_charge_and_a_new_month(device: Device) -> None:
+    version = TariffVersion((Slab(10, 100), Slab(20)), standing_wei_per_day=7)
+    street = Neighbourhood(
+        device, credit_wei=10**6, tariffs=[GenesisTariff(SUPPLIER, "house", version)], installed_at_s=GENESIS_TIME_S
+    )
+
+    def cost(seconds: int, import_wh: int) -> object:
+        device.time_s = street.ledger.time_s = GENESIS_TIME_S + seconds
+        return only(street.submit(device.measure(import_wh=import_wh)), "Charged")["costWei"]
+
+    # 2023-11-14 22:13:20 UTC: the day of installation is free of the standing charge.
+    assert cost(60, 90) == 900
+    assert cost(DAY_S, 20) == 10 * 10 + 10 * 20 + 7
+    assert cost(DAY_S + 60, 1) == 20
+    assert cost(4 * DAY_S, 0) == 3 * 7
+    december = 1_701_388_800 - GENESIS_TIME_S
+    # A reading of midnight still belongs to November.
+    assert cost(december, 10) == 200 + 12 * 7
+    assert cost(december + 1, 10) == 100 + 7
+    assert street.account_view(device)["periodWh"] == 10
 
 
-def test_a_late_reading_is_charged_at_the_rate_of_its_own_time(street: Neighbourhood, device: Device) -> None:
+def test_a_late_reading_is_charged_by_the_version_of_its_own_time(street: Neighbourhood, device: Device) -> None:
     """Three versions; readings from each period arrive after the last has begun."""
     street.top_up(device, WATT)
     for step, rate in enumerate((300, 200, 100)):
         street.ledger.time_s = GENESIS_TIME_S + step * 1_000
-        assert street.exhaustion(SUPPLIER, "setRate", rate, 0).success
+        assert street.tariffs(SUPPLIER, "announceVersion", 1, 0, TariffVersion.flat(rate).argument()).success
     street.ledger.time_s += 10_000
     costs = []
     for time_s in (-1, 0, 999, 1_000, 1_500, 2_000, 9_000):
         device.time_s = GENESIS_TIME_S + time_s
         costs.append(only(street.submit(device.measure(import_wh=1)), "Charged")["costWei"])
     assert costs == [RATE_WEI_PER_WH, 300, 300, 200, 200, 100, 100]
-    rates = [
-        street.ask_exhaustion("rateAt", SUPPLIER, GENESIS_TIME_S + time_s)[0] for time_s in (-1, 999, 1_999, 2_000)
-    ]
-    assert rates == [RATE_WEI_PER_WH, 300, 200, 100]
 
 
-def test_a_higher_rate_needs_a_days_notice(street: Neighbourhood, device: Device) -> None:
+def test_an_announced_version_begins_by_itself_and_may_be_replaced_before(
+    street: Neighbourhood, device: Device
+) -> None:
     street.top_up(device, WATT)
-    higher = RATE_WEI_PER_WH * 3
-    earliest = GENESIS_TIME_S + DAY_S
-    refused = street.exhaustion(SUPPLIER, "setRate", higher, earliest - 1)
-    assert reason(refused) == f"RateTooSoon(from={earliest - 1}, earliest={earliest})"
-    assert only(street.exhaustion(SUPPLIER, "setRate", higher, 0), "RateSet")["from"] == earliest
-    assert street.ask_exhaustion("latestRateOf", SUPPLIER) == (True, higher, earliest)
-    street.ledger.time_s = earliest
-    device.time_s = earliest - 1
-    assert only(street.submit(device.measure(import_wh=1)), "Charged")["rateWeiPerWh"] == RATE_WEI_PER_WH
-    device.time_s = earliest
-    assert only(street.submit(device.measure(import_wh=1)), "Charged")["rateWeiPerWh"] == higher
+    later = GENESIS_TIME_S + DAY_S
+
+    def cost(time_s: int) -> object:
+        device.time_s = time_s
+        street.ledger.time_s = max(street.ledger.time_s, time_s)
+        return only(street.submit(device.measure(import_wh=1)), "Charged")["costWei"]
+
+    dearer = RATE_WEI_PER_WH * 3
+    assert street.tariffs(SUPPLIER, "announceVersion", 1, 0, TariffVersion.flat(2 * dearer).argument()).success
+    assert street.tariffs(SUPPLIER, "announceVersion", 1, 0, TariffVersion.flat(dearer).argument()).success
+    assert cost(later - 1) == RATE_WEI_PER_WH
+    assert cost(later) == dearer
+    # The next ones, with the announced one still where it was announced.
+    street.ledger.time_s = later + 5
+    assert street.tariffs(SUPPLIER, "announceVersion", 1, later + 50, TariffVersion.flat(9).argument()).success
+    assert cost(later + 49) == dearer
+    assert cost(later + 50) == 9
+    assert street.tariffs(SUPPLIER, "announceVersion", 1, 0, TariffVersion.flat(8).argument()).success
+    assert cost(later + 51) == 8
 
 
-def test_an_announced_rate_can_be_replaced_before_it_holds(street: Neighbourhood) -> None:
-    street.exhaustion(SUPPLIER, "setRate", RATE_WEI_PER_WH * 3, 0)
-    street.ledger.time_s += 100
-    assert street.exhaustion(SUPPLIER, "setRate", RATE_WEI_PER_WH - 1, 0).success
-    for time_s, rate in ((99, RATE_WEI_PER_WH), (100, RATE_WEI_PER_WH - 1), (9 * DAY_S, RATE_WEI_PER_WH - 1)):
-        assert street.ask_exhaustion("rateAt", SUPPLIER, GENESIS_TIME_S + time_s) == (rate,)
-
-
-def test_a_rise_is_measured_against_the_rate_in_force_not_the_announced_one(street: Neighbourhood) -> None:
-    street.exhaustion(SUPPLIER, "setRate", RATE_WEI_PER_WH * 3, 0)
-    refused = street.exhaustion(SUPPLIER, "setRate", RATE_WEI_PER_WH * 2, GENESIS_TIME_S)
-    assert not refused.success
-
-
-def test_a_rate_cannot_begin_in_the_past(street: Neighbourhood) -> None:
-    refused = street.exhaustion(SUPPLIER, "setRate", 1, GENESIS_TIME_S - 1)
-    assert reason(refused) == f"RateTooSoon(from={GENESIS_TIME_S - 1}, earliest={GENESIS_TIME_S})"
-
-
-def test_a_rate_binds_only_the_callers_own_meters(street: Neighbourhood, device: Device) -> None:
-    street.top_up(device, WATT)
-    street.exhaustion(RIVAL, "setRate", 2**64 - 1, 0)
-    assert only(street.submit(device.measure(import_wh=1)), "Charged")["rateWeiPerWh"] == RATE_WEI_PER_WH
-
-
-def test_no_money_is_taken_before_a_rate_is_known(street: Neighbourhood) -> None:
+def test_without_a_tariff_energy_costs_nothing(street: Neighbourhood) -> None:
     other = Device("meter two")
     street.registry(REGULATOR, "addMember", RIVAL, Role.SUPPLIER)
     assert street.install(other, RIVAL).success
-    assert reason(street.top_up(other, 1)) == f"RateNotSet(supplier={to_data(RIVAL)})"
     assert only(street.submit(other.measure(import_wh=9)), "Charged")["costWei"] == 0
-    street.exhaustion(RIVAL, "setRate", 7, 0)
-    assert street.top_up(other, 1).success
-    other.time_s = GENESIS_TIME_S
-    assert only(street.submit(other.measure(import_wh=9)), "Charged")["costWei"] == 63
 
 
-# Withdrawal
+# Export
+
+
+def test_energy_given_is_paid_by_the_supplier_as_far_as_it_has_money(device: Device) -> None:
+    version = TariffVersion((Slab(10),), export_price_wei_per_wh=6)
+    street = Neighbourhood(device, credit_wei=1_000, tariffs=[GenesisTariff(SUPPLIER, "solar", version)])
+
+    def books(credit: int, owed: int, supplier: int) -> None:
+        seen = street.account_view(device)
+        assert (seen["creditWei"], seen["owedWei"], street.supplier_account()) == (credit, owed, supplier)
+        assert street.ledger.balance(EXHAUSTION_ADDRESS) == credit + supplier
+
+    # Nothing has been paid to the supplier yet: 60 wei are owed, none are made.
+    result = street.submit(device.measure(export_wh=10))
+    assert event_names(result) == ["ReadingAccepted", "ExportCredited", "Charged"]
+    assert only(result, "ExportCredited")["owedWei"] == 60
+    books(1_000, 60, 0)
+    # What is owed comes off the next cost: 100 - 60.
+    assert only(street.submit(device.measure(import_wh=10)), "Charged")["paidWei"] == 40
+    books(960, 0, 40)
+    # 40 of 90 can be paid from the till; a deposit pays the rest, on request.
+    street.submit(device.measure(export_wh=15))
+    books(1_000, 50, 0)
+    assert street.ledger.transact(
+        STRANGER, EXHAUSTION_ADDRESS, EXHAUSTION.abi.encode_call("deposit", [SUPPLIER]), 80
+    ).success
+    assert only(street.exhaustion(STRANGER, "payOwed", device.address), "OwedPaid")["paidWei"] == 50
+    books(1_050, 0, 30)
+    # From the purse at once.
+    street.submit(device.measure(export_wh=4))
+    books(1_074, 0, 6)
+
+
+def test_energy_given_settles_what_is_overdrawn_without_any_money(device: Device) -> None:
+    version = TariffVersion((Slab(10),), export_price_wei_per_wh=6)
+    street = Neighbourhood(device, tariffs=[GenesisTariff(SUPPLIER, "solar", version)])
+    street.submit(device.measure(import_wh=9))
+    assert street.account(device)[:2] == (0, 90)
+    street.submit(device.measure(export_wh=10))
+    assert street.account(device)[:2] == (0, 30)
+    restored = street.submit(device.measure(export_wh=10))
+    assert street.account_view(device)["owedWei"] == 30
+    assert event_names(restored) == ["ReadingAccepted", "ExportCredited", "Charged"]
+
+
+# Transfer, withdrawal, swap
+
+
+def test_an_owner_gives_credit_to_a_neighbour(street: Neighbourhood, device: Device) -> None:
+    other = Device("meter two")
+    street.install(other, tariff=1)
+    street.top_up(device, 1_000)
+    result = street.exhaustion(OWNER, "transferCredit", device.address, other.address, 400)
+    assert event_names(result) == ["CreditTransferred", "ToppedUp", "Restored"]
+    assert (street.account(device)[0], street.account(other)[0]) == (600, 400)
+    refused = street.exhaustion(OWNER, "transferCredit", device.address, other.address, 601)
+    assert reason(refused) == (f"CreditTooSmall(meter={to_data(device.address)}, amountWei=601, availableWei=600)")
+    same = street.exhaustion(OWNER, "transferCredit", device.address, device.address, 1)
+    assert reason(same) == f"SameMeter(meter={to_data(device.address)})"
+    unknown = street.exhaustion(OWNER, "transferCredit", device.address, b"\x99" * 20, 1)
+    assert (reason(unknown) or "").startswith("NotPrepaid")
+    last = street.exhaustion(OWNER, "transferCredit", device.address, other.address, 600)
+    assert event_names(last) == ["CreditTransferred", "Exhausted", "ToppedUp"]
+
+
+def test_who_leaves_takes_the_credit_along(street: Neighbourhood, device: Device) -> None:
+    street.top_up(device, 1_000 * RATE_WEI_PER_WH)
+    street.submit(device.measure(import_wh=100))
+    refused = street.exhaustion(OWNER, "withdrawCredit", device.address)
+    assert reason(refused) == f"MeterNotRemoved(meter={to_data(device.address)})"
+    street.registry(SUPPLIER, "removeMeter", device.address)
+    before = street.ledger.balance(OWNER)
+    result = street.exhaustion(OWNER, "withdrawCredit", device.address)
+    assert only(result, "CreditWithdrawn")["amountWei"] == 900 * RATE_WEI_PER_WH
+    assert street.ledger.balance(OWNER) == before + 900 * RATE_WEI_PER_WH
+    assert not street.exhaustion(OWNER, "withdrawCredit", device.address).success
+    assert street.ledger.balance(EXHAUSTION_ADDRESS) == street.supplier_account() == 100 * RATE_WEI_PER_WH
+
+
+def test_a_successor_goes_on_with_the_account(street: Neighbourhood, device: Device) -> None:
+    street.top_up(device, 1_000 * RATE_WEI_PER_WH)
+    street.exhaustion(OWNER, "setLowCreditThreshold", device.address, 5)
+    street.submit(device.measure(import_wh=100))
+    before = street.account_view(device)
+    successor = Device("successor")
+    swapped = street.registry(SUPPLIER, "swapMeter", device.address, successor.address, 100, 0, 0, 0)
+    assert only(swapped, "CreditMoved")["successor"] == successor.address
+    assert street.account_view(successor) == before
+    assert set(street.account_view(device).values()) == {0}
+    assert street.supply_allowed(successor)
+    assert not street.supply_allowed(device)
+
+
+# Who may what
+
+
+PEOPLE = {
+    "operator": OPERATOR,
+    "regulator": REGULATOR,
+    "supplier": SUPPLIER,
+    "rival": RIVAL,
+    "owner": OWNER,
+    "stranger": STRANGER,
+    "meter": address_of(key_of("meter one")),
+}
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_every_role_tries_every_function(device: Device, name: str) -> None:
+    """What each role gets through, of all that takes money or changes what a meter or a supplier has."""
+    street = Neighbourhood(device, credit_wei=1_000 * RATE_WEI_PER_WH)
+    street.registry(REGULATOR, "addMember", RIVAL, Role.SUPPLIER)
+    other = Device("meter two")
+    street.install(other, tariff=1)
+    street.submit(device.measure(import_wh=100))
+    person = PEOPLE[name]
+    delta = (device.address, SUPPLIER, 1, 1_000, 0, GENESIS_TIME_S, GENESIS_TIME_S, 0)
+    attempts = {
+        "onReading": (delta,),
+        "onSwap": (device.address, other.address),
+        "onVersion": (1, 1, GENESIS_TIME_S),
+        "withdraw": (person, 1),
+        "withdrawCredit": (device.address,),
+        "transferCredit": (device.address, other.address, 1),
+        "setLowCreditThreshold": (device.address, 1),
+    }
+    passed = {function for function, given in attempts.items() if street.exhaustion(person, function, *given).success}
+    allowed = {"supplier": {"withdraw"}, "owner": {"transferCredit", "setLowCreditThreshold"}}
+    assert passed == allowed.get(name, set())
+    street.registry(SUPPLIER, "removeMeter", device.address)
+    assert street.exhaustion(person, "withdrawCredit", device.address).success == (name == "owner")
+
+
+def test_refusals_say_who_called(street: Neighbourhood, device: Device) -> None:
+    delta = (device.address, SUPPLIER, 1, 1_000, 0, GENESIS_TIME_S, GENESIS_TIME_S, 0)
+    caller = f"caller={to_data(STRANGER)}"
+    assert reason(street.exhaustion(STRANGER, "onReading", delta)) == f"NotMeterContract({caller})"
+    assert reason(street.exhaustion(STRANGER, "onSwap", STRANGER, STRANGER)) == f"NotRegistry({caller})"
+    assert reason(street.exhaustion(STRANGER, "onVersion", 1, 1, 1)) == f"NotTariffs({caller})"
+    refused = street.exhaustion(STRANGER, "setLowCreditThreshold", device.address, 1)
+    assert reason(refused) == f"NotOwner(meter={to_data(device.address)}, {caller})"
+
+
+# Suppliers
 
 
 def test_a_supplier_withdraws_what_it_earned_and_no_more(street: Neighbourhood, device: Device) -> None:
+    """From two tariffs and the purse together."""
+    other = Device("meter two")
+    street.tariffs(SUPPLIER, "createTariff", b"two".ljust(32, b"\0"), 0, TariffVersion.flat(3).argument())
+    street.install(other, tariff=2)
     street.top_up(device, WATT)
+    street.top_up(other, 1_000)
     street.submit(device.measure(import_wh=100))
-    earned = 100 * RATE_WEI_PER_WH
+    other.time_s = GENESIS_TIME_S
+    street.submit(other.measure(import_wh=50))
+    street.submit(other.measure(import_wh=300))
+    assert street.top_up(other, 50).success
+    earned = 100 * RATE_WEI_PER_WH + 1_050
     target = b"\x77" * 20
     refused = street.exhaustion(SUPPLIER, "withdraw", target, earned + 1)
     text = f"AccountTooSmall(supplier={to_data(SUPPLIER)}, amountWei={earned + 1}, accountWei={earned})"
@@ -293,14 +442,6 @@ def test_a_supplier_withdraws_what_it_earned_and_no_more(street: Neighbourhood, 
     assert only(result, "Withdrawn") == {"supplier": SUPPLIER, "to": target, "amountWei": earned - 3}
     assert street.ledger.balance(target) == earned - 3
     assert street.supplier_account() == 3
-    assert street.ledger.balance(EXHAUSTION_ADDRESS) == WATT - earned + 3
-
-
-@pytest.mark.parametrize("person", [OPERATOR, OWNER, STRANGER, RIVAL], ids=["operator", "owner", "stranger", "rival"])
-def test_nobody_else_withdraws(street: Neighbourhood, device: Device, person: bytes) -> None:
-    street.top_up(device, WATT)
-    street.submit(device.measure(import_wh=100))
-    assert (reason(street.exhaustion(person, "withdraw", person, 1)) or "").startswith("AccountTooSmall")
 
 
 def test_withdrawals_that_go_nowhere_are_refused(street: Neighbourhood, device: Device) -> None:
@@ -322,19 +463,19 @@ def test_a_supplier_that_reenters_is_paid_once(street: Neighbourhood) -> None:
         return street.ledger.transact(STRANGER, address, attacker.abi.encode_call("act", [target, data])).success
 
     street.registry(REGULATOR, "addMember", address, Role.SUPPLIER)
-    arguments = [other.address, OWNER, EXHAUSTION_ADDRESS, 0, POINT_OF_SUPPLY, 0, 0]
+    tariff = [b"trap".ljust(32, b"\0"), 0, TariffVersion.flat(5).argument()]
+    assert act(TARIFFS_ADDRESS, TARIFFS.abi.encode_call("createTariff", tariff))
+    arguments = [other.address, OWNER, EXHAUSTION_ADDRESS, 2, POINT_OF_SUPPLY, 0, 0]
     assert act(REGISTRY_ADDRESS, REGISTRY.abi.encode_call("installMeter", arguments))
-    assert act(EXHAUSTION_ADDRESS, EXHAUSTION.abi.encode_call("setRate", [5, 0]))
     street.top_up(other, 1_000)
     other.time_s = GENESIS_TIME_S
     street.submit(other.measure(import_wh=20))
     assert street.supplier_account(address) == 100
     assert act(EXHAUSTION_ADDRESS, EXHAUSTION.abi.encode_call("withdraw", [address, 60]))
     refusal = street.ledger.call(STRANGER, address, attacker.abi.encode_call("refusal")).output
-    assert attacker.abi.decode_result("refusal", refusal)[0] == bytes.fromhex(
-        "3ee5aeb5"
-    )  # ReentrancyGuardReentrantCall
-    assert EXHAUSTION.error_name(bytes.fromhex("3ee5aeb5")) == "ReentrancyGuardReentrantCall"
+    reentrant_call = bytes.fromhex("3ee5aeb5")
+    assert attacker.abi.decode_result("refusal", refusal)[0] == reentrant_call
+    assert EXHAUSTION.error_name(reentrant_call) == "ReentrancyGuardReentrantCall"
     assert street.ledger.balance(address) == 60
     assert street.supplier_account(address) == 40
 
@@ -344,7 +485,7 @@ def test_forced_money_disturbs_no_account(street: Neighbourhood, device: Device)
     self_destruct = b"\x73" + EXHAUSTION_ADDRESS + b"\xff"
     street.ledger.transact(STRANGER, None, self_destruct, 12_345)
     assert street.ledger.balance(EXHAUSTION_ADDRESS) == WATT + 12_345
-    assert street.account(device) == (WATT, 0, 0)
+    assert street.account(device)[:2] == (WATT, 0)
     street.submit(device.measure(import_wh=10))
     assert street.exhaustion(SUPPLIER, "withdraw", SUPPLIER, 10 * RATE_WEI_PER_WH).success
     assert not street.exhaustion(SUPPLIER, "withdraw", SUPPLIER, 1).success

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.tariff_format import GenesisTariff, TariffVersion
 from tests.contracts.council import (
     MAX_OPEN_VOTES,
     MAX_VALIDATORS,
@@ -15,7 +16,8 @@ from tests.contracts.council import (
     person,
 )
 from tests.contracts.ledgers import BLOCK_GAS_LIMIT, Result, make_ledger
-from tests.contracts.neighbourhood import WATT, Device, Neighbourhood, outcomes
+from tests.contracts.neighbourhood import SUPPLIER, WATT, Device, Neighbourhood, outcomes
+from tests.contracts.tariff_stage import EL_DAPP_SLABS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "contracts.md"
 BATCH = 50
@@ -28,7 +30,8 @@ VOTE_LIMIT = 7_000_000
 def _measure() -> dict[str, int]:
     """Gas of each kind of transaction, for a batch each reading's share, rounded up."""
     devices = [Device(f"meter {number}", import_wh=5_000) for number in range(BATCH + 1)]
-    street = Neighbourhood(*devices, credit_wei=1_000 * WATT)
+    tariff = GenesisTariff(SUPPLIER, "four slabs", TariffVersion(EL_DAPP_SLABS))
+    street = Neighbourhood(*devices, credit_wei=100_000 * WATT, tariffs=[tariff])
     *many, one = devices
 
     def batch(meters: list[Device], each: int = 1) -> int:

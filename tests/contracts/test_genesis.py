@@ -13,13 +13,15 @@ from contracts.addresses import (
     PAYMENT_CHANNEL_ADDRESS,
     POLICY_ADDRESS,
     REGISTRY_ADDRESS,
+    TARIFFS_ADDRESS,
     VALIDATORS_ADDRESS,
 )
 from contracts.binding import load_artifact
-from contracts.genesis import MAX_CREDIT_WEI, MAX_LOW_CREDIT_WEI, MAX_RATE_WEI_PER_WH, GenesisMeter, genesis_alloc
+from contracts.genesis import MAX_HELD_WEI, MAX_LOW_CREDIT_WEI, MAX_RATE_WEI_PER_WH, GenesisMeter, genesis_alloc
 from contracts.market import MarketRules, market_storage
 from contracts.reading_format import MAX_REGISTER_WH, MeterStatus, compact_signature, reading_typed_data
 from contracts.roles import Role
+from contracts.tariff_format import TariffVersion
 from primitives.errors import InvalidGenesis
 from primitives.keccak import keccak256
 from primitives.secp256k1 import sign
@@ -37,6 +39,7 @@ from tests.contracts.neighbourhood import (
     RIVAL,
     STRANGER,
     SUPPLIER,
+    TARIFFS,
     WATT,
     Device,
     Neighbourhood,
@@ -45,6 +48,7 @@ from tests.contracts.neighbourhood import (
     only,
     reason,
 )
+from vm.addresses import create_address
 
 RICH = {"0x" + person.hex(): {"balance": hex(10**30)} for person in (OPERATOR, SUPPLIER, PAYER, STRANGER)}
 GOOD = GenesisMeter(b"\x05" * 20, OWNER, SUPPLIER, 1, 2, 3, 4)
@@ -55,9 +59,9 @@ def test_a_meter_of_the_genesis_is_registered_and_paid_for() -> None:
     street = Neighbourhood(device, credit_wei=5 * WATT, low_credit_wei=WATT, rate_wei_per_wh=WATT)
     expected = (MeterStatus.ACTIVE, SUPPLIER, OWNER, EXHAUSTION_ADDRESS)
     assert street.ask_registry("registrationOf", device.address) == expected
-    assert street.ask_meter("linkOf", device.address) == (MeterStatus.ACTIVE, SUPPLIER, EXHAUSTION_ADDRESS, 0, 0)
-    assert street.ask_exhaustion("accountOf", device.address) == (5 * WATT, 0, 0, WATT)
-    assert street.ask_exhaustion("latestRateOf", SUPPLIER) == (True, WATT, 0)
+    assert street.ask_meter("linkOf", device.address) == (MeterStatus.ACTIVE, SUPPLIER, EXHAUSTION_ADDRESS, 1, 0)
+    assert street.account_view(device)["creditWei"] == 5 * WATT
+    assert street.account_view(device)["lowCreditWei"] == WATT
     assert street.ask_registry("owner") == (OPERATOR,)
     roles = [street.ask_registry("roleOf", one)[0] for one in (OPERATOR, REGULATOR, SUPPLIER, OWNER)]
     assert roles == [Role.NONE, Role.REGULATOR, Role.SUPPLIER, Role.NONE]
@@ -75,14 +79,14 @@ def test_the_genesis_writes_what_transactions_would_write() -> None:
     device = Device("meter one", import_wh=70, export_wh=8)
     credit, low = 5 * WATT, WATT
     street = Neighbourhood()
-    assert street.install(device).success
+    assert street.install(device, tariff=1).success
     street.top_up(device, credit)
     street.exhaustion(OWNER, "setLowCreditThreshold", device.address, low)
     prepared = Neighbourhood(device, credit_wei=credit, low_credit_wei=low, installed_at_s=GENESIS_TIME_S)
     meter = GenesisMeter(device.address, OWNER, SUPPLIER, 70, 8, credit, low, point_of_supply=POINT_OF_SUPPLY)
     alloc = genesis_alloc(OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [meter], regulators=[REGULATOR], time_s=GENESIS_TIME_S)
     slots = 0
-    for contract in (REGISTRY_ADDRESS, METER_ADDRESS, EXHAUSTION_ADDRESS):
+    for contract in (REGISTRY_ADDRESS, METER_ADDRESS, EXHAUSTION_ADDRESS, TARIFFS_ADDRESS):
         storage = alloc["0x" + contract.hex()]["storage"]
         assert isinstance(storage, dict)
         for slot_hex in storage:
@@ -90,7 +94,7 @@ def test_the_genesis_writes_what_transactions_would_write() -> None:
             written = (contract.hex(), slot_hex, hex(street.ledger.storage(contract, slot)))
             assert written == (contract.hex(), slot_hex, hex(prepared.ledger.storage(contract, slot)))
             slots += 1
-    assert slots == 25
+    assert slots == 34
     assert street.ledger.balance(EXHAUSTION_ADDRESS) == prepared.ledger.balance(EXHAUSTION_ADDRESS)
 
 
@@ -132,7 +136,7 @@ def test_the_constructor_writes_what_the_genesis_writes() -> None:
 
 
 def test_without_validators_there_is_no_contract_for_them() -> None:
-    contracts = [REGISTRY_ADDRESS, METER_ADDRESS, EXHAUSTION_ADDRESS, PAYMENT_CHANNEL_ADDRESS]
+    contracts = [REGISTRY_ADDRESS, METER_ADDRESS, EXHAUSTION_ADDRESS, TARIFFS_ADDRESS, PAYMENT_CHANNEL_ADDRESS]
     contracts += [POLICY_ADDRESS, BILLING_ADDRESS, MARKET_ADDRESS]
     assert set(genesis_alloc(OPERATOR)) == {"0x" + address.hex() for address in contracts}
 
@@ -164,7 +168,7 @@ def test_validators_that_cannot_be_are_refused(validators: list[bytes], text: st
         (OPERATOR, [SUPPLIER], {SUPPLIER: -1}, [], "rate"),
         (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [GOOD, GOOD], "twice"),
         (OPERATOR, [RIVAL], {}, [GOOD], "unknown supplier"),
-        (OPERATOR, [SUPPLIER], {}, [GOOD], "no rate"),
+        (OPERATOR, [SUPPLIER], {}, [GOOD], "no tariff"),
         (
             OPERATOR,
             [SUPPLIER],
@@ -173,8 +177,16 @@ def test_validators_that_cannot_be_are_refused(validators: list[bytes], text: st
             "import register",
         ),
         (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [replace(GOOD, opening_export_wh=-1)], "export register"),
-        (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [replace(GOOD, credit_wei=MAX_CREDIT_WEI + 1)], "credit"),
+        (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [replace(GOOD, credit_wei=MAX_HELD_WEI + 1)], "credit"),
         (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [replace(GOOD, low_credit_wei=MAX_LOW_CREDIT_WEI + 1)], "threshold"),
+        (
+            OPERATOR,
+            [SUPPLIER],
+            {SUPPLIER: 1},
+            [replace(GOOD, credit_wei=MAX_HELD_WEI), replace(GOOD, meter=b"\x06" * 20)],
+            "all credits",
+        ),
+        (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [replace(GOOD, tariff=2)], "tariff 2 that is not its supplier's"),
         (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [replace(GOOD, owner=bytes(20))], "address"),
         (OPERATOR, [SUPPLIER], {SUPPLIER: 1}, [replace(GOOD, meter=b"")], "address"),
     ],
@@ -191,16 +203,21 @@ def test_deployed_like_any_contract_they_work_at_other_addresses() -> None:
     ledger = make_ledger(dict(RICH))
     registry = ledger.transact(OPERATOR, None, REGISTRY.deployment([OPERATOR])).output
     meter = ledger.transact(OPERATOR, None, METER.deployment([registry])).output
-    exhaustion = ledger.transact(OPERATOR, None, EXHAUSTION.deployment([meter, registry])).output
+    # Exhaustion and Tariffs name each other: the address of the second is known from the nonce it will be created with.
+    expected = create_address(OPERATOR, 3)
+    exhaustion = ledger.transact(OPERATOR, None, EXHAUSTION.deployment([meter, registry, expected])).output
+    tariffs = ledger.transact(OPERATOR, None, TARIFFS.deployment([registry, exhaustion])).output
+    assert tariffs == expected
     device = Device("meter one")
-    installation = [device.address, OWNER, exhaustion, 0, POINT_OF_SUPPLY, 0, 0]
+    installation = [device.address, OWNER, exhaustion, 1, POINT_OF_SUPPLY, 0, 0]
+    price = TariffVersion.flat(5).argument()
     for sender, to, data, value in (
-        (OPERATOR, registry, REGISTRY.abi.encode_call("connect", [meter, exhaustion]), 0),
+        (OPERATOR, registry, REGISTRY.abi.encode_call("connect", [meter, tariffs]), 0),
         (OPERATOR, registry, REGISTRY.abi.encode_call("addRegulator", [STRANGER]), 0),
         (STRANGER, registry, REGISTRY.abi.encode_call("addMember", [SUPPLIER, Role.SUPPLIER]), 0),
         (STRANGER, registry, REGISTRY.abi.encode_call("approveSink", [exhaustion]), 0),
+        (SUPPLIER, tariffs, TARIFFS.abi.encode_call("createTariff", [b"t".ljust(32, b"\0"), 0, price]), 0),
         (SUPPLIER, registry, REGISTRY.abi.encode_call("installMeter", installation), 0),
-        (SUPPLIER, exhaustion, EXHAUSTION.abi.encode_call("setRate", [5, ledger.time_s]), 0),
         (PAYER, exhaustion, EXHAUSTION.abi.encode_call("topUp", [device.address]), 100),
     ):
         assert ledger.transact(sender, to, data, value).success
@@ -209,13 +226,15 @@ def test_deployed_like_any_contract_they_work_at_other_addresses() -> None:
     accepted = ledger.transact(STRANGER, meter, METER.abi.encode_call("submit", [(tuple(fields.values()), r, vs)]))
     assert accepted.success
     account = ledger.call(STRANGER, exhaustion, EXHAUSTION.abi.encode_call("accountOf", [device.address])).output
-    assert EXHAUSTION.abi.decode_result("accountOf", account) == (60, 0, 8, 0)
+    (seen,) = EXHAUSTION.abi.decode_result("accountOf", account)
+    assert isinstance(seen, tuple)
+    assert (seen[0], seen[5]) == (60, 8)
     assert [log.address for log in accepted.logs] == [meter, exhaustion]
 
 
 def test_constructors_refuse_the_zero_address() -> None:
     ledger = make_ledger(dict(RICH))
-    for artifact, arguments in ((REGISTRY, 1), (METER, 1), (EXHAUSTION, 2)):
+    for artifact, arguments in ((REGISTRY, 1), (METER, 1), (EXHAUSTION, 3), (TARIFFS, 2)):
         refused = ledger.transact(OPERATOR, None, artifact.deployment([bytes(20)] * arguments))
         assert not refused.success
         assert artifact.error_name(refused.output) == "ZeroAddress"

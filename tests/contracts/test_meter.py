@@ -70,8 +70,6 @@ def test_an_accepted_reading_is_reported_whole_and_charged(street: Neighbourhood
         "meter": device.address,
         "supplier": SUPPLIER,
         "energyWh": 300,
-        "time": device.time_s,
-        "rateWeiPerWh": RATE_WEI_PER_WH,
         "costWei": 300 * RATE_WEI_PER_WH,
         "paidWei": 300 * RATE_WEI_PER_WH,
         "balanceWei": 100 * WATT - 1_300 * RATE_WEI_PER_WH,
@@ -223,11 +221,11 @@ def test_values_that_do_not_fit_are_refused(street: Neighbourhood, device: Devic
 def test_the_greatest_values_are_accepted_and_charged_exactly() -> None:
     device = Device("meter one")
     rate = 2**64 - 1
-    street = Neighbourhood(device, credit_wei=10**36, rate_wei_per_wh=rate)
+    street = Neighbourhood(device, credit_wei=10**33, rate_wei_per_wh=rate)
     device.sequence, device.import_wh, device.export_wh = MAX_SEQUENCE, MAX_REGISTER_WH, MAX_REGISTER_WH
     result = street.submit(device.sign(device.fields(powerW=-(2**31), flags=2**16 - 1)))
     assert only(result, "Charged")["costWei"] == MAX_REGISTER_WH * rate
-    assert street.account(device) == (10**36 - MAX_REGISTER_WH * rate, 0, MAX_REGISTER_WH)
+    assert street.account(device) == (0, MAX_REGISTER_WH * rate - 10**33, MAX_REGISTER_WH)
     assert street.ask_meter("totals") == (MAX_REGISTER_WH, MAX_REGISTER_WH, -(2**31), 1)
 
 

@@ -146,9 +146,12 @@ class FakeNode:
         self.transact(address_of(OTHER_KEY), EXHAUSTION_ADDRESS, data, value_wei)
 
     def charged_wh(self, meter: bytes = METER) -> int:
-        data = EXHAUSTION.abi.function("accountOf").encode_call((meter,))
-        output = self._call(None, EXHAUSTION_ADDRESS, data, self.blocks[-1]).output
-        return int(str(EXHAUSTION.abi.function("accountOf").decode_result(output)[2]))
+        """By the register that is charged: all of them begin at zero here."""
+        last_reading = load_artifact("Meter").abi.function("lastReading")
+        output = self._call(None, METER_ADDRESS, last_reading.encode_call((meter,)), self.blocks[-1]).output
+        (last,) = last_reading.decode_result(output)
+        assert isinstance(last, tuple)
+        return int(last[2])
 
     def accepted_sequences(self) -> list[int]:
         """Of the one meter, in the order of acceptance."""

@@ -555,7 +555,7 @@ async def test_ledger_without_the_contract(scene: Scene) -> None:
     with pytest.raises(UserError, match="there is no Meter contract"):
         await ledger.last_reading(METER)
     with pytest.raises(UserError, match="there is no Exhaustion contract"):
-        await ledger.supply_allowed(METER, "latest")
+        await ledger.supply_allowed(METER, GENESIS_TIME_S, "latest")
 
 
 def test_backoff_grows_to_its_bound_and_spreads() -> None:

@@ -34,7 +34,7 @@ def test_a_plan_becomes_the_network_that_it_says() -> None:
     assert (config.network, config.block_reward) == (PRODUCTION, 0)
     assert (genesis.timestamp_s, genesis.difficulty) == (1_700_000_000, plan.difficulty)
     accounts = genesis.state.accounts
-    contracts = {bytes.fromhex(address[2:]) for address in genesis_alloc(OPERATOR, [SUPPLIER])}
+    contracts = {bytes.fromhex(address[2:]) for address in genesis_alloc(OPERATOR, [SUPPLIER], {SUPPLIER: 5})}
     assert set(accounts) == contracts | {OPERATOR, SUPPLIER}
     assert accounts[OPERATOR] is not None
     assert accounts[OPERATOR].balance == 9

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from contracts.addresses import EXHAUSTION_ADDRESS
+from contracts.addresses import METER_ADDRESS
 from contracts.binding import load_artifact
 from tests.functional.running_node import ProcessFailed, RunningCommand, free_port
 from tests.soak.books import check_blocks, check_readings, check_transfers
@@ -96,6 +96,8 @@ async def _stop(name: str, process: RunningCommand) -> None:
 
 
 async def _charged_wh(client: RpcClient, place: Place) -> int:
-    abi = load_artifact("Exhaustion").abi
-    data = await client.call(EXHAUSTION_ADDRESS, abi.encode_call("accountOf", (place.meter,)))
-    return cast(int, abi.decode_result("accountOf", data)[2])
+    """By the register up to which the ledger has charged; it began at zero."""
+    abi = load_artifact("Meter").abi
+    data = await client.call(METER_ADDRESS, abi.encode_call("lastReading", (place.meter,)))
+    (last,) = abi.decode_result("lastReading", data)
+    return cast(tuple[int, ...], last)[2]

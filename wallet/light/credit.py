@@ -15,6 +15,8 @@ from primitives.hexadecimal import to_checksum_address
 from primitives.keccak import keccak256
 from wallet.light.proofs import ProvedAccount
 
+_VARIABLES = ("_accounts", "_dues", "_lowCredit")
+
 
 @dataclass(frozen=True, slots=True)
 class MeterCredit:
@@ -22,10 +24,12 @@ class MeterCredit:
 
     credit_wei: int
     """Prepaid money that is left."""
+    overdrawn_wei: int
+    """Charged beyond the credit: emergency credit in use, or more."""
     debt_wei: int
-    """Energy that was charged and not paid."""
+    """Charged in friendly hours beyond the credit."""
     energy_wh: int
-    """All that was charged."""
+    """Charged in the billing period so far."""
     low_credit_wei: int
     """The owner's threshold; 0 for none."""
     status: MeterStatus
@@ -35,16 +39,20 @@ class MeterCredit:
     """Whether its readings are charged here."""
 
     @property
-    def supply_allowed(self) -> bool:
-        """As Exhaustion.supplyAllowed answers."""
-        return self.credit_wei > 0 and self.status is MeterStatus.ACTIVE and self.is_prepaid
+    def supply_allowed(self) -> bool | None:
+        """As Exhaustion.supplyAllowed answers; None where it depends on the supplier's emergency credit and friendly
+        hours, which are not among what is proved.
+        """
+        if self.status is not MeterStatus.ACTIVE or not self.is_prepaid:
+            return False
+        return True if self.credit_wei > 0 else None
 
 
 def wanted_slots(meter: bytes) -> dict[bytes, tuple[int, ...]]:
     """Contract -> slots that have to be proved."""
     exhaustion, registry = load_artifact("Exhaustion").storage_layout, load_artifact("Registry").storage_layout
     return {
-        EXHAUSTION_ADDRESS: exhaustion.slots("_accounts", meter),
+        EXHAUSTION_ADDRESS: tuple(slot for name in _VARIABLES for slot in exhaustion.slots(name, meter)),
         REGISTRY_ADDRESS: registry.slots("_records", meter),
     }
 
@@ -54,14 +62,17 @@ def read_credit(meter: bytes, accounts: Mapping[bytes, ProvedAccount]) -> MeterC
     for name, address in (("Exhaustion", EXHAUSTION_ADDRESS), ("Registry", REGISTRY_ADDRESS)):
         _check_code(name, accounts[address])
     exhaustion, registry = load_artifact("Exhaustion").storage_layout, load_artifact("Registry").storage_layout
-    account = exhaustion.read_struct("_accounts", meter, contents=accounts[EXHAUSTION_ADDRESS].slots)
+    slots = accounts[EXHAUSTION_ADDRESS].slots
+    account = exhaustion.read_struct("_accounts", meter, contents=slots)
+    dues = exhaustion.read_struct("_dues", meter, contents=slots)
     record = registry.read_struct("_records", meter, contents=accounts[REGISTRY_ADDRESS].slots)
     balance = account["balanceWei"]
     return MeterCredit(
         credit_wei=max(balance, 0),
-        debt_wei=max(-balance, 0),
-        energy_wh=account["energyWh"],
-        low_credit_wei=account["lowCreditWei"],
+        overdrawn_wei=max(-balance, 0),
+        debt_wei=dues["debtWei"],
+        energy_wh=account["usedWh"],
+        low_credit_wei=slots[exhaustion.slot("_lowCredit", meter)],
         status=MeterStatus(record["status"]),
         supplier=record["supplier"].to_bytes(20, "big"),
         owner=record["owner"].to_bytes(20, "big"),

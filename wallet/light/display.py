@@ -107,13 +107,21 @@ def account_fields(account: ProvedAccount) -> dict[str, object]:
     }
 
 
+_SUPPLY = {
+    True: "allowed",
+    False: "not allowed",
+    None: "not by credit; whether by emergency credit or a friendly hour, a node tells",
+}
+
+
 def credit_fields(meter: bytes, credit: MeterCredit) -> dict[str, object]:
     return {
         "meter": shown(meter),
         "status": credit.status.name.lower(),
         "credit_wei": str(credit.credit_wei),
+        "overdrawn_wei": str(credit.overdrawn_wei),
         "debt_wei": str(credit.debt_wei),
-        "energy_wh": credit.energy_wh,
+        "period_wh": credit.energy_wh,
         "low_credit_wei": str(credit.low_credit_wei),
         "supplier": shown(credit.supplier),
         "owner": shown(credit.owner),
@@ -128,11 +136,13 @@ def credit_text(meter: bytes, credit: MeterCredit) -> str:
     lines = [
         f"Meter    {shown(meter)}, {credit.status.name.lower()}",
         f"Credit   {format_amount(credit.credit_wei)}",
-        f"Energy   {credit.energy_wh} Wh charged",
-        f"Supply   {'allowed' if credit.supply_allowed else 'not allowed'}",
+        f"Energy   {credit.energy_wh} Wh in the billing period",
+        f"Supply   {_SUPPLY[credit.supply_allowed]}",
     ]
     if credit.debt_wei:
-        lines[1] = f"Debt     {format_amount(credit.debt_wei)}"
+        lines.append(f"Debt     {format_amount(credit.debt_wei)}, from friendly hours")
+    if credit.overdrawn_wei:
+        lines[1] = f"Overdrawn  {format_amount(credit.overdrawn_wei)}"
     elif credit.credit_wei < credit.low_credit_wei:
         lines[1] += f", which is below the owner's threshold of {format_amount(credit.low_credit_wei)}"
     if not credit.is_prepaid:

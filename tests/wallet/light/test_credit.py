@@ -68,16 +68,18 @@ class Street:
         return read_credit(device.address, proof.accounts)
 
     async def by_contract(self, device: Device) -> tuple[object, ...]:
-        """(credit, debt, energy, threshold, supply allowed) as the contract answers a call."""
-        answers: list[object] = []
-        for function in ("accountOf", "supplyAllowed"):
-            call = {
-                "to": "0x" + EXHAUSTION_ADDRESS.hex(),
-                "data": "0x" + EXHAUSTION.abi.encode_call(function, [device.address]).hex(),
-            }
-            output = bytes.fromhex(str(await self.node.request("eth_call", call, "latest"))[2:])
-            answers += EXHAUSTION.abi.decode_result(function, output)
-        return tuple(answers)
+        """(credit, overdrawn, debt, energy, threshold, supply allowed) as the contract answers calls."""
+        (account,) = await self.ask("accountOf", device.address)
+        assert isinstance(account, tuple)
+        credit, overdrawn, debt, _, low_credit, energy, _ = account
+        (allowed,) = await self.ask("supplyAllowed", device.address, self.world.ledger.head().timestamp_s)
+        return credit, overdrawn, debt, energy, low_credit, allowed
+
+    async def ask(self, function: str, *arguments: object) -> tuple[object, ...]:
+        data = EXHAUSTION.abi.encode_call(function, arguments)
+        call = {"to": "0x" + EXHAUSTION_ADDRESS.hex(), "data": "0x" + data.hex()}
+        output = bytes.fromhex(str(await self.node.request("eth_call", call, "latest"))[2:])
+        return EXHAUSTION.abi.decode_result(function, output)
 
 
 async def test_credit_by_proofs_is_what_the_contracts_answer(tmp_path: Path) -> None:
@@ -86,8 +88,9 @@ async def test_credit_by_proofs_is_what_the_contracts_answer(tmp_path: Path) -> 
 
     async def agree() -> MeterCredit:
         found = await street.by_proof(house)
-        told = (found.credit_wei, found.debt_wei, found.energy_wh, found.low_credit_wei, found.supply_allowed)
-        assert told == await street.by_contract(house)
+        told = (found.credit_wei, found.overdrawn_wei, found.debt_wei, found.energy_wh, found.low_credit_wei)
+        # The supplier has no terms, so without credit there is no supply.
+        assert (*told, bool(found.supply_allowed)) == await street.by_contract(house)
         return found
 
     with street.world.ledger:
@@ -103,8 +106,8 @@ async def test_credit_by_proofs_is_what_the_contracts_answer(tmp_path: Path) -> 
         used = await agree()
         assert (used.credit_wei, used.energy_wh) == (5 * 10**17 - 1_234 * RATE_WEI_PER_WH, 1_234)
         street.read(house, 10_000)
-        assert (await agree()).debt_wei == 6_234 * RATE_WEI_PER_WH
-        assert not (await agree()).supply_allowed
+        assert (await agree()).overdrawn_wei == 6_234 * RATE_WEI_PER_WH
+        assert (await agree()).supply_allowed is None
         street.act(2, EXHAUSTION_ADDRESS, EXHAUSTION.abi.encode_call("topUp", [house.address]), 10**18)
         assert (await agree()).supply_allowed
         street.act(1, REGISTRY_ADDRESS, REGISTRY.abi.encode_call("removeMeter", [house.address]))
@@ -112,7 +115,7 @@ async def test_credit_by_proofs_is_what_the_contracts_answer(tmp_path: Path) -> 
         assert (removed.status, removed.supply_allowed) == (MeterStatus.REMOVED, False)
 
         empty, stranger = await street.by_proof(EMPTY), await street.by_proof(STRANGER)
-        assert (empty.status, empty.credit_wei, empty.supply_allowed) == (MeterStatus.ACTIVE, 0, False)
+        assert (empty.status, empty.credit_wei, empty.supply_allowed) == (MeterStatus.ACTIVE, 0, None)
         assert (stranger.status, stranger.is_prepaid, stranger.owner) == (MeterStatus.UNKNOWN, False, bytes(20))
 
 
