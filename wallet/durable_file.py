@@ -1,0 +1,100 @@
+"""A small SQLite file for what must not be lost: on the disk before a call returns, whole after a power cut.
+
+WAL with synchronous=FULL. Who keeps something in it says what its tables are (wallet/channel_store.py, for one); two
+commands at once wait for each other.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from primitives.errors import UserError
+
+BUSY_TIMEOUT_S = 10
+"""Two commands at once wait this long for each other at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """What a file is for."""
+
+    title: str
+    """As it stands in a sentence: "the file of your channels"."""
+    application_id: int
+    """Marks the file, so that a foreign one is not written to."""
+    version: int
+    tables: Sequence[str]
+
+
+class DurableFile:
+    """An open file; use as a context manager. Raises UserError where it is damaged, foreign or not writable."""
+
+    def __init__(self, path: Path, kind: FileKind) -> None:
+        self.path = path
+        self._kind = kind
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+        except OSError as error:
+            raise UserError(f"{path} cannot be made: {error.strerror}.") from error
+        with self._complaints():
+            self._connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """To look only."""
+        with self._complaints():
+            yield self._connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing: on the disk when the block ends, undone where it raises."""
+        with self._complaints():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _prepare(self) -> None:
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        with self.transaction() as connection:
+            marked = connection.execute("PRAGMA application_id").fetchone()[0]
+            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if (marked, tables) == (0, 0):
+                for table in self._kind.tables:
+                    connection.execute(table)
+                connection.execute(f"PRAGMA application_id = {self._kind.application_id}")
+                connection.execute(f"PRAGMA user_version = {self._kind.version}")
+            elif marked != self._kind.application_id:
+                raise UserError(f"{self.path} is a file of another program; name another one for {self._kind.title}.")
+            elif connection.execute("PRAGMA user_version").fetchone()[0] != self._kind.version:
+                raise UserError(f"{self.path} was written by another version of wattchain; use that one.")
+
+    @contextmanager
+    def _complaints(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{self.path}, {self._kind.title}, cannot be used: {error}.") from error
