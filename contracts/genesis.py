@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from contracts.addresses import (
+    AUCTION_ADDRESS,
     BILLING_ADDRESS,
     EXHAUSTION_ADDRESS,
     MARKET_ADDRESS,
@@ -18,6 +19,7 @@ from contracts.addresses import (
     TARIFFS_ADDRESS,
     VALIDATORS_ADDRESS,
 )
+from contracts.auction import AuctionRules, auction_storage
 from contracts.binding import load_artifact
 from contracts.market import MarketRules, market_storage
 from contracts.reading_format import MAX_REGISTER_WH, MAX_ZONE_S, MIN_ZONE_S, ZONE_STEP_S, MeterStatus
@@ -75,6 +77,7 @@ def genesis_alloc(
     time_s: int = 0,
     market_rules: MarketRules | None = None,
     tariffs: Iterable[GenesisTariff] = (),
+    auction_rules: AuctionRules | None = None,
 ) -> Alloc:
     """The accounts of the contracts, Validators only where there are any, to be merged into a genesis file's `alloc`.
 
@@ -82,9 +85,9 @@ def genesis_alloc(
     itself. `suppliers` are known from the start. `tariffs` are numbered from 1; after them, each supplier in
     `rates_wei_per_wh` has one with a single price. Their first versions hold for all readings from then on.
     `members` are producers, consumers and relays. `zones_s`: seconds east of UTC of a supplier's local time. `time_s`
-    is that of the first block, when the meters were installed. `market_rules` are the market's first ones. `validators`
-    make the first block, and decide who makes the others. Raises InvalidGenesis for values that the contracts
-    themselves would refuse.
+    is that of the first block, when the meters were installed. `market_rules` and `auction_rules` are the first ones
+    of market and auction. `validators` make the first block, and decide who makes the others. Raises InvalidGenesis for
+    values that the contracts themselves would refuse.
     """
     supplier_list, meter_list, validator_list = list(suppliers), list(meters), list(validators)
     zones = dict(zones_s or {})
@@ -106,6 +109,7 @@ def genesis_alloc(
             "Tariffs", genesis_tariffs_storage(tariff_list), 0, genesis_tariffs_nonce(tariff_list)
         ),
         "0x" + MARKET_ADDRESS.hex(): _account("Market", market_storage(market_rules), 0),
+        "0x" + AUCTION_ADDRESS.hex(): _account("Auction", auction_storage(auction_rules), 0),
         "0x" + PAYMENT_CHANNEL_ADDRESS.hex(): _account("PaymentChannel", {}, 0),
     }
     alloc["0x" + POLICY_ADDRESS.hex()] = _account("Policy", _policy_storage(), 0)

@@ -9,6 +9,8 @@ import click
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.amounts import format_amount, parse_amount
+from wallet.auction_after_commands import auction
+from wallet.auction_commands import AUCTION_COMMANDS
 from wallet.client import RpcClient
 from wallet.command_line import PlainGroup, json_option, node_option, print_result
 from wallet.commands import keystore_option
@@ -74,6 +76,12 @@ def market() -> None:
       wattchain market advertise 5kWh --min-price 0.2 --from solar
 
       wattchain market request 2kWh 0x... --from home
+
+    In the auction, bids and offers for a quarter of an hour are cleared together.
+
+      wattchain market bid 2kWh --max-price 0.25 --from home
+
+      wattchain market ask 3kWh --min-price 0.15 --from solar
     """
 
 
@@ -358,6 +366,8 @@ def payout(amount: str | None, to: str | None, sending: Sending) -> None:
     send_planned(sending, plan)
 
 
+for one in (*AUCTION_COMMANDS, auction):
+    market.add_command(one)
 market.add_command(rules)
 market.add_command(set_rule)
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from contracts.addresses import (
     METER_ADDRESS,
     REGISTRY_ADDRESS,
 )
-from contracts.auction import AuctionRules, Side, auction_storage, commitment_of
+from contracts.auction import AuctionRules, Side, commitment_of
 from contracts.binding import Artifact, load_artifact
 from contracts.genesis import Alloc, GenesisMeter, genesis_alloc
-from contracts.market import MarketRules, market_storage
+from contracts.market import MarketRules
 from contracts.roles import Role
 from primitives.secp256k1 import address_of
 from tests.contracts.ledgers import CHAIN_ID, GENESIS_TIME_S, Ledger, Result, make_ledger
@@ -222,10 +222,16 @@ class AuctionStage:
         members = {RELAY: Role.RELAY}
         members |= dict.fromkeys(SELLERS, Role.PRODUCER) | dict.fromkeys(BUYERS, Role.CONSUMER)
         meters = [GenesisMeter(meter, trader, SUPPLIER) for trader, meter in self.meters.items()]
-        alloc = genesis_alloc(OPERATOR, [SUPPLIER], meters=meters, regulators=[REGULATOR], members=members)
+        alloc = genesis_alloc(
+            OPERATOR,
+            [SUPPLIER],
+            meters=meters,
+            regulators=[REGULATOR],
+            members=members,
+            market_rules=replace(trade or MarketRules(), treasury=treasury),
+            auction_rules=rules,
+        )
         alloc |= {"0x" + one.hex(): {"balance": hex(FUNDS_WEI)} for one in PEOPLE}
-        alloc |= placed(AUCTION_ADDRESS, AUCTION, auction_storage(rules))
-        alloc |= placed(MARKET_ADDRESS, MARKET, market_storage(trade or MarketRules(), treasury=treasury))
         return alloc | placed(ATTACKER_ADDRESS, ATTACKER, {})
 
 
