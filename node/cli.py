@@ -13,6 +13,7 @@ COMMANDS = {
     "bench": LazyCommand("node.bench.commands:bench", "Measure whole networks of nodes on this machine."),
     "bill": LazyCommand("wallet.bill_commands:bill", "Postpaid energy: usage and bills; pay them."),
     "channel": LazyCommand("wallet.channel_commands:channel", "Pay a producer many times with two transactions."),
+    "credit": LazyCommand("wallet.credit_commands:credit", "Prepaid credit: top up, look, give to a neighbour."),
     "demo": LazyCommand("node.commands:demo", "Watch everything at work, in a minute."),
     "init": LazyCommand("node.commands:init", "Make the folder of a node, of a new network or a given one."),
     "light": LazyCommand("wallet.light.commands:light", "What the ledger says, proved without trusting any node."),
@@ -26,6 +27,7 @@ COMMANDS = {
     "status": LazyCommand("node.status_command:status", "How a node is doing, on one page."),
     "tariff": LazyCommand("wallet.tariff_commands:tariff", "What energy costs: steps, times of use, versions."),
     "validators": LazyCommand("wallet.validator_commands:validators", "Who makes the blocks; vote members in and out."),
+    "voucher": LazyCommand("wallet.voucher_commands:voucher", "Credit on paper: sign vouchers, redeem them."),
     "wallet": LazyCommand("wallet.commands:wallet", "Your keys and your WATT."),
 }
 

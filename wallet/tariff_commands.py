@@ -73,6 +73,7 @@ def set_tariff(number: int | None, file: Path | None, sending: Sending, **option
     Prices are in WATT a kWh. Options go before what a file says.
 
       wattchain tariff set --name Household --step 100=2.96 --step 300=5.56 --step 9.16 --from supplier
+
       wattchain tariff set 1 --file household.toml --starts 2027-01-01 --from supplier
     """
     draft = TariffDraft(**options)  # type: ignore[arg-type]

@@ -7,12 +7,10 @@ from typing import Any
 
 import click
 
-from contracts.addresses import EXHAUSTION_ADDRESS
 from contracts.binding import load_artifact
 from contracts.genesis import Alloc, genesis_alloc
 from primitives.hexadecimal import to_checksum_address
 from primitives.secp256k1 import address_of
-from tests.contracts.tariff_stage import tariff_accounts
 from tests.wallet.command_stage import ContractLedger, Person, serve_ledger
 
 KEYS = [bytes([number]) * 32 for number in range(1, 9)]
@@ -25,9 +23,7 @@ def shown(address: bytes) -> str:
 
 
 def alloc() -> Alloc:
-    """With tariffs, of whose versions nobody is told."""
-    deaf = {"0x" + EXHAUSTION_ADDRESS.hex(): {"balance": "0x0", "nonce": "0x1", "code": "0x00", "storage": {}}}
-    return genesis_alloc(OWNER, [SUPPLIER, RIVAL], regulators=[REGULATOR]) | tariff_accounts([]) | deaf
+    return genesis_alloc(OWNER, [SUPPLIER, RIVAL], regulators=[REGULATOR])
 
 
 class Neighbour(Person):
