@@ -13,7 +13,7 @@ from contracts.reading_format import compact_signature
 from primitives.eip712 import TypedData
 from primitives.errors import UserError
 from primitives.keccak import keccak256
-from primitives.secp256k1 import address_of, sign
+from primitives.secp256k1 import address_of, private_key_is_valid, sign
 
 VOUCHER_FIELDS = (
     ("supplier", "address"),
@@ -155,6 +155,8 @@ def voucher_from_text(text: str) -> SignedVoucher:
         raise UserError("this voucher is of a form that this version of Wattchain does not know")
     is_bearers = body[1] == _FOR_BEARER
     whom, rest = body[30:62], body[62:]
+    if is_bearers and not private_key_is_valid(whom):
+        raise UserError("this voucher has a key of its own that cannot sign")
     voucher = Voucher(
         supplier=body[10:30],
         amount_wei=int.from_bytes(rest[:16], "big"),

@@ -1,5 +1,6 @@
 """`wattchain credit` and `wattchain voucher`, as customers and suppliers run them, against a ledger in memory."""
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from contracts.addresses import EXHAUSTION_ADDRESS, REGISTRY_ADDRESS
 from contracts.voucher_format import voucher_from_text
+from primitives.keccak import keccak256
 from tests.gateway.memory_ledger import CHAIN_ID, GENESIS_TIME_S
 from tests.wallet.contract_person import (
     CUSTOMER,
@@ -195,6 +197,19 @@ def test_worthless_vouchers_say_why(people: Neighbour) -> None:
     assert "BY NOBODY" in people.ok("voucher", "show", unsigned)
     assert "not signed by" in people.refused(STRANGER, *redeem, unsigned)
     assert "for a meter, or" not in people.ok("voucher", "show", code)
+
+
+def test_a_bearers_voucher_with_a_key_that_is_none_is_refused(people: Neighbour) -> None:
+    body = bytes((1, 1)) + CHAIN_ID.to_bytes(8, "big") + SUPPLIER + bytes(32 + 16 + 8 + 8 + 64)
+    text = "WATT" + base64.b32encode(body + keccak256(body)[:4]).decode().rstrip("=")
+    assert "cannot sign" in people.error("voucher", "show", text)
+
+
+@pytest.mark.parametrize("half", [b"\xff" * 32, bytes(32)])
+def test_a_signature_out_of_range_is_nobodys(people: Neighbour, half: bytes) -> None:
+    (made,) = issue(people, "25", "--meter", shown(METER))
+    text = replace(voucher_from_text(made["voucher"]), signature=(half, half)).to_text()
+    assert people.json("voucher", "show", text)["signed"] is False
 
 
 def test_a_voucher_can_be_made_without_any_connection(people: Neighbour) -> None:
