@@ -27,7 +27,6 @@ from tests.contracts.auction_stage import (
     AuctionStage,
     clear_arguments,
 )
-from tests.contracts.ledgers import OwnLedger
 from tests.wallet.test_auction_matching import check_clearing
 
 SLOTS = (SLOT, SLOT + LENGTH_S, SLOT + 2 * LENGTH_S)
@@ -49,7 +48,7 @@ class AuctionMachine(RuleBasedStateMachine):
     def begin(self, is_sealed: bool, pricing: Pricing, tax_bps: int, seed: int) -> None:
         rules = AuctionRules(is_sealed=is_sealed, pricing=pricing)
         trade = MarketRules(tax_bps=tax_bps, penalty_bps=2_500)
-        self.stage = AuctionStage(rules, trade, ledger=OwnLedger(AuctionStage().alloc(rules, trade)))
+        self.stage = AuctionStage(rules, trade)
         self.is_sealed, self.pricing, self.tax_bps = is_sealed, pricing, tax_bps
         self.paid_in = self.paid_out = 0
         self.ordered: dict[tuple[int, bytes], tuple[Side, int, int]] = {}
@@ -200,7 +199,7 @@ small_books = st.lists(st.tuples(st.booleans(), st.integers(1, 5), st.integers(1
 @settings(max_examples=25, deadline=None)
 @given(small_books)
 def test_what_the_contract_accepts_is_the_best_of_all_choices(book: list[tuple[bool, int, int]]) -> None:
-    stage = AuctionStage(ledger=OwnLedger(AuctionStage().alloc()))
+    stage = AuctionStage()
     free = {True: iter(BUYERS), False: iter(SELLERS)}
     for is_bid, price, energy_wh in book:
         trader = next(free[is_bid], None)
