@@ -20,17 +20,26 @@ import {TariffMath} from "./TariffMath.sol";
 /// @dev No administrator. An account is named by the first meter of its place; its bills stay its own over changes of the
 ///      meter and of its key, and are found under the name of each of these meters.
 contract Billing is IReadingSink, ReportedDebts, ReentrancyGuardTransient {
-    /// @dev Three slots, kept under the meter that is there now; an ordinary reading writes the first two. Energy and money
-    ///      of the open period; `creditWei` is what energy given was worth more than energy taken in periods before.
-    struct Account {
+    /// @dev One slot, the only one that an ordinary reading writes: the open period, and where it stands in its tariff.
+    struct Open {
+        uint96 energyWei;
         uint56 usedWh;
+        uint56 importedWh;
         uint24 endDay;
         uint24 chargedDay;
-        uint56 importedWh;
-        uint56 exportedWh;
-        uint40 lastTime;
-        uint128 energyWei;
+    }
+
+    /// @dev One slot: energy given in the open period.
+    struct Given {
         uint128 exportWei;
+        uint56 exportedWh;
+    }
+
+    /// @dev Three slots, kept under the meter that is there now. `creditWei` is what energy given was worth more than energy
+    ///      taken in periods before.
+    struct Account {
+        Open open;
+        Given given;
         uint104 standingWei;
         uint24 startDay;
         uint128 creditWei;
@@ -83,7 +92,7 @@ contract Billing is IReadingSink, ReportedDebts, ReentrancyGuardTransient {
     /// @param standingWei standing charges of the open period
     /// @param exportWei credited for energy given in the open period
     /// @param creditWei carried over from periods before, set against the next bills
-    /// @param lastUpdate Unix time of the last reading, in s
+    /// @param lastUpdate Unix time of the last reading of this meter, in s
     /// @param startDay first local day, from 1970-01-01, that is not on a bill yet
     /// @param endDay local day with which the next period begins; 0 before the first charge
     /// @param billCount bills so far; they are numbered from 1
@@ -132,18 +141,13 @@ contract Billing is IReadingSink, ReportedDebts, ReentrancyGuardTransient {
         uint256 lateFeeBasisPoints;
     }
 
-    /// @notice A reading was charged to the open period.
-    /// @param time Unix time of the reading, in s
-    event Charged(
-        address indexed meter,
-        address indexed supplier,
-        uint64 importedWh,
-        uint64 exportedWh,
-        uint64 time,
-        uint256 energyWei,
-        uint256 standingWei,
-        uint256 exportWei
-    );
+    /// @notice The energy of a reading was charged to the open period. (What the reading was, its own event of the Meter in
+    ///         the same transaction says.)
+    event Charged(address indexed meter, address indexed supplier, uint256 energyWei);
+    /// @notice Days have begun since the last charged one: their standing charge.
+    event StandingCharged(address indexed meter, address indexed supplier, uint256 standingWei);
+    /// @notice Energy was given to the grid: what it is credited with.
+    event ExportCredited(address indexed meter, address indexed supplier, uint256 exportedWh, uint256 exportWei);
     /// @notice A billing period is closed: this is its bill.
     /// @param startDay first local day on it
     /// @param endDay first local day after it
@@ -247,52 +251,53 @@ contract Billing is IReadingSink, ReportedDebts, ReentrancyGuardTransient {
     /// @inheritdoc IReadingSink
     /// @dev Cannot revert for the Meter. Tariffs answers any number and time; TariffMath charges without reverting, since
     ///      registers are below 2^53 Wh and times below 2^40 s; sums stop at the greatest value of their type instead of
-    ///      overflowing, which no honest account comes near (2^56 Wh, 2^128 wei); and there is at most one bill, whose
+    ///      overflowing, which no honest account comes near (2^56 Wh; 2^96 wei, 79 billion WATT, in a period); and there is at most one bill, whose
     ///      number counts days at most. Conversions lose nothing: each value is bounded by its type's greatest before.
     function onReading(Delta calldata delta) external {
         if (msg.sender != address(meterContract)) revert NotMeterContract(msg.sender);
         address meter = delta.meter;
-        Account memory account = _accounts[meter];
-        uint256 day = TariffMath.localSecond(delta.time, delta.zoneS) / TariffMath.DAY_S;
-        if (account.startDay == 0) {
-            uint256 since = delta.previousTime == 0 ? delta.time : delta.previousTime;
-            account.startDay = uint24(TariffMath.localSecond(since, delta.zoneS) / TariffMath.DAY_S);
-            _books[accountNameOf(meter)].supplier = delta.supplier;
+        Account storage account = _accounts[meter];
+        Open memory open = account.open;
+        uint256 time = delta.time;
+        uint256 importedWh = delta.importedWh;
+        uint256 exportedWh = delta.exportedWh;
+        uint256 endDay = open.endDay;
+        if (endDay == 0) {
+            if (account.startDay == 0) _begin(account, delta);
+        } else if (TariffMath.localSecond(time, delta.zoneS) >= endDay * TariffMath.DAY_S) {
+            if (account.startDay < endDay) _issue(meter, delta.supplier, account, open, uint24(endDay));
         }
-        if (account.endDay != 0 && day >= account.endDay && account.startDay < account.endDay) {
-            _issue(meter, delta.supplier, account, account.endDay);
-        }
-        TariffMath.Running memory running =
-            TariffMath.Running(account.usedWh, account.endDay, account.chargedDay);
+        TariffMath.Running memory running = TariffMath.Running(open.usedWh, endDay, open.chargedDay);
         TariffMath.Charge memory charged = TariffMath.charge(
-            tariffs.versionAt(delta.tariff, delta.time),
+            tariffs.versionAt(delta.tariff, uint64(time)),
             running,
-            delta.importedWh,
-            delta.exportedWh,
+            importedWh,
+            exportedWh,
             delta.previousTime,
-            delta.time,
+            time,
             delta.zoneS
         );
-        account.usedWh = uint56(_least(running.usedWh, type(uint56).max));
-        account.endDay = uint24(running.endDay);
-        account.chargedDay = uint24(running.chargedDay);
-        account.importedWh = uint56(_least(uint256(account.importedWh) + delta.importedWh, type(uint56).max));
-        account.exportedWh = uint56(_least(uint256(account.exportedWh) + delta.exportedWh, type(uint56).max));
-        account.lastTime = uint40(delta.time);
-        account.energyWei = uint128(_least(account.energyWei + charged.energyWei, type(uint128).max));
-        account.exportWei = uint128(_least(account.exportWei + charged.exportWei, type(uint128).max));
-        account.standingWei = uint104(_least(account.standingWei + charged.standingWei, type(uint104).max));
-        _accounts[meter] = account;
-        emit Charged(
-            meter,
-            delta.supplier,
-            delta.importedWh,
-            delta.exportedWh,
-            delta.time,
-            charged.energyWei,
-            charged.standingWei,
-            charged.exportWei
-        );
+        unchecked {
+            // Terms of a sum are below 2^129 each.
+            open.usedWh = uint56(_least(running.usedWh, type(uint56).max));
+            open.endDay = uint24(running.endDay);
+            open.chargedDay = uint24(running.chargedDay);
+            open.importedWh = uint56(_least(open.importedWh + importedWh, type(uint56).max));
+            open.energyWei = uint96(_least(open.energyWei + charged.energyWei, type(uint96).max));
+        }
+        account.open = open;
+        emit Charged(meter, delta.supplier, charged.energyWei);
+        if (charged.standingWei != 0) {
+            account.standingWei = uint104(_least(account.standingWei + charged.standingWei, type(uint104).max));
+            emit StandingCharged(meter, delta.supplier, charged.standingWei);
+        }
+        if (exportedWh != 0) {
+            Given memory given = account.given;
+            given.exportWei = uint128(_least(given.exportWei + charged.exportWei, type(uint128).max));
+            given.exportedWh = uint56(_least(given.exportedWh + exportedWh, type(uint56).max));
+            account.given = given;
+            emit ExportCredited(meter, delta.supplier, exportedWh, charged.exportWei);
+        }
     }
 
     /// @inheritdoc IReadingSink
@@ -310,15 +315,16 @@ contract Billing is IReadingSink, ReportedDebts, ReentrancyGuardTransient {
     ///         the earliest, so that its last readings come in before; or the last bill of a meter that was removed, at
     ///         once. Anybody may. Readings of the period that come later stand on the next bill.
     function closePeriod(address meter) external {
-        Account memory account = _accounts[meter];
+        Account storage account = _accounts[meter];
+        Open memory open = account.open;
         (IRegistry.Status status, address supplier,,) = registry.registrationOf(meter);
-        uint256 endDay = account.endDay;
+        uint256 endDay = open.endDay;
         if (status == IRegistry.Status.Removed) {
             if (
-                account.importedWh == 0 && account.exportedWh == 0 && account.energyWei == 0
-                    && account.exportWei == 0 && account.standingWei == 0
+                open.importedWh == 0 && account.given.exportedWh == 0 && open.energyWei == 0
+                    && account.given.exportWei == 0 && account.standingWei == 0
             ) revert NothingToBill(meter);
-            endDay = _least(endDay, uint256(account.chargedDay) + 1);
+            endDay = _least(endDay, uint256(open.chargedDay) + 1);
             if (endDay < account.startDay) endDay = account.startDay;
         } else {
             if (endDay <= account.startDay) revert NothingToBill(meter);
@@ -326,8 +332,8 @@ contract Billing is IReadingSink, ReportedDebts, ReentrancyGuardTransient {
             uint256 today = TariffMath.localSecond(block.timestamp, zoneS) / TariffMath.DAY_S;
             if (today <= endDay) revert PeriodOpen(meter, endDay + 1, today);
         }
-        _issue(meter, supplier, account, uint24(endDay));
-        _accounts[meter] = account;
+        _issue(meter, supplier, account, open, uint24(endDay));
+        account.open = open;
     }
 
     /// @notice Pays on a bill, in part or all of it. Anyone may pay; it cannot be taken back. More than is open is refused.
@@ -440,15 +446,15 @@ contract Billing is IReadingSink, ReportedDebts, ReentrancyGuardTransient {
             account: name,
             supplier: book.supplier,
             active: status == IRegistry.Status.Active && sink == address(this),
-            importedWh: account.importedWh,
-            exportedWh: account.exportedWh,
-            energyWei: account.energyWei,
+            importedWh: account.open.importedWh,
+            exportedWh: account.given.exportedWh,
+            energyWei: account.open.energyWei,
             standingWei: account.standingWei,
-            exportWei: account.exportWei,
+            exportWei: account.given.exportWei,
             creditWei: account.creditWei,
-            lastUpdate: account.lastTime,
+            lastUpdate: meterContract.lastReading(meter).time,
             startDay: account.startDay,
-            endDay: account.endDay,
+            endDay: account.open.endDay,
             billCount: book.billCount
         });
     }
@@ -510,35 +516,42 @@ contract Billing is IReadingSink, ReportedDebts, ReentrancyGuardTransient {
         if (account == address(0)) account = meter;
     }
 
-    /// @dev Closes the open period of an account in memory, which the caller writes back.
-    function _issue(address meter, address supplier, Account memory account, uint24 endDay) private {
+    /// @dev The first reading: the first bill begins with the day of the installation.
+    function _begin(Account storage account, Delta calldata delta) private {
+        uint256 since = delta.previousTime == 0 ? delta.time : delta.previousTime;
+        account.startDay = uint24(TariffMath.localSecond(since, delta.zoneS) / TariffMath.DAY_S);
+        _books[accountNameOf(delta.meter)].supplier = delta.supplier;
+    }
+
+    /// @dev Closes the open period of an account; the caller writes `open` back.
+    function _issue(address meter, address supplier, Account storage account, Open memory open, uint24 endDay) private {
         address name = accountNameOf(meter);
-        Book storage book = _books[name];
-        uint24 number = ++book.billCount;
-        uint256 chargedWei = uint256(account.energyWei) + account.standingWei;
-        uint256 availableWei = uint256(account.creditWei) + account.exportWei;
-        uint256 usedWei = _least(chargedWei, availableWei);
+        uint24 number = ++_books[name].billCount;
+        Given memory given = account.given;
         Bill memory bill;
-        bill.dueWei = uint128(_least(chargedWei - usedWei, type(uint128).max));
+        bill.standingWei = account.standingWei;
+        uint256 chargedWei = uint256(open.energyWei) + bill.standingWei;
+        uint256 availableWei = uint256(account.creditWei) + given.exportWei;
+        uint256 usedWei = _least(chargedWei, availableWei);
+        bill.dueWei = uint128(chargedWei - usedWei);
         bill.startDay = account.startDay;
         bill.endDay = endDay;
-        bill.importedWh = account.importedWh;
-        bill.exportedWh = account.exportedWh;
+        bill.importedWh = open.importedWh;
+        bill.exportedWh = given.exportedWh;
         bill.issuedAt = uint40(block.timestamp);
         uint16 dueDays;
         (dueDays, bill.lateFeeBasisPoints) = termsOf(supplier, uint64(block.timestamp));
         bill.dueAt = uint40(block.timestamp + uint256(dueDays) * 1 days);
-        bill.energyWei = account.energyWei;
-        bill.exportWei = account.exportWei;
-        bill.standingWei = account.standingWei;
+        bill.energyWei = open.energyWei;
+        bill.exportWei = given.exportWei;
         _bills[name][number] = bill;
-        account.creditWei = uint128(_least(availableWei - usedWei, type(uint128).max));
-        account.importedWh = 0;
-        account.exportedWh = 0;
-        account.energyWei = 0;
-        account.exportWei = 0;
+        open.importedWh = 0;
+        open.energyWei = 0;
+        delete account.given;
         account.standingWei = 0;
         account.startDay = endDay;
+        uint128 creditWei = uint128(_least(availableWei - usedWei, type(uint128).max));
+        account.creditWei = creditWei;
         emit BillIssued(
             name,
             supplier,
@@ -552,7 +565,7 @@ contract Billing is IReadingSink, ReportedDebts, ReentrancyGuardTransient {
             bill.standingWei,
             bill.exportWei,
             bill.dueWei,
-            account.creditWei,
+            creditWei,
             bill.dueAt
         );
     }

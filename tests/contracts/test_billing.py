@@ -89,7 +89,7 @@ def test_a_bill_has_energy_days_and_credit(street: Bills) -> None:
         street.read(place, 10 * KWH, 2 * KWH)
     street.days_pass(PERIOD_DAYS)
     result = street.read(place, 5 * KWH)
-    assert names(result) == ["BillIssued", "Charged"]
+    assert names(result) == ["BillIssued", "Charged", "StandingCharged"]
     bill = street.bill(1)
     assert (bill.imported_wh, bill.exported_wh) == (40 * KWH, 8 * KWH)
     assert (bill.energy_wei, bill.standing_wei, bill.export_wei) == (40 * 296 * CENT, 4 * WATT // 2, 16 * WATT)
@@ -456,14 +456,10 @@ def test_bills_are_listed_in_bounded_pieces(street: Bills) -> None:
 def test_every_event_of_a_reading_says_whose_it_is(street: Bills) -> None:
     place = street.install(METER, HOUSE)
     street.days_pass(1)
-    (charged,) = events(street.read(place, KWH, 2 * KWH))
-    assert charged.arguments == {
-        "meter": METER,
-        "supplier": SUPPLIER,
-        "importedWh": KWH,
-        "exportedWh": 2 * KWH,
-        "time": street.ledger.time_s,
-        "energyWei": 296 * CENT,
-        "standingWei": WATT // 2,
-        "exportWei": 4 * WATT,
+    told = {event.name: event.arguments for event in events(street.read(place, KWH, 2 * KWH))}
+    whose = {"meter": METER, "supplier": SUPPLIER}
+    assert told == {
+        "Charged": whose | {"energyWei": 296 * CENT},
+        "StandingCharged": whose | {"standingWei": WATT // 2},
+        "ExportCredited": whose | {"exportedWh": 2 * KWH, "exportWei": 4 * WATT},
     }

@@ -23,7 +23,7 @@ from tests.contracts.tariff_stage import KWH, WATT, tariff_accounts
 
 REGISTRY = load_artifact("Registry")
 CENT = WATT // 100
-SINGLE_LIMIT, BATCH_LIMIT = 102_000, 58_000
+SINGLE_LIMIT, BATCH_LIMIT = 90_000, 45_000
 
 
 class PostpaidStreet(Neighbourhood):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {IMeter} from "IMeter.sol";
 import {IRegistry} from "IRegistry.sol";
 
 /// @title Registry and Meter in one, which say and report whatever a test wants
@@ -9,6 +10,7 @@ contract MeterBook is IRegistry {
     mapping(address => Role) public roleOf;
     mapping(address => MeterRecord) private _records;
     mapping(address => int32) private _zones;
+    mapping(address => uint64) private _times;
 
     function setRole(address account, Role role) external {
         roleOf[account] = role;
@@ -16,6 +18,10 @@ contract MeterBook is IRegistry {
 
     function setMeter(address meter, MeterRecord calldata record) external {
         _records[meter] = record;
+    }
+
+    function setTime(address meter, uint64 time) external {
+        _times[meter] = time;
     }
 
     function setZone(address supplier, int32 offsetS) external {
@@ -47,6 +53,10 @@ contract MeterBook is IRegistry {
 
     function zoneOf(address supplier, uint64) external view returns (int32 offsetS) {
         return _zones[supplier];
+    }
+
+    function lastReading(address meter) external view returns (IMeter.LastReading memory last) {
+        last.time = _times[meter];
     }
 
     function isAdmitted(address) external pure returns (bool) {
