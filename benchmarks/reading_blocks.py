@@ -23,8 +23,9 @@ from chain.ledger import Ledger
 from chain.transaction import DYNAMIC_FEE, Transaction, sign_transaction
 from contracts.addresses import METER_ADDRESS
 from contracts.binding import load_artifact
-from contracts.genesis import GenesisMeter, genesis_alloc
+from contracts.genesis import GenesisMeter, GenesisTariff, genesis_alloc
 from contracts.reading_format import READING_FIELDS, compact_signature, reading_typed_data
+from contracts.tariff_format import Slab, TariffVersion
 from primitives.clock import ManualClock
 from primitives.keccak import keccak256
 from primitives.secp256k1 import address_of, sign
@@ -40,6 +41,13 @@ GAS_LIMIT_OF_A_BLOCK = 60_000_000
 """Twice the usual: the first readings of all meters, and those that close a day, fill many slots at once."""
 BUILD_TIME_LIMIT_S = 600.0
 WATT = 10**18
+SLABS = (
+    Slab(WATT // 100_000 * 296, 100_000),
+    Slab(WATT // 100_000 * 556, 300_000),
+    Slab(WATT // 100_000 * 916, 500_000),
+    Slab(WATT // 100_000 * 1_061),
+)
+"""Of the El DApp paper: 2.96, 5.56, 9.16 and 10.61 WATT a kWh with steps at 100, 300 and 500 kWh."""
 OWNER, OPERATOR, SUPPLIER = b"\xa1" * 20, b"\xa2" * 20, b"\xa3" * 20
 METER = load_artifact("Meter")
 _LENGTH = struct.Struct(">I")
@@ -49,9 +57,11 @@ def genesis_json(per_transaction: int) -> dict[str, Any]:
     """A chain of difficulty 1 with one supplier, its tariff, and the meters, with credit for years."""
     count = METERS[per_transaction]
     meters = [
-        GenesisMeter(address_of(meter_key(index)), OWNER, SUPPLIER, credit_wei=10**6 * WATT) for index in range(count)
+        GenesisMeter(address_of(meter_key(index)), OWNER, SUPPLIER, credit_wei=10**6 * WATT, tariff=1)
+        for index in range(count)
     ]
-    alloc = genesis_alloc(OPERATOR, [SUPPLIER], {SUPPLIER: WATT // 5_000}, meters)
+    tariff = GenesisTariff(SUPPLIER, "four slabs", TariffVersion(SLABS))
+    alloc = genesis_alloc(OPERATOR, [SUPPLIER], meters=meters, tariffs=[tariff], time_s=START_S)
     for key in sender_keys(per_transaction):
         alloc["0x" + address_of(key).hex()] = {"balance": hex(10**6 * WATT)}
     return {
