@@ -9,9 +9,10 @@ from contracts.binding import load_artifact
 from contracts.genesis import MAX_HELD_WEI, MAX_LOW_CREDIT_WEI
 from contracts.roles import Role
 from contracts.tariff_format import GenesisTariff, Slab, TariffVersion
+from contracts.voucher_format import issue_voucher
 from primitives.hexadecimal import to_data
 from primitives.secp256k1 import address_of
-from tests.contracts.ledgers import GENESIS_TIME_S
+from tests.contracts.ledgers import CHAIN_ID, GENESIS_TIME_S
 from tests.contracts.neighbourhood import (
     EXHAUSTION,
     OPERATOR,
@@ -478,6 +479,40 @@ def test_a_supplier_that_reenters_is_paid_once(street: Neighbourhood) -> None:
     assert EXHAUSTION.error_name(reentrant_call) == "ReentrancyGuardReentrantCall"
     assert street.ledger.balance(address) == 60
     assert street.supplier_account(address) == 40
+
+
+@pytest.mark.parametrize("function", ["withdrawCredit", "transferCredit", "topUp", "payOwed", "redeem"])
+def test_an_owner_that_reenters_while_leaving_is_paid_once(
+    street: Neighbourhood, device: Device, function: str
+) -> None:
+    """Its money arrives when all of it is written: nothing that it calls then brings it a second time."""
+    attacker = load_artifact("ReenteringSupplier", ATTACKERS)
+    address = street.ledger.transact(STRANGER, None, attacker.deployment([EXHAUSTION_ADDRESS])).output
+    own = Device("meter of the attacker")
+    for meter, owner in ((own, address), (Device("meter three"), address)):
+        arguments = (meter.address, owner, EXHAUSTION_ADDRESS, 1, POINT_OF_SUPPLY, 0, 0)
+        assert street.registry(SUPPLIER, "installMeter", *arguments).success
+    street.top_up(device, 5_000)
+    street.top_up(own, 1_000)
+    street.registry(SUPPLIER, "removeMeter", own.address)
+    voucher = issue_voucher(key_of("supplier"), 1, 1, 2**40, CHAIN_ID, meter=own.address)
+    calls: dict[str, tuple[object, ...]] = {
+        "withdrawCredit": (own.address,),
+        "transferCredit": (own.address, Device("meter three").address, 1),
+        "topUp": (own.address,),
+        "payOwed": (own.address,),
+        "redeem": voucher.redemption(own.address),
+    }
+    attack = EXHAUSTION.abi.encode_call(function, calls[function])
+    assert street.ledger.transact(STRANGER, address, attacker.abi.encode_call("prepare", [attack])).success
+    leave = EXHAUSTION.abi.encode_call("withdrawCredit", [own.address])
+    assert street.ledger.transact(
+        STRANGER, address, attacker.abi.encode_call("act", [EXHAUSTION_ADDRESS, leave])
+    ).success
+    assert street.ledger.balance(address) == 1_000
+    assert street.account(device)[0] == street.ledger.balance(EXHAUSTION_ADDRESS) == 5_000
+    succeeded = street.ledger.call(STRANGER, address, attacker.abi.encode_call("succeeded")).output
+    assert attacker.abi.decode_result("succeeded", succeeded) == (function == "payOwed",)
 
 
 def test_forced_money_disturbs_no_account(street: Neighbourhood, device: Device) -> None:

@@ -28,7 +28,7 @@ from tests.meter.fake_node import (
 )
 
 DOMAIN = ReadingDomain(CHAIN_ID, METER_ADDRESS)
-ABI, REGISTRY = load_artifact("Meter").abi, load_artifact("Registry").abi
+ABI, REGISTRY, EXHAUSTION = (load_artifact(name).abi for name in ("Meter", "Registry", "Exhaustion"))
 
 
 class Household:
@@ -107,6 +107,25 @@ async def test_reorganisation_takes_the_top_up_away(household: Household) -> Non
     await relay.follow()
     assert not relay.is_on
     assert household.reasons()[-1] == (2, False, "the chain was reorganised: supplyAllowed is false in block 2 now")
+
+
+async def test_friendly_hours_begin_and_end_without_a_block(tmp_path: Path) -> None:
+    """From the second minute after the beginning for two minutes, to the minute of the meter's own clock."""
+    household = Household(tmp_path)
+    minute = GENESIS_TIME_S % 86_400 // 60
+    terms = (0, 10**18, minute + 2, minute + 4, 127, 0, 50)
+    with closing(household.outbox):
+        household.node.transact(SUPPLIER, EXHAUSTION_ADDRESS, EXHAUSTION.encode_call("setTerms", (terms,)))
+        relay = household.relay()
+        await relay.start()
+        states = []
+        for _ in range(12):
+            household.clock.advance_s(30)
+            await relay.follow()
+            states.append(relay.is_on)
+        first_s = 120 - GENESIS_TIME_S % 60
+        assert states == [first_s <= 30 * (number + 1) < first_s + 120 for number in range(12)]
+        assert household.reasons()[-1] == (1, False, "the hour: supplyAllowed is false by now in block 1")
 
 
 async def test_meter_removed_by_its_supplier(household: Household) -> None:
