@@ -49,7 +49,8 @@ MARKET = Contract(
         "PriceInvalid": "A price must be above 0 and at most {maximumWeiPerWh}; this is {minPriceWeiPerWh}.",
         "EnergyTooSmall": "An advert of {energyWh} is too small; the least is {leastWh}.",
         "StoreFull": lambda values: (
-            "There is no room for {energyWh}: the micro-grid's store takes {mostWh} and holds {storedWh}."
+            "There is no room for {energyWh}: the micro-grid's store takes {mostWh} and holds {storedWh}. "
+            "Where that is of adverts that are over, `wattchain market return-ended` gives it back."
             if values["storedWh"]
             else "There is no room for {energyWh}: the micro-grid's store takes {mostWh} in all."
         ),

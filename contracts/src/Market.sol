@@ -74,8 +74,11 @@ contract Market is MarketDelivery {
     uint64 public constant MAX_PARTS = 8;
     /// @notice Most adverts of one meter that have energy for sale or open trades: each delivery looks at all of them.
     uint256 public constant MAX_OPEN_ADVERTS = 32;
-    /// @notice Most ended adverts that one transaction returns, and most entries in a page.
+    /// @notice Most ended adverts that one call of `returnExpired` returns, and most entries in a page.
     uint256 public constant MAX_PAGE = 64;
+    /// @notice Most ended adverts that a new one returns: it adds one, so they become fewer, and its producer pays for
+    ///         no more than these.
+    uint256 public constant MAX_RETURNED = 16;
 
     /// @dev Number of the first advert whose time may not be over. They all live as long, so they end in their order.
     uint64 private _firstLive = 1;
@@ -85,7 +88,7 @@ contract Market is MarketDelivery {
 
     /// @notice Offers energy, which the producer's meter is to export to the store from now on. By a producer, with a
     ///         deposit of at least `depositFor(energyWh, minPriceWeiPerWh)`; what is sent beyond it comes back at once.
-    /// @dev Returns up to MAX_PAGE adverts that have ended first, so that they do not fill the store.
+    /// @dev Returns up to MAX_RETURNED adverts that have ended first, so that they do not fill the store.
     /// @param energyWh energy offered, in Wh
     /// @param minPriceWeiPerWh the producer's share for a Wh in the first hour, in wei; it rises by a tenth of it every hour
     /// @return time Unix time by which the advert is named
@@ -97,7 +100,7 @@ contract Market is MarketDelivery {
     {
         if (_roleOf(msg.sender) != IRegistry.Role.Producer) revert NotProducer(msg.sender);
         if (minPriceWeiPerWh == 0 || minPriceWeiPerWh > MAX_PRICE_WEI_PER_WH) revert PriceInvalid(minPriceWeiPerWh, MAX_PRICE_WEI_PER_WH);
-        _returnExpired(MAX_PAGE);
+        _returnExpired(MAX_RETURNED);
         Rules memory now_ = _rules;
         if (energyWh < now_.leastWh) revert EnergyTooSmall(energyWh, now_.leastWh);
         uint64 stored = storedWh;

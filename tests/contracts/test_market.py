@@ -628,7 +628,8 @@ def test_many_ended_adverts_go_back_in_steps_and_the_next_advert_takes_them_alon
     stage.read(SELLER)
     told = stage.ok(SELLER, "availableEnergyAdvert", 100, PRICE, value=10**20)
     assert [event.name for event in told] == ["EnergyAdvertised", "SurplusReturned"]
-    assert (stage.ask("firstLive"), stage.stored_wh()) == (67, 500)
+    assert (stage.ask("firstLive"), stage.stored_wh()) == (19, 500)
+    assert stage.ok(STRANGER, "returnExpired", 48) == []
     assert len(stage.ok(STRANGER, "returnExpired", 64)) == 4
     assert (stage.ask("firstLive"), stage.stored_wh()) == (71, 100)
     assert [advert[6] for advert in stage.ask("adverts", 70, 64)] == [0, 100]
