@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from contracts.addresses import PAYMENT_CHANNEL_ADDRESS
 from primitives.errors import InvalidAbi, UserError
+from wallet.answers import Log
 from wallet.channel_payment import MAX_CHANNEL, OpenChannel
 from wallet.client import BlockTag, InvalidAnswer, RpcClient
 from wallet.contract_call import Contract, ask, ask_one, require_contract
@@ -51,19 +52,26 @@ async def read_channel(client: RpcClient, number: int, block: BlockTag = "latest
 
 async def find_channels(client: RpcClient, parties: set[bytes], last_block: int) -> list[int]:
     """The numbers of all channels ever opened by or for these addresses."""
-    event = PAYMENT_CHANNEL.abi.event("Opened")
+    signature = PAYMENT_CHANNEL.abi.event("Opened").topics()[0]
+    padded = [party.rjust(32, b"\0") for party in sorted(parties)]
     found = set()
     for first in range(0, last_block + 1, LOG_STEP_BLOCKS):
         last = min(last_block, first + LOG_STEP_BLOCKS - 1)
-        logs = await client.logs([PAYMENT_CHANNEL_ADDRESS], [event.topics()[0]], first, last)
-        for log in logs:
-            try:
-                decoded = PAYMENT_CHANNEL.abi.decode_log(log.topics, log.data)
-            except InvalidAbi as error:
-                raise InvalidAnswer(f"an event of {PAYMENT_CHANNEL.title} is malformed: {error}") from error
-            if decoded is not None and parties & {decoded.arguments["consumer"], decoded.arguments["producer"]}:
-                found.add(int(str(decoded.arguments["channel"])))
+        for who in ([padded], [None, padded]):  # as consumer, as producer
+            for log in await client.logs([PAYMENT_CHANNEL_ADDRESS], [signature, None, *who], first, last):
+                found.add(_opened_by(log, parties))
     return sorted(found)
+
+
+def _opened_by(log: Log, parties: set[bytes]) -> int:
+    """The channel that was opened by or for one of these. Raises InvalidAnswer where the log does not say that."""
+    try:
+        decoded = PAYMENT_CHANNEL.abi.decode_log(log.topics, log.data)
+    except InvalidAbi as error:
+        raise InvalidAnswer(f"an event of {PAYMENT_CHANNEL.title} is malformed: {error}") from error
+    if decoded is None or not parties & {decoded.arguments.get("consumer"), decoded.arguments.get("producer")}:
+        raise InvalidAnswer("the node gave an event that was not asked for")
+    return int(str(decoded.arguments["channel"]))
 
 
 async def is_open(client: RpcClient, number: int, block: BlockTag = "latest") -> bool:

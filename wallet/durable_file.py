@@ -77,20 +77,27 @@ class DurableFile:
                 raise
 
     def _prepare(self) -> None:
+        self._is_new(self._connection)  # before anything is written
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         with self.transaction() as connection:
-            marked = connection.execute("PRAGMA application_id").fetchone()[0]
-            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if (marked, tables) == (0, 0):
+            if self._is_new(connection):  # another command may have been first
                 for table in self._kind.tables:
                     connection.execute(table)
                 connection.execute(f"PRAGMA application_id = {self._kind.application_id}")
                 connection.execute(f"PRAGMA user_version = {self._kind.version}")
-            elif marked != self._kind.application_id:
-                raise UserError(f"{self.path} is a file of another program; name another one for {self._kind.title}.")
-            elif connection.execute("PRAGMA user_version").fetchone()[0] != self._kind.version:
-                raise UserError(f"{self.path} was written by another version of wattchain; use that one.")
+
+    def _is_new(self, connection: sqlite3.Connection) -> bool:
+        """Raises UserError where the file is not ours."""
+        marked = connection.execute("PRAGMA application_id").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if (marked, tables) == (0, 0):
+            return True
+        if marked != self._kind.application_id:
+            raise UserError(f"{self.path} is a file of another program; name another one for {self._kind.title}.")
+        if connection.execute("PRAGMA user_version").fetchone()[0] != self._kind.version:
+            raise UserError(f"{self.path} was written by another version of wattchain; use that one.")
+        return False
 
     @contextmanager
     def _complaints(self) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -95,21 +94,6 @@ def test_a_kill_after_the_acknowledgement_loses_nothing(tmp_path: Path) -> None:
         assert best is not None
         assert acknowledged <= best.total_wei <= acknowledged + 1
         assert best == payment(best.total_wei)
-
-
-def test_foreign_and_damaged_files_are_named(tmp_path: Path) -> None:
-    foreign = tmp_path / "foreign.db"
-    connection = sqlite3.connect(foreign)
-    connection.execute("CREATE TABLE x (y)")
-    connection.close()
-    with pytest.raises(UserError, match="another program"):
-        ChannelStore(foreign)
-    damaged = tmp_path / "damaged.db"
-    damaged.write_bytes(b"no database, but long enough to be looked at" * 40)
-    with pytest.raises(UserError, match="cannot be used"):
-        ChannelStore(damaged)
-    with pytest.raises(UserError, match="cannot be made"):
-        ChannelStore(damaged / "below" / "channels.db")
 
 
 def test_the_text_comes_back_as_it_was() -> None:
