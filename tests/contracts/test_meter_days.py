@@ -437,9 +437,10 @@ class Days(RuleBasedStateMachine):
     @invariant()
     def the_registry_and_the_meter_agree(self) -> None:
         for model in self.models:
-            record = self.street.ask_registry("registrationOf", model.device.address)
+            (record,) = self.street.ask_registry("meterOf", model.device.address)
+            assert isinstance(record, (list, tuple))
             status, supplier, sink, tariff, _ = self.street.ask_meter("linkOf", model.device.address)
-            assert (status, supplier, OWNER, sink, tariff) == (*record, 0)
+            assert [OWNER, supplier, status, sink, tariff] == list(record[:5])
 
     def _hours_add_up(self, model: Model, address: bytes) -> None:
         """Those of the newest day, which the ring still has."""

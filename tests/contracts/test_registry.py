@@ -10,6 +10,7 @@ from contracts.binding import Artifact, load_artifact
 from contracts.genesis import genesis_alloc
 from contracts.reading_format import MAX_REGISTER_WH, MeterStatus
 from contracts.roles import Role
+from contracts.tariff_format import TariffVersion
 from primitives.hexadecimal import to_data
 from primitives.secp256k1 import address_of
 from tests.contracts.ledgers import GENESIS_TIME_S, Result, make_ledger
@@ -465,6 +466,25 @@ def test_a_meter_gets_another_tariff_after_notice_or_by_its_owners_consent(town:
     assert only(assigned, "TariffAssigned") == {"meter": device.address, "supplier": SUPPLIER, "tariff": 0}
     text = f"TariffNotAnnounced(meter={to_data(device.address)})"
     assert reason(town.registry(OWNER, "applyTariff", device.address)) == text
+
+
+def test_a_meter_has_its_own_suppliers_tariffs_only(town: Town, device: Device) -> None:
+    """Tariff 1 is the supplier's from the genesis on, 2 the rival's, 3 the supplier's again; there is no 4."""
+    for supplier, price in ((RIVAL, 7), (SUPPLIER, 2)):
+        version = TariffVersion.flat(price).argument()
+        assert town.tariffs(supplier, "createTariff", b"another".ljust(32, b"\0"), 0, version).success
+    other = Device("meter two")
+    for tariff in (2, 4, 2**32 - 1):
+        text = f"TariffNotOfSupplier(tariff={tariff}, supplier={to_data(SUPPLIER)})"
+        assert reason(town.registry(SUPPLIER, "setTariff", device.address, tariff)) == text
+        assert reason(town.install(other, tariff=tariff)) == text
+    assert only(town.install(other, RIVAL, tariff=2), "MeterInstalled")["tariff"] == 2
+    assert town.ask_meter("linkOf", other.address)[3] == 2
+    assert town.registry(SUPPLIER, "setTariff", device.address, 3).success
+    assert only(town.registry(OWNER, "applyTariff", device.address), "TariffAssigned")["tariff"] == 3
+    assert town.ask_meter("linkOf", device.address)[3] == town.record(device.address)[4] == 3
+    device.time_s = GENESIS_TIME_S
+    assert only(town.submit(device.measure(import_wh=10)), "Charged")["costWei"] == 20
 
 
 def test_an_announced_tariff_goes_to_the_successor_and_not_back_to_a_removed_meter(town: Town, device: Device) -> None:
