@@ -23,9 +23,9 @@ from chain.ledger import Ledger
 from chain.transaction import DYNAMIC_FEE, Transaction, sign_transaction
 from contracts.addresses import METER_ADDRESS
 from contracts.binding import load_artifact
-from contracts.genesis import GenesisMeter, GenesisTariff, genesis_alloc
+from contracts.genesis import GenesisMeter, genesis_alloc
 from contracts.reading_format import READING_FIELDS, compact_signature, reading_typed_data
-from contracts.tariff_format import Slab, TariffVersion
+from contracts.tariff_format import GenesisTariff, Slab, TariffVersion
 from primitives.clock import ManualClock
 from primitives.keccak import keccak256
 from primitives.secp256k1 import address_of, sign

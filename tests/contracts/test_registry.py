@@ -501,7 +501,7 @@ def test_an_announced_tariff_goes_to_the_successor_and_not_back_to_a_removed_met
 
 
 def test_a_registry_is_connected_once_with_contracts() -> None:
-    ledger = make_ledger({"0x" + OPERATOR.hex(): {"balance": "0x1"}} | genesis_alloc(OPERATOR))
+    ledger = make_ledger(genesis_alloc(OPERATOR))
     registry = ledger.transact(OPERATOR, None, REGISTRY.deployment([OPERATOR])).output
 
     def connect(*addresses: bytes) -> Result:
