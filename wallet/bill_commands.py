@@ -91,8 +91,9 @@ def show(
 ) -> None:
     """Show what METER has used and its bills, or its bill NUMBER in full.
 
-    wattchain bill show 0xMETER
-    wattchain bill show 0xMETER 3 --pdf march.pdf
+    \b
+      wattchain bill show 0xMETER
+      wattchain bill show 0xMETER 3 --pdf march.pdf
     """
     address = parse_account(meter, keys)
     if number is not None:
@@ -119,6 +120,7 @@ def pay(meter: str, number: int, amount: str, sending: Sending) -> None:
 
     Anybody may pay, any part. The receipt is kept on the ledger.
 
+    \b
       wattchain bill pay 0xMETER 3
       wattchain bill pay 0xMETER 3 25
     """

@@ -159,7 +159,7 @@ def printable(text: str) -> str:
 def _bill_is_unknown(values: Mapping[str, Any]) -> str:
     if values["billCount"] == 0:
         return "There is no bill of the meter {meter} yet: the first one comes when its billing period is over."
-    return "The meter {meter} has {billCount} bills, numbered from 1; there is no bill {number}."
+    return "The bills of the meter {meter} are numbered from 1 to {billCount}; there is no bill {number}."
 
 
 BILLING = Contract(

@@ -70,6 +70,7 @@ def set_policy(
 
     What you do not name stays as it is; the word none takes a value away.
 
+    \b
       wattchain policy set 0xMETER --saving-energy 100 --off "2 mon-fri 18:00-22:00"
       wattchain policy set 0xMETER --saving-energy none --off none
     """

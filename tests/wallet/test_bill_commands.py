@@ -153,7 +153,7 @@ def test_refusals_come_with_their_values(people: Home) -> None:
         "Only 390.25 WATT of this bill are to be paid; 390.26 WATT is more."
     )
     assert people.refused(CUSTOMER, "pay", shown(METER), "2") == (
-        f"The meter {shown(METER)} has 1 bills, numbered from 1; there is no bill 2."
+        f"The bills of the meter {shown(METER)} are numbered from 1 to 1; there is no bill 2."
     )
     assert "may still be paid in time" in people.refused(SUPPLIER, "disconnect", shown(METER), "1")
     assert "is not a supplier" in people.refused(STRANGER, "terms", "--days", "14")
