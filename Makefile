@@ -16,7 +16,7 @@ VECTORS ?= $(if $(WATTCHAIN_VECTORS),$(WATTCHAIN_VECTORS),../shared/conformance)
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-portable lint lint-contracts format conformance fuzz soak soak-net bench mining contracts wheels clean
+.PHONY: help demo test test-artifacts test-portable lint lint-contracts format conformance fuzz soak soak-net bench mining contracts wheels clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -26,7 +26,10 @@ demo: $(RUNTIME) ## Four nodes, a supplier and two households in accelerated tim
 	@$(BIN)/wattchain demo $(if $(PROFILE),--profile "$(PROFILE)") $(if $(DAYS),--days $(DAYS)) $(if $(RATE),--rate $(RATE))
 
 test: $(TESTING) ## All tests, under 5 minutes on two cores
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'not compiles'
+
+test-artifacts: $(TESTING) ## The contracts compiled again: their artifacts have to come out, byte by byte (needs npm)
+	$(BIN)/python -m pytest -m compiles tests/contracts/test_build.py
 
 test-portable: $(TESTING) $(ANVIL) ## The contract tests on a second EVM, anvil, as well (needs npm)
 	WATTCHAIN_SECOND_EVM=anvil $(BIN)/python -m pytest -n $(WORKERS) tests/contracts --ignore tests/contracts/test_build.py

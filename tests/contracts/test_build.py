@@ -30,7 +30,7 @@ def compiler() -> None:
             pytest.skip(f"the compiler is not installed and could not be fetched: {error}")
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize(
     ("sources", "library", "artifacts"),
