@@ -19,6 +19,10 @@ ATTACKER = load_artifact("MarketAttacker", Path(__file__).parent / "artifacts")
 ATTACKER_ADDRESS = b"\xa7" * 20
 HOUR_S, DAY_S = 3_600, 86_400
 GRACE_S = 3 * DAY_S
+PRICE = 2 * 10**14
+"""Wei for a Wh: 0.2 WATT a kWh."""
+KWH = 1_000
+TAX = MarketRules(tax_bps=1_000)
 
 
 def person(name: str) -> bytes:
@@ -179,3 +183,15 @@ def events(result: Result) -> list[Event]:
 def reason(result: Result) -> str:
     """The error a transaction reverted with and its values, without their names."""
     return re.sub(r"\w+=", "", MARKET.abi.revert_reason(result.output) or "0x" + result.output.hex())
+
+
+def shown(*values: object) -> str:
+    """Values as they stand in an error."""
+    return ", ".join(["0x" + one.hex() if isinstance(one, bytes) else str(one) for one in values])
+
+
+def sold(stage: Stage, energy_wh: int = 4 * KWH, buyer: bytes = BUYER, seller: bytes = SELLER) -> int:
+    """The number of a trade: all of a new advert."""
+    for trader in (buyer, seller):
+        stage.read(trader)
+    return stage.buy(energy_wh, stage.advertise(energy_wh, PRICE, seller), PRICE, buyer, seller)

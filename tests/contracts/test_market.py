@@ -1,45 +1,30 @@
-"""The market: adverts, requests, the store, delivery by the readings of both meters, and attacks on it.
+"""The market: adverts, requests, the store, the rules, and who may do what."""
 
-Prices here are wei for a Wh; 2 * 10**14 of them are 0.2 WATT a kWh.
-"""
-
-import pytest
-
-from contracts.addresses import MARKET_ADDRESS
-from contracts.market import MarketRules, price_wei_per_wh
-from contracts.roles import Role
+from contracts.market import price_wei_per_wh
 from tests.contracts.ledgers import GENESIS_TIME_S
 from tests.contracts.market_stage import (
-    ATTACKER,
-    ATTACKER_ADDRESS,
     BUYER,
     BUYER_2,
     CONTROLLER,
     DAY_S,
     FUNDS_WEI,
-    GRACE_S,
     HOUR_S,
+    KWH,
     MARKET,
     PEOPLE,
+    PRICE,
     REGULATOR,
     REGULATOR_2,
     SELLER,
     SELLER_2,
     STRANGER,
+    TAX,
     TREASURY,
     Stage,
-    events,
     reason,
+    shown,
+    sold,
 )
-
-PRICE = 2 * 10**14
-TAX = MarketRules(tax_bps=1_000)
-KWH = 1_000
-
-
-def shown(*values: object) -> str:
-    return ", ".join(["0x" + one.hex() if isinstance(one, bytes) else str(one) for one in values])
-
 
 # The thesis's example: 5.4.2 to 5.4.4
 
@@ -237,148 +222,6 @@ def test_a_meter_must_be_the_own_active_and_read_of_late() -> None:
     stage.ok(SELLER, "withdrawAdvert", time_s)  # what is one's own can be had without any role
 
 
-# Delivery
-
-
-def sold(stage: Stage, energy_wh: int = 4 * KWH, buyer: bytes = BUYER, seller: bytes = SELLER) -> int:
-    """The number of a trade: all of a new advert."""
-    for trader in (buyer, seller):
-        stage.read(trader)
-    return stage.buy(energy_wh, stage.advertise(energy_wh, PRICE, seller), PRICE, buyer, seller)
-
-
-def test_what_did_not_come_is_refunded_and_the_seller_pays_a_penalty() -> None:
-    stage = Stage(TAX)
-    trade = sold(stage)
-    stage.read(SELLER, export_wh=3 * KWH)
-    stage.read(BUYER, import_wh=4 * KWH)
-    until = GENESIS_TIME_S + DAY_S
-    assert stage.refused(STRANGER, "settle", trade) == f"DeliveryNotOver(1, {until})"
-    stage.wait(DAY_S)
-    for awaited in (SELLER, BUYER):
-        assert stage.refused(STRANGER, "settle", trade) == (
-            f"ReadingsAwaited({shown(1, stage.meter(awaited), until + GRACE_S)})"
-        )
-        stage.read(awaited)
-    delivered, settled = stage.ok(STRANGER, "settle", trade)
-    unit_tax = PRICE // 10
-    assert delivered.arguments["shareWei"] == 3 * KWH * PRICE
-    assert settled.arguments == {
-        "trade": 1,
-        "producer": SELLER,
-        "consumer": BUYER,
-        "deliveredWh": 3 * KWH,
-        "returnedWh": 0,
-        "missingWh": KWH,
-        "refundWei": KWH * (PRICE + unit_tax),
-        "penaltyWei": KWH * PRICE // 10,
-        "depositWei": 0,
-    }
-    assert stage.account(BUYER) == KWH * (PRICE + unit_tax) + KWH * PRICE // 10
-    assert stage.account(SELLER) == 3 * KWH * (PRICE + PRICE // 10)
-    assert stage.account(TREASURY) == 3 * KWH * unit_tax
-    assert stage.stored_wh() == 0
-    assert stage.energy() == {"advertised": 4 * KWH, "delivered": 3 * KWH, "returned": 0, "missing": KWH}
-
-
-def test_what_the_consumer_did_not_take_is_refunded_without_a_penalty() -> None:
-    stage = Stage()
-    trade = sold(stage)
-    stage.wait(DAY_S)
-    stage.read(SELLER, export_wh=3 * KWH)
-    stage.read(BUYER, import_wh=KWH)
-    _, settled = stage.ok(STRANGER, "settle", trade)
-    assert (settled.arguments["returnedWh"], settled.arguments["missingWh"]) == (2 * KWH, KWH)
-    assert settled.arguments["penaltyWei"] == KWH * PRICE // 10
-    assert stage.account(BUYER) == 3 * KWH * PRICE + KWH * PRICE // 10
-    assert stage.energy() == {"advertised": 4 * KWH, "delivered": KWH, "returned": 2 * KWH, "missing": KWH}
-
-
-def test_who_keeps_the_own_readings_back_gains_nothing() -> None:
-    stage = Stage()
-    trade = sold(stage)
-    stage.wait(DAY_S)
-    stage.read(SELLER, export_wh=4 * KWH)
-    stage.wait(GRACE_S - 1)
-    assert stage.refused(STRANGER, "settle", trade).startswith("ReadingsAwaited(")
-    stage.wait(1)
-    stage.ok(STRANGER, "settle", trade)  # the producer's meter alone decides
-    assert stage.account(SELLER) == 4 * KWH * (PRICE + PRICE // 10)
-
-    trade = sold(stage)
-    stage.wait(DAY_S)
-    stage.read(BUYER, import_wh=9 * KWH)
-    stage.wait(GRACE_S)
-    stage.ok(STRANGER, "settle", trade)  # the producer's shows nothing
-    assert stage.account(BUYER) == 4 * KWH * (PRICE + PRICE // 10)
-    assert stage.balance() == stage.account(SELLER) + stage.account(BUYER)
-
-
-def test_a_removed_meter_has_shown_all_that_it_will_and_brings_no_penalty() -> None:
-    stage = Stage()
-    trade = sold(stage)
-    stage.read(SELLER, export_wh=KWH)
-    stage.remove(SELLER)
-    stage.wait(DAY_S)
-    stage.read(BUYER, import_wh=4 * KWH)
-    _, settled = stage.ok(STRANGER, "settle", trade)
-    assert settled.arguments["penaltyWei"] == 0
-    assert stage.account(BUYER) == 3 * KWH * PRICE
-    assert stage.account(SELLER) == KWH * PRICE + 4 * KWH * PRICE // 10
-
-
-def test_a_swapped_meter_ends_its_part_of_a_trade_and_the_new_one_begins_with_new_trades() -> None:
-    stage = Stage()
-    trade, old = sold(stage), stage.meter(SELLER)
-    stage.read(SELLER, export_wh=KWH)
-    stage.swap(SELLER)
-    stage.read(SELLER, export_wh=3 * KWH)  # by the new one: refunded, not punished
-    assert stage.ask("shownOf", trade) == (KWH, 0)
-    stage.wait(1)
-    assert stage.refused(SELLER, "availableEnergyAdvert", KWH, PRICE, value=10**20) == f"MeterInactive({shown(old)})"
-    stage.ok(SELLER, "chooseMeter", stage.meter(SELLER))
-    stage.wait(DAY_S)
-    stage.read(BUYER, import_wh=4 * KWH)
-    _, settled = stage.ok(STRANGER, "settle", trade)
-    assert (settled.arguments["deliveredWh"], settled.arguments["penaltyWei"]) == (KWH, 0)
-    again = sold(stage)
-    stage.read(SELLER, export_wh=2 * KWH)
-    assert stage.ask("shownOf", again) == (2 * KWH, 0)
-
-
-def test_a_wh_serves_one_trade_only_and_the_earliest_is_used_first() -> None:
-    stage = Stage()
-    first = sold(stage)
-    stage.wait(60)
-    stage.read(SELLER, export_wh=KWH)  # serves the first only: it came before the second was advertised
-    stage.read(BUYER, import_wh=KWH)
-    second = sold(stage)
-    stage.read(SELLER, export_wh=4 * KWH)
-    stage.read(BUYER, import_wh=4 * KWH)
-    assert stage.ask("shownOf", first) == (5 * KWH, 5 * KWH)
-    assert stage.ask("shownOf", second) == (4 * KWH, 4 * KWH)
-    stage.ok(CONTROLLER, "confirmDelivery", second, 2 * KWH)
-    assert stage.ask("shownOf", first) == (3 * KWH, 3 * KWH)
-    assert stage.ask("shownOf", second) == (2 * KWH, 2 * KWH)
-    stage.ok(CONTROLLER, "confirmDelivery", first, 2 * KWH)  # one of before the second, one of after
-    assert stage.ask("shownOf", first) == (KWH, KWH)
-    assert stage.ask("shownOf", second) == (KWH, KWH)
-    stage.ok(CONTROLLER, "confirmDelivery", second, KWH)
-    assert stage.refused(CONTROLLER, "confirmDelivery", first, 1) == "EnergyAboveReadings(1, 1, 0, 0)"
-
-
-def test_energy_of_one_advert_sold_twice_over_is_not_counted_twice() -> None:
-    stage = Stage()
-    time_s = stage.advertise(8 * KWH, PRICE)
-    one = stage.buy(4 * KWH, time_s, PRICE)
-    stage.read(SELLER, export_wh=4 * KWH)
-    stage.read(BUYER, import_wh=4 * KWH)
-    stage.ok(CONTROLLER, "confirmDelivery", one, 4 * KWH)
-    other = stage.buy(4 * KWH, time_s, PRICE, BUYER_2)  # after the first has ended
-    stage.read(BUYER_2, import_wh=4 * KWH)
-    assert stage.refused(CONTROLLER, "confirmDelivery", other, 1) == "EnergyAboveReadings(2, 1, 0, 4000)"
-
-
 # Rules
 
 
@@ -486,150 +329,3 @@ def test_every_role_is_tried_on_every_function() -> None:
             value = 10**18 if name in ("availableEnergyAdvert", "requestForEnergy") else 0
             result = stage.market(person, name, *arguments[name], value=value)
             assert result.success == (person in allowed), (name, person.hex(), reason(result))
-
-
-# Attacks
-
-
-def act(stage: Stage, function: str, *arguments: object, value: int = 0) -> None:
-    """The attacker, a contract, calls the market."""
-    data = ATTACKER.abi.encode_call("act", [MARKET_ADDRESS, MARKET.abi.encode_call(function, arguments)])
-    result = stage.ledger.transact(STRANGER, ATTACKER_ADDRESS, data, value)
-    assert result.success, MARKET.abi.revert_reason(result.output[68:]) or result.output.hex()
-
-
-def attacker(stage: Stage, function: str, *arguments: object) -> object:
-    """Sets the attacker up, or asks it."""
-    data = ATTACKER.abi.encode_call(function, arguments)
-    if ATTACKER.abi.function(function).outputs.members:
-        return ATTACKER.abi.decode_result(function, stage.ledger.call(STRANGER, ATTACKER_ADDRESS, data).output)[0]
-    assert stage.ledger.transact(STRANGER, ATTACKER_ADDRESS, data).success
-    return None
-
-
-def arm(stage: Stage, function: str, *arguments: object, value: int = 0) -> None:
-    attacker(stage, "prepare", MARKET_ADDRESS, MARKET.abi.encode_call(function, arguments), value)
-
-
-def enter(stage: Stage, role: Role) -> None:
-    """The attacker takes part, with a meter."""
-    stage.enter(ATTACKER_ADDRESS, role)
-    act(stage, "chooseMeter", stage.meter(ATTACKER_ADDRESS))
-
-
-@pytest.mark.parametrize("pending", ["withdraw", "requestForEnergy", "withdrawAdvert"])
-def test_money_that_arrives_cannot_be_used_to_be_paid_twice(pending: str) -> None:
-    stage = Stage()
-    enter(stage, Role.PRODUCER)
-    act(stage, "availableEnergyAdvert", 8 * KWH, PRICE, value=8 * KWH * PRICE // 10)
-    act(stage, "withdrawAdvert", GENESIS_TIME_S)
-    time_s = stage.advertise(8 * KWH, PRICE)
-    account = stage.account(ATTACKER_ADDRESS)
-    arguments = {
-        "withdraw": (ATTACKER_ADDRESS, account),
-        "requestForEnergy": (KWH, time_s, PRICE, SELLER),
-        "withdrawAdvert": (GENESIS_TIME_S,),
-    }
-    arm(stage, pending, *arguments[pending])
-    before = stage.balance()
-    act(stage, "withdraw", ATTACKER_ADDRESS, account // 2)
-    assert attacker(stage, "attempted")
-    assert not attacker(stage, "succeeded")
-    assert stage.balance() == before - account // 2
-    assert stage.account(ATTACKER_ADDRESS) == account - account // 2
-    if pending != "withdrawAdvert":
-        refusal = attacker(stage, "refusal")
-        assert isinstance(refusal, bytes)
-        assert MARKET.error_name(refusal) == "ReentrancyGuardReentrantCall"
-
-
-def test_a_trade_that_is_settled_in_the_middle_of_its_own_request_changes_nothing() -> None:
-    stage = Stage()
-    time_s = stage.advertise(8 * KWH, PRICE)
-    enter(stage, Role.CONSUMER)
-    arm(stage, "requestForEnergy", 8 * KWH, time_s, PRICE, SELLER)
-    act(stage, "requestForEnergy", 8 * KWH, time_s, PRICE, SELLER, value=8 * KWH * PRICE + 5)
-    assert attacker(stage, "attempted")
-    assert not attacker(stage, "succeeded")
-    assert stage.balance() == 8 * KWH * (PRICE + PRICE // 10)
-    assert stage.ask("tradeCount") == 1
-
-
-@pytest.mark.parametrize("role", [Role.PRODUCER, Role.CONSUMER])
-def test_who_refuses_money_holds_up_nobody(role: Role) -> None:
-    stage = Stage(TAX)
-    enter(stage, role)
-    attacker(stage, "refuse", True)
-    if role is Role.PRODUCER:
-        act(stage, "availableEnergyAdvert", 4 * KWH, PRICE, value=10**18)
-        surplus = 10**18 - 4 * KWH * PRICE // 10
-        trade = stage.buy(4 * KWH, GENESIS_TIME_S, PRICE, BUYER, ATTACKER_ADDRESS)
-    else:
-        time_s = stage.advertise(4 * KWH, PRICE)
-        act(stage, "requestForEnergy", 4 * KWH, time_s, PRICE, SELLER, value=10**18)
-        surplus, trade = 10**18 - 4 * KWH * PRICE * 11 // 10, 1
-    assert stage.account(ATTACKER_ADDRESS) == surplus  # kept for it, as it would not have it
-    stage.ok(REGULATOR, "setTreasury", ATTACKER_ADDRESS)
-    stage.wait(DAY_S)
-    for trader in (SELLER, BUYER, ATTACKER_ADDRESS):
-        stage.read(trader, import_wh=2 * KWH, export_wh=3 * KWH)
-    stage.ok(STRANGER, "settle", trade)
-    assert stage.account(SELLER if role is Role.CONSUMER else BUYER) > 0
-    data = ATTACKER.abi.encode_call(
-        "act", [MARKET_ADDRESS, MARKET.abi.encode_call("withdraw", [ATTACKER_ADDRESS, surplus])]
-    )
-    assert not stage.ledger.transact(STRANGER, ATTACKER_ADDRESS, data).success
-    attacker(stage, "refuse", False)
-    act(stage, "withdraw", STRANGER, surplus)
-
-
-def test_crumbs_and_crowds_are_bounded() -> None:
-    """A meter's lists, and what the worst delivery costs that has to look at all of them."""
-    stage = Stage(MarketRules(least_wh=100))
-    numbers = []
-    for _ in range(32):
-        stage.wait(1)
-        stage.read(SELLER, export_wh=1)
-        stage.read(BUYER, import_wh=1)
-        time_s = stage.advertise(800, PRICE)
-        numbers += [stage.buy(400, time_s, PRICE), stage.buy(400, time_s, PRICE)]
-    stage.wait(1)
-    assert stage.refused(SELLER, "availableEnergyAdvert", 800, PRICE, value=10**20) == (
-        f"TooManyAdverts({shown(stage.meter(SELLER), 32)})"
-    )
-    time_s = stage.advertise(800, PRICE, SELLER_2)
-    assert stage.refused(BUYER, "requestForEnergy", 400, time_s, PRICE, SELLER_2, value=10**18) == (
-        f"TooManyTrades({shown(stage.meter(BUYER), 64)})"
-    )
-    stage.buy(400, time_s, PRICE, BUYER_2, SELLER_2)
-    stage.read(SELLER, export_wh=400)
-    stage.read(BUYER, import_wh=400)
-    result = stage.market(CONTROLLER, "confirmDelivery", numbers[-2], 400)
-    assert events(result)[-1].name == "TradeSettled"
-    assert result.gas_used < 1_000_000
-    stage.buy(400, time_s, PRICE, BUYER, SELLER_2)
-
-
-def test_many_ended_adverts_go_back_in_steps_and_the_next_advert_takes_them_along() -> None:
-    stage = Stage(MarketRules(least_wh=100, most_wh=7_000))
-    for number in range(70):
-        stage.wait(1)
-        seller = (SELLER, SELLER_2)[number % 2]
-        stage.read(seller)
-        if number >= 4:
-            stage.ok(seller, "withdrawAdvert", GENESIS_TIME_S + number - 3)
-        stage.advertise(100, PRICE, seller)
-    assert stage.stored_wh() == 400
-    stage.wait(3 * HOUR_S)
-    assert stage.refused(STRANGER, "returnExpired", 0) == "CountInvalid(0, 64)"
-    assert stage.refused(STRANGER, "returnExpired", 65) == "CountInvalid(65, 64)"
-    assert stage.ok(STRANGER, "returnExpired", 2) == []  # the first two were withdrawn
-    assert stage.ask("firstLive") == 3
-    stage.read(SELLER)
-    told = stage.ok(SELLER, "availableEnergyAdvert", 100, PRICE, value=10**20)
-    assert [event.name for event in told] == ["EnergyAdvertised", "SurplusReturned"]
-    assert (stage.ask("firstLive"), stage.stored_wh()) == (19, 500)
-    assert stage.ok(STRANGER, "returnExpired", 48) == []
-    assert len(stage.ok(STRANGER, "returnExpired", 64)) == 4
-    assert (stage.ask("firstLive"), stage.stored_wh()) == (71, 100)
-    assert [advert[6] for advert in stage.ask("adverts", 70, 64)] == [0, 100]
