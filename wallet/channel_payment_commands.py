@@ -56,6 +56,7 @@ qr_option = click.option("--qr", is_flag=True, help="Show it as a QR code on the
 @click.argument("number", type=click.IntRange(1))
 @click.argument("amount", required=False)
 @click.option("--again", is_flag=True, help="Show the last payment again instead of a new one.")
+@click.option("--resume", is_flag=True, help="Go on from what was claimed, where you signed payments elsewhere before.")
 @output_option
 @qr_option
 @store_option
@@ -69,6 +70,7 @@ def pay(
     number: int,
     amount: str | None,
     again: bool,
+    resume: bool,
     output: Path | None,
     qr: bool,
     store: Path,
@@ -102,7 +104,7 @@ def pay(
             _hand_over(last, channel, output, qr, as_json)
             return
         key = choose_key(keys, sender, key_file, password_file)
-        before_wei = max(channel.claimed_wei, last.total_wei if last else 0)
+        before_wei = _total_before(channel, last, resume)
         total_wei = _checked_total(channel, key, before_wei, parse_amount(amount), place.time_s)
         private_key = key.unlock(password_file)
         payment = sign_total(
@@ -153,7 +155,8 @@ def verify(
         )
     check_payment(signed, place.chain_id, PAYMENT_CHANNEL.address, channel, place.time_s, parse_duration_s(margin))
     with ChannelStore(store) as kept:
-        worth_wei = kept.keep_received(ChannelKey(place.genesis_hash, channel.number), signed)
+        name = ChannelKey(place.genesis_hash, channel.number)
+        worth_wei = kept.keep_received(name, signed, channel.claimed_wei)
     left_wei = channel.deposit_wei - signed.total_wei
     result = {
         "channel": channel.number,
@@ -231,6 +234,19 @@ def read_text(source: str) -> str:
         raise UserError(f"{source} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{source} is not a text.") from error
+
+
+def _total_before(channel: OpenChannel, last: SignedTotal | None, resume: bool) -> int:
+    """The total that a new payment adds to. Raises UserError where the node tells of more than was signed here: a node
+    that lies would have the consumer sign for what it never bought."""
+    signed_wei = last.total_wei if last else 0
+    if channel.claimed_wei > signed_wei and not resume:
+        raise UserError(
+            f"Of channel {channel.number}, {format_amount(channel.claimed_wei)} are claimed, but only "
+            f"{format_amount(signed_wei)} were signed here. If you have signed the rest elsewhere, on another device "
+            "or in a file that is lost, repeat this with --resume; if not, do not trust this node."
+        )
+    return max(channel.claimed_wei, signed_wei)
 
 
 def _checked_total(channel: OpenChannel, key: SigningKey, before_wei: int, amount_wei: int, present_s: int) -> int:

@@ -66,11 +66,13 @@ class ChannelStore(DurableFile):
                 )
             self._write(connection, channel, SIGNED, payment)
 
-    def keep_received(self, channel: ChannelKey, payment: SignedTotal) -> int:
+    def keep_received(self, channel: ChannelKey, payment: SignedTotal, claimed_wei: int = 0) -> int:
         """Keep a payment that was checked; what it is worth beyond the best before, in wei. On the disk when this
         returns: only then may it be acknowledged.
 
-        Raises InvalidPayment where it is not above the best one, and after an agreement to close.
+        `claimed_wei` is what the ledger has paid out of the channel already: it counts also where the payment that it
+        was paid for is not in this file any more. Raises InvalidPayment where the payment adds nothing to either, and
+        after an agreement to close.
         """
         with self.transaction() as connection:
             if self.agreed(channel) is not None:
@@ -85,8 +87,13 @@ class ChannelStore(DurableFile):
                     f"the payment adds nothing: its total is {payment.total_wei} wei, one with {before_wei} wei is "
                     "here already"
                 )
+            if payment.total_wei <= claimed_wei:
+                raise InvalidPayment(
+                    f"the payment adds nothing: its total is {payment.total_wei} wei, and {claimed_wei} wei of channel "
+                    f"{channel.number} are claimed already"
+                )
             self._write(connection, channel, RECEIVED, payment)
-        return payment.total_wei - before_wei
+        return payment.total_wei - max(before_wei, claimed_wei)
 
     def keep_agreed(self, channel: ChannelKey, closing: SignedTotal) -> None:
         """Write down that this producer agrees to a closing. Raises UserError where it takes less than was paid."""

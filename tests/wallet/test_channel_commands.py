@@ -166,6 +166,24 @@ def test_claims_an_agreement_and_an_early_end(tmp_path: Path) -> None:
         assert balance(ledger, CONSUMER) == 98 * WATT
 
 
+def test_a_lost_store_makes_no_money_count_twice(tmp_path: Path) -> None:
+    with stage(tmp_path) as (_, consumer, producer):
+        consumer.does("open", shown(PRODUCER), "10")
+        first, second = consumer.pays(1, "1"), consumer.pays(1, "2")
+        producer.verifies(second)
+        producer.does("claim", "1")
+        third = consumer.pays(1, "0.5")
+        producer.use_store("another.db", PRODUCER)
+        for old in (first, second):
+            assert "3000000000000000000 wei of channel 1 are claimed already" in producer.refuses(old)
+        assert producer.verifies(third)["worth_wei"] == str(WATT // 2)
+        consumer.use_store("another one.db", CONSUMER)
+        said = consumer.error("pay", "1", "0.5", *consumer.key(CONSUMER))
+        assert said.startswith("Of channel 1, 3 WATT are claimed, but only 0 WATT were signed here.")
+        resumed = consumer.json("pay", "1", "0.75", "--resume", *consumer.key(CONSUMER))["payment"]
+        assert producer.verifies(resumed)["worth_wei"] == str(WATT // 4)  # of the third it knew nothing
+
+
 def test_channels_are_listed_and_an_end_is_warned_of(tmp_path: Path) -> None:
     with stage(tmp_path) as (_, consumer, producer):
         consumer.does("open", shown(PRODUCER), "10", "--for", "5h")
