@@ -125,6 +125,19 @@ def test_a_gap_is_one_sum_at_its_end(street: Neighbourhood, device: Device) -> N
     assert _usage(street.ask_meter("usageOfMeter", device.address, DAY, DAY + 8)) == (10, 0)
 
 
+def test_what_a_meter_measured_while_it_was_away_is_in_no_day(street: Neighbourhood, device: Device) -> None:
+    time_s = MIDNIGHT_S - INDIA_S + HOUR_S
+    _read(street, device, time_s, 10, 4)
+    assert street.registry(REGULATOR, "removeMeter", device.address).success
+    device.import_wh, device.export_wh = device.import_wh + 700, device.export_wh + 600
+    registers = (device.import_wh, device.export_wh)
+    assert street.registry(SUPPLIER, "reinstateMeter", device.address, *registers).success
+    _read(street, device, time_s + 60, 2, 1)
+    assert street.ask_meter("currentDayOf", device.address) == (DAY, 12, 5)
+    closed = only(_read(street, device, time_s + DAY_S), "DayClosed")
+    assert (closed["importedWh"], closed["exportedWh"]) == (12, 5)
+
+
 def test_a_day_without_use_is_closed_with_nothing(street: Neighbourhood, device: Device) -> None:
     midnight_s = MIDNIGHT_S - INDIA_S
     _read(street, device, midnight_s + HOUR_S)
