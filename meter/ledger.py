@@ -74,7 +74,9 @@ class MeterLedger:
         self.meter_contract = meter_contract
         self.exhaustion_contract = exhaustion_contract
         self._meter_abi = load_artifact("Meter").abi
+        self._registry_abi = load_artifact("Registry").abi
         self._exhaustion_abi = load_artifact("Exhaustion").abi
+        self._sinks: dict[bytes, bytes] = {}
 
     async def last_reading(self, meter: bytes, block: BlockTag = "latest") -> Head:
         """Where the ledger stands for a meter; sequence 0 and the opening registers before its first reading."""
@@ -119,14 +121,45 @@ class MeterLedger:
         return readings
 
     async def supply_allowed(self, meter: bytes, time_s: int, block: BlockTag) -> bool:
-        """Whether the relay of a meter is to be on at a time, by the state after a block."""
+        """Whether the relay of a meter is to be on at a time, by the state after a block.
+
+        The contract that bills the meter is asked: Exhaustion, or Billing where it is a postpaid one.
+        """
+        sink = self._sinks.get(meter, self.exhaustion_contract)
+        if await self._sink_allows(sink, meter, time_s, block):
+            return True
+        # Another contract than the meter's own always says no, so only then it matters which one that is.
+        registered = await self._registered_sink(meter, block)
+        if registered is None or registered == sink:
+            return False
+        self._sinks[meter] = registered
+        return await self._sink_allows(registered, meter, time_s, block)
+
+    async def _sink_allows(self, sink: bytes, meter: bytes, time_s: int, block: BlockTag) -> bool:
         function = self._exhaustion_abi.function("supplyAllowed")
-        data = await self.node.call(self.exhaustion_contract, function.encode_call((meter, time_s)), block)
+        data = await self.node.call(sink, function.encode_call((meter, time_s)), block)
         try:
             (allowed,) = function.decode_result(data)
         except InvalidAbi as error:
-            raise _absent("Exhaustion", self.exhaustion_contract) from error
+            name = "Exhaustion" if sink == self.exhaustion_contract else "billing"
+            raise _absent(name, sink) from error
         return bool(allowed)
+
+    async def _registered_sink(self, meter: bytes, block: BlockTag) -> bytes | None:
+        """The contract that bills a meter by the registry; None where it was never installed."""
+        ask_registry = self._meter_abi.function("registry")
+        ask_meter = self._registry_abi.function("registrationOf")
+        try:
+            answer = await self.node.call(self.meter_contract, ask_registry.encode_call(()), block)
+            registry = cast(tuple[bytes], ask_registry.decode_result(answer))[0]
+        except InvalidAbi as error:
+            raise _absent("Meter", self.meter_contract) from error
+        try:
+            answer = await self.node.call(registry, ask_meter.encode_call((meter,)), block)
+            sink = cast(tuple[int, bytes, bytes, bytes], ask_meter.decode_result(answer))[3]
+        except InvalidAbi as error:
+            raise _absent("Registry", registry) from error
+        return sink if any(sink) else None
 
     async def supply_events(self, meter: bytes, first_block: int, last_block: int) -> list[SupplyEvent]:
         """Exhausted and Restored of a meter in these blocks, in order."""

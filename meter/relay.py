@@ -1,9 +1,9 @@
 """The supply relay: follows what the imported chain says, never what was merely sent.
 
-After every new block, and with every minute, it asks Exhaustion's `supplyAllowed` at that block for the time of its
-own clock, so a reorganisation that takes a top-up away switches like any other block; the events say why. Without a
-ledger in reach it keeps, or takes, the state that its owner chose. A `Switch` is whatever breaks the circuit:
-simulated here, hardware by the same two lines.
+After every new block, and with every minute, it asks `supplyAllowed` of the contract that bills the meter, at that
+block and for the time of its own clock, so a reorganisation that takes a top-up away switches like any other block;
+the events say why. Without a ledger in reach it keeps, or takes, the state that its owner chose. A `Switch` is
+whatever breaks the circuit: simulated here, hardware by the same two lines.
 """
 
 import logging

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
+from contracts.addresses import BILLING_ADDRESS, EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
 from contracts.binding import load_artifact
 from meter.ledger import MeterLedger
 from meter.outbox import Outbox
@@ -22,6 +22,7 @@ from tests.meter.fake_node import (
     METER,
     METER_KEY,
     OTHER_KEY,
+    OWNER,
     RATE_WEI_PER_WH,
     SUPPLIER,
     FakeNode,
@@ -29,6 +30,8 @@ from tests.meter.fake_node import (
 
 DOMAIN = ReadingDomain(CHAIN_ID, METER_ADDRESS)
 ABI, REGISTRY, EXHAUSTION = (load_artifact(name).abi for name in ("Meter", "Registry", "Exhaustion"))
+
+POSTPAID_METER = b"\x31" * 20
 
 
 class Household:
@@ -39,10 +42,10 @@ class Household:
         self.journal = SwitchJournal(self.outbox.database)
         self.told: list[bool] = []
 
-    def relay(self, fail_safe: FailSafe = "keep") -> Relay:
+    def relay(self, fail_safe: FailSafe = "keep", meter: bytes = METER) -> Relay:
         ledger = MeterLedger(self.node, METER_ADDRESS, EXHAUSTION_ADDRESS)
         switch = SimulatedSwitch(self.told.append)
-        return Relay(METER, ledger, switch, self.journal, self.clock, RelaySettings(fail_safe, 600, 5))
+        return Relay(meter, ledger, switch, self.journal, self.clock, RelaySettings(fail_safe, 600, 5))
 
     def use(self, import_wh: int, sequence: int) -> None:
         """A reading in a block."""
@@ -134,6 +137,20 @@ async def test_meter_removed_by_its_supplier(household: Household) -> None:
     household.node.transact(SUPPLIER, REGISTRY_ADDRESS, REGISTRY.encode_call("removeMeter", (METER,)))
     await relay.follow()
     assert household.reasons()[-1] == (1, False, "supplyAllowed is false in block 1")
+
+
+async def test_postpaid_meter_follows_what_its_bills_say(household: Household) -> None:
+    """Installed while the relay runs, then removed: the contract that bills it is found in the registry."""
+    relay = household.relay(meter=POSTPAID_METER)
+    await relay.start()
+    assert not relay.is_on
+    install = REGISTRY.encode_call("installMeter", (POSTPAID_METER, OWNER, BILLING_ADDRESS, 1, bytes(32), 0, 0))
+    household.node.transact(SUPPLIER, REGISTRY_ADDRESS, install)
+    await relay.follow()
+    assert relay.is_on
+    household.node.transact(SUPPLIER, REGISTRY_ADDRESS, REGISTRY.encode_call("removeMeter", (POSTPAID_METER,)))
+    await relay.follow()
+    assert household.told == [False, True, False]
 
 
 @pytest.mark.parametrize(("fail_safe", "expected"), [("keep", True), ("on", True), ("off", False)])
