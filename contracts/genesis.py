@@ -189,8 +189,11 @@ def _meter_storage(meters: list[GenesisMeter], zones_s: Mapping[bytes, int], tim
         storage |= layout.assign("sinkOf", number, value=EXHAUSTION_ADDRESS)
         storage |= layout.assign("_sinkNumbers", EXHAUSTION_ADDRESS, value=EXHAUSTION_SINK_NUMBER)
     storage |= layout.assign("_totals", value={"meters": len(meters)})
-    for supplier, offset_s in zones_s.items():
-        storage |= layout.assign("_zones", supplier, value={"offsetS": offset_s})
+    zones: dict[bytes, dict[str, int]] = {supplier: {"offsetS": offset_s} for supplier, offset_s in zones_s.items()}
+    for meter in meters:
+        zones.setdefault(meter.supplier, {})["hasMeters"] = 1
+    for supplier, zone in zones.items():
+        storage |= layout.assign("_zones", supplier, value=zone)
     for meter in meters:
         book = {
             "supplier": meter.supplier,

@@ -199,15 +199,17 @@ def tariff(meter: str, number: int, sending: Sending) -> None:
 
 @click.command("apply-tariff")
 @click.argument("meter")
+@click.argument("number", type=click.IntRange(0, 2**32 - 1))
 @sending_options
-def apply_tariff(meter: str, sending: Sending) -> None:
-    """Put a tariff that was announced for METER in force.
+def apply_tariff(meter: str, number: int, sending: Sending) -> None:
+    """Put the tariff NUMBER, which was announced for METER, in force.
 
-    As the meter's owner at any time, as anybody else when the notice is over.
+    As the meter's owner at any time, as anybody else when the notice is over. `wattchain meter show` says which one was
+    announced; if another has taken its place meanwhile, nothing happens.
     """
     address = parse_account(meter, sending.keys)
-    call = ContractCall(REGISTRY, "applyTariff", (address,))
-    lines = [("Meter", to_checksum_address(address))]
+    call = ContractCall(REGISTRY, "applyTariff", (address, number))
+    lines = [("Meter", to_checksum_address(address)), ("Tariff", f"number {number}")]
     told = "Readings of {meter} that are accepted from now on go by the tariff {tariff}."
     send_call(sending, call, lines, "TariffAssigned", told)
 

@@ -74,6 +74,9 @@ METER = Contract(
         "TimeInFuture": "The clock of the meter {meter} is ahead: {time} is later than {latestTime}.",
         "ZoneInvalid": _zone_is_invalid,
         "ZoneRepeatsDay": _zone_repeats_day,
-        "ZoneTooSoon": "A zone holds from {earliest} at the earliest, not from {from}: readings may be there already.",
+        "ZoneTooSoon": (
+            "A zone holds from {earliest} at the earliest, not from {from}: readings may be there already, and "
+            "customers have a day's notice of another clock."
+        ),
     },
 )

@@ -183,7 +183,10 @@ REGISTRY = Contract(
         "TariffNotOfSupplier": (
             "The tariff number {tariff} is not one of the supplier {supplier}. `wattchain tariff list` shows which are."
         ),
-        "TariffNotAnnounced": "No other tariff was announced for the meter {meter}.",
+        "TariffNotAnnounced": (
+            "The tariff number {tariff} was not announced for the meter {meter}. `wattchain meter show {meter}` says "
+            "whether another was."
+        ),
         "TariffTooSoon": (
             "The tariff that was announced for the meter {meter} can be put in force from {from} on; before that only "
             "by the owner of the meter."

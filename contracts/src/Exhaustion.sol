@@ -51,6 +51,8 @@ contract Exhaustion is IExhaustion, IReadingSink, SupplierFunds, SupplyTerms, Vo
 
     /// @notice Most that a meter may have overdrawn, or owe, to be handed over to a successor, in wei. See `onReading`.
     uint256 public constant MAX_CARRIED_WEI = 2 ** 120;
+    /// @notice Changes of a meter or its key over which a voucher for it stays good.
+    uint256 public constant MAX_SUCCESSIONS = 16;
     /// @notice Days over which the estimate averages.
     uint256 public constant AVERAGE_DAYS = 7;
     /// @dev Energy of a period that a successor takes over, in Wh, so that no sum leaves its type.
@@ -85,7 +87,7 @@ contract Exhaustion is IExhaustion, IReadingSink, SupplierFunds, SupplyTerms, Vo
 
     /// @notice Redeems a voucher: its amount moves from the supplier's account to the credit of a meter, as a top-up.
     ///         Anyone may bring it.
-    /// @param meter the voucher's meter, or its successor; for a bearer's voucher any meter of the supplier
+    /// @param meter the voucher's meter, or the one that has its place now; for a bearer's voucher any of the supplier's
     /// @param signature of the supplier
     /// @param holderSignature for a bearer's voucher, of the voucher's own key over (voucher, meter); else zero
     function redeem(
@@ -95,10 +97,7 @@ contract Exhaustion is IExhaustion, IReadingSink, SupplierFunds, SupplyTerms, Vo
         Signature calldata holderSignature
     ) external nonReentrant {
         if (voucher.amountWei == 0) revert AmountZero();
-        if (
-            voucher.meter != address(0) && voucher.meter != meter
-                && registry.meterOf(voucher.meter).successor != meter
-        ) revert VoucherForAnotherMeter(meter, voucher.meter);
+        if (voucher.meter != address(0)) _checkSucceeds(meter, voucher.meter);
         (, address supplier,,) = registry.registrationOf(meter);
         if (supplier != voucher.supplier) revert VoucherOfAnotherSupplier(meter, supplier, voucher.supplier);
         _useVoucher(voucher, signature, meter, holderSignature);
@@ -457,6 +456,15 @@ contract Exhaustion is IExhaustion, IReadingSink, SupplierFunds, SupplyTerms, Vo
         (status, supplier, owner, sink) = registry.registrationOf(meter);
         if (msg.sender != owner) revert NotOwner(meter, msg.sender);
         if (sink != address(this)) revert NotPrepaid(meter);
+    }
+
+    /// @dev Whether a meter is the voucher's own or took its place, perhaps by way of others.
+    function _checkSucceeds(address meter, address voucherMeter) private view {
+        address current = voucherMeter;
+        for (uint256 step = 0; current != meter; ++step) {
+            current = step == MAX_SUCCESSIONS ? address(0) : registry.meterOf(current).successor;
+            if (current == address(0)) revert VoucherForAnotherMeter(meter, voucherMeter);
+        }
     }
 
     function _checkCarried(address meter, uint256 amountWei) private pure {

@@ -403,6 +403,7 @@ contract Meter is MeterDays, IMeterKeeper {
         // What was counted before is in closed days, so the current one starts here.
         book.startImportWh = uint56(openingImportWh);
         book.startExportWh = uint56(openingExportWh);
+        _zones[supplier].hasMeters = true;
         ++_totals.meters;
     }
 

@@ -12,12 +12,14 @@ import {IRegistry} from "./IRegistry.sol";
 ///      was away for a week gives one sum, and nothing is invented about how it was spread. Local days never go back,
 ///      since `setZone` refuses a change by which they would; so a day is closed by the first reading of a later one.
 abstract contract MeterDays is IMeter {
-    /// @dev One slot: the newest version of a zone (which may still lie ahead) and the one before, such as summer time.
+    /// @dev One slot: the newest version of a zone (which may still lie ahead) and the one before, such as summer time; and
+    ///      whether its supplier has ever had a meter.
     struct Zone {
         int32 offsetS;
         uint48 from;
         int32 earlierOffsetS;
         uint48 earlierFrom;
+        bool hasMeters;
     }
 
     struct ZoneVersion {
@@ -68,6 +70,8 @@ abstract contract MeterDays is IMeter {
     uint256 public constant HOURS_KEPT_DAYS = 32;
     /// @notice Greatest energy that an hour shows, in Wh. More can only be the sum of a long gap; the day has it in full.
     uint256 public constant MAX_HOUR_WH = 2 ** 40 - 1;
+    /// @notice Notice of another zone where there are meters, in s: by another clock, other prices hold.
+    uint48 public constant ZONE_NOTICE_S = 1 days;
     /// @notice Zones are quarters of an hour, from 12 hours west to 14 hours east, in s.
     int32 public constant ZONE_STEP_S = 900;
     int32 public constant MIN_ZONE_S = -12 hours;
@@ -91,15 +95,17 @@ abstract contract MeterDays is IMeter {
     /// @notice Sets the local time of the caller's meters from a Unix time on; until the first such call it is UTC.
     ///         Replaces an announced zone not yet in force.
     /// @param offsetS seconds east of UTC, in quarters of an hour; India has 19800
-    /// @param from Unix time in s, beyond the time that a reading may have by now; 0 for the earliest
+    /// @param from Unix time in s: ZONE_NOTICE_S from now or later or, before the caller's first meter, beyond the time that a
+    ///        reading may have by now; 0 for the earliest
     function setZone(int32 offsetS, uint48 from) external {
         if (offsetS % ZONE_STEP_S != 0 || offsetS < MIN_ZONE_S || offsetS > MAX_ZONE_S) {
             revert ZoneInvalid(offsetS, MIN_ZONE_S, MAX_ZONE_S, ZONE_STEP_S);
         }
         uint48 latestReading = uint48(block.timestamp + _maxAheadS());
-        if (from == 0) from = latestReading + 1;
-        if (from <= latestReading) revert ZoneTooSoon(from, latestReading + 1);
         Zone memory zone = _zones[msg.sender];
+        uint48 earliest = zone.hasMeters ? uint48(block.timestamp) + ZONE_NOTICE_S : latestReading + 1;
+        if (from == 0) from = earliest;
+        if (from < earliest) revert ZoneTooSoon(from, earliest);
         if (zone.from <= latestReading) {
             // The newest holds already, so it becomes the earlier one.
             if (zone.from != 0) _earlierZones[msg.sender].push(ZoneVersion(zone.earlierOffsetS, zone.earlierFrom));

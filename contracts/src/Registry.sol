@@ -112,7 +112,7 @@ contract Registry is IRegistry {
     error MeterNotRemoved(address meter);
     error MeterHasSuccessor(address meter, address successor);
     error TariffNotOfSupplier(uint32 tariff, address supplier);
-    error TariffNotAnnounced(address meter);
+    error TariffNotAnnounced(address meter, uint32 tariff);
     error TariffTooSoon(address meter, uint64 from);
 
     /// @notice Notice of a meter's other tariff, in s: what is measured can be charged before it holds.
@@ -343,15 +343,16 @@ contract Registry is IRegistry {
 
     /// @notice Puts an announced tariff in force for readings that are accepted from now on. By the meter's owner at any
     ///         time, by anybody when the notice is over.
-    function applyTariff(address meter) external {
+    /// @param tariff the announced one: so an owner who agrees to it agrees to no other that took its place meanwhile
+    function applyTariff(address meter, uint32 tariff) external {
         Record storage record = _activeRecord(meter);
         NextTariff memory next = _nextTariffs[meter];
-        if (next.from == 0) revert TariffNotAnnounced(meter);
+        if (next.from == 0 || next.tariff != tariff) revert TariffNotAnnounced(meter, tariff);
         if (block.timestamp < next.from && msg.sender != record.owner) revert TariffTooSoon(meter, next.from);
         delete _nextTariffs[meter];
-        record.tariff = next.tariff;
-        emit TariffAssigned(meter, record.supplier, next.tariff);
-        meterContract.assignTariff(meter, next.tariff);
+        record.tariff = tariff;
+        emit TariffAssigned(meter, record.supplier, tariff);
+        meterContract.assignTariff(meter, tariff);
     }
 
     /// @inheritdoc IRegistry

@@ -96,18 +96,14 @@ contract Tariffs is ITariffs {
 
     /// @notice Announces a version of a tariff of the caller. One that was announced and does not hold yet is replaced.
     /// @param from Unix time from which it holds, in s: NOTICE_S from now or later, or now or later where no reading
-    ///        could cost more than by the version in force; 0 for the earliest
+    ///        could cost more than by the version in force (none in force is the cheapest); 0 for the earliest
     function announceVersion(uint32 tariff, uint64 from, Version calldata version) external {
         _checkSupplier();
         Tariff memory latest = _tariffs[tariff];
         if (latest.supplier == address(0)) revert TariffUnknown(tariff);
         if (latest.supplier != msg.sender) revert NotTariffOwner(tariff, msg.sender);
         uint64 earliest = uint64(block.timestamp);
-        address inForce = versionAt(tariff, earliest);
-        if (inForce != address(0)) {
-            (Version memory old,) = TariffMath.decode(inForce);
-            if (!_isNowhereDearer(old, version)) earliest += NOTICE_S;
-        }
+        if (!_isNowhereDearerThanAt(tariff, earliest, version)) earliest += NOTICE_S;
         if (latest.from <= block.timestamp) _earlier[tariff].push(EarlierVersion(latest.number, latest.from));
         _announce(tariff, from, earliest, version);
     }
@@ -180,6 +176,18 @@ contract Tariffs is ITariffs {
 
     function _checkSupplier() private view {
         if (registry.roleOf(msg.sender) != IRegistry.Role.Supplier) revert NotSupplier(msg.sender);
+    }
+
+    /// @dev Before its first version a tariff costs nothing, and meters may have it already: any price is dearer.
+    function _isNowhereDearerThanAt(uint32 tariff, uint64 time, Version calldata replacement)
+        private
+        view
+        returns (bool)
+    {
+        address inForce = versionAt(tariff, time);
+        if (inForce == address(0)) return false;
+        (Version memory old,) = TariffMath.decode(inForce);
+        return _isNowhereDearer(old, replacement);
     }
 
     function _announce(uint32 tariff, uint64 from, uint64 earliest, Version calldata announced) private {

@@ -183,8 +183,9 @@ def test_a_range_of_days_is_bounded_and_runs_forwards(street: Neighbourhood, dev
 # Time zones
 
 
-def test_a_zone_holds_from_a_time_that_no_reading_has_reached(street: Neighbourhood, device: Device) -> None:
-    first = GENESIS_TIME_S + MAX_AHEAD_S + 1
+def test_a_zone_holds_after_a_days_notice(street: Neighbourhood, device: Device) -> None:
+    """By another clock other prices hold."""
+    first = GENESIS_TIME_S + DAY_S
     announced = street.meter(SUPPLIER, "setZone", INDIA_S + 3_600, 0)
     assert only(announced, "ZoneSet") == {"supplier": SUPPLIER, "offsetS": INDIA_S + 3_600, "from": first}
     assert street.ask_meter("zoneOf", SUPPLIER, first - 1) == (INDIA_S,)
@@ -198,6 +199,19 @@ def test_a_zone_holds_from_a_time_that_no_reading_has_reached(street: Neighbourh
     # Anybody has a zone of its own, which is nobody else's.
     street.meter(STRANGER, "setZone", -3_600, 0)
     assert street.ask_meter("zoneOf", SUPPLIER, first + 100) == (INDIA_S + 7_200,)
+
+
+def test_before_its_first_meter_a_supplier_has_its_zone_as_soon_as_no_reading_can_be_there(
+    street: Neighbourhood,
+) -> None:
+    first = GENESIS_TIME_S + MAX_AHEAD_S + 1
+    street.registry(REGULATOR, "addMember", RIVAL, Role.SUPPLIER)
+    text = f"ZoneTooSoon(from={first - 1}, earliest={first})"
+    assert reason(street.meter(RIVAL, "setZone", INDIA_S, first - 1)) == text
+    assert only(street.meter(RIVAL, "setZone", INDIA_S, 0), "ZoneSet")["from"] == first
+    assert street.install(Device("meter two"), RIVAL).success
+    text = f"ZoneTooSoon(from={first}, earliest={GENESIS_TIME_S + DAY_S})"
+    assert reason(street.meter(RIVAL, "setZone", 0, first)) == text
 
 
 @pytest.mark.parametrize("offset_s", [1, 899, 901, MIN_ZONE_S - 900, MAX_ZONE_S + 900, 2**31 - 1, -(2**31)])
@@ -387,7 +401,9 @@ class Days(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.street.ledger.time_s += seconds
 
-    @rule(supplier=st.sampled_from(SUPPLIERS), quarters=st.integers(-48, 56), ahead_s=st.sampled_from((61, DAY_S)))
+    @rule(
+        supplier=st.sampled_from(SUPPLIERS), quarters=st.integers(-48, 56), ahead_s=st.sampled_from((DAY_S, 3 * DAY_S))
+    )
     def set_zone(self, supplier: bytes, quarters: int, ahead_s: int) -> None:
         now_s, offset_s = self.street.ledger.time_s, quarters * 900
         start_s = now_s + ahead_s

@@ -132,7 +132,7 @@ def test_each_function_is_for_its_own_roles(name: str) -> None:
         (regulators, is_regulator, "setGasAllowance", (NOBODY, 2_000_000)),
         (suppliers, f"NotSupplier(caller={to_data(caller)})", "installMeter", installation),
         ({SUPPLIER}, of_meter, "setTariff", (device.address, 0)),
-        ({OWNER}, too_soon, "applyTariff", (device.address,)),
+        ({OWNER}, too_soon, "applyTariff", (device.address, 0)),
         ({SUPPLIER}, of_meter, "swapMeter", (device.address, other.address, 0, 0, 0, 0)),
         ({SUPPLIER, REGULATOR}, of_meter, "removeMeter", (device.address,)),
         ({SUPPLIER}, of_third, "reinstateMeter", (third.address, 0, 0)),
@@ -460,12 +460,25 @@ def test_a_meter_gets_another_tariff_after_notice_or_by_its_owners_consent(town:
     }
     assert town.ask_registry("nextTariffOf", device.address) == (0, start)
     town.ledger.time_s = start - 1
-    assert not town.registry(STRANGER, "applyTariff", device.address).success
+    assert not town.registry(STRANGER, "applyTariff", device.address, 0).success
     town.ledger.time_s = start
-    assigned = town.registry(STRANGER, "applyTariff", device.address)
+    assigned = town.registry(STRANGER, "applyTariff", device.address, 0)
     assert only(assigned, "TariffAssigned") == {"meter": device.address, "supplier": SUPPLIER, "tariff": 0}
-    text = f"TariffNotAnnounced(meter={to_data(device.address)})"
-    assert reason(town.registry(OWNER, "applyTariff", device.address)) == text
+    text = f"TariffNotAnnounced(meter={to_data(device.address)}, tariff=0)"
+    assert reason(town.registry(OWNER, "applyTariff", device.address, 0)) == text
+
+
+def test_an_owner_agrees_to_one_tariff_and_to_no_other_that_is_announced_meanwhile(town: Town, device: Device) -> None:
+    """The supplier sees the owner's transaction, and is faster."""
+    for price in (RATE_WEI_PER_WH // 2, 10 * RATE_WEI_PER_WH):
+        version = TariffVersion.flat(price).argument()
+        assert town.tariffs(SUPPLIER, "createTariff", b"another".ljust(32, b"\0"), 0, version).success
+    cheap, dear = 2, 3
+    assert town.registry(SUPPLIER, "setTariff", device.address, cheap).success
+    assert town.registry(SUPPLIER, "setTariff", device.address, dear).success
+    text = f"TariffNotAnnounced(meter={to_data(device.address)}, tariff={cheap})"
+    assert reason(town.registry(OWNER, "applyTariff", device.address, cheap)) == text
+    assert town.ask_meter("linkOf", device.address)[3] == 1
 
 
 def test_a_meter_has_its_own_suppliers_tariffs_only(town: Town, device: Device) -> None:
@@ -481,7 +494,7 @@ def test_a_meter_has_its_own_suppliers_tariffs_only(town: Town, device: Device) 
     assert only(town.install(other, RIVAL, tariff=2), "MeterInstalled")["tariff"] == 2
     assert town.ask_meter("linkOf", other.address)[3] == 2
     assert town.registry(SUPPLIER, "setTariff", device.address, 3).success
-    assert only(town.registry(OWNER, "applyTariff", device.address), "TariffAssigned")["tariff"] == 3
+    assert only(town.registry(OWNER, "applyTariff", device.address, 3), "TariffAssigned")["tariff"] == 3
     assert town.ask_meter("linkOf", device.address)[3] == town.record(device.address)[4] == 3
     device.time_s = GENESIS_TIME_S
     assert only(town.submit(device.measure(import_wh=10)), "Charged")["costWei"] == 20

@@ -95,6 +95,18 @@ def test_a_dearer_version_needs_a_days_notice_and_can_be_replaced_until_it_holds
     assert stage.held_at(1, GENESIS_TIME_S + 4_999)[1] == TariffVersion.flat(10)
 
 
+def test_the_first_version_needs_notice_too_where_it_replaces_one_that_does_not_hold_yet() -> None:
+    """Until then the tariff costs nothing, and meters may have it."""
+    stage = TariffStage()
+    assert stage.create(TariffVersion.flat(1), GENESIS_TIME_S + 10 * NOTICE_S).success
+    earliest = GENESIS_TIME_S + NOTICE_S
+    refused = stage.announce(1, TariffVersion.flat(9), GENESIS_TIME_S)
+    assert reason(refused) == f"VersionTooSoon(from={GENESIS_TIME_S}, earliest={earliest})"
+    assert stage.announce(1, TariffVersion.flat(9)).success
+    assert stage.held_at(1, earliest - 1) == (0, None)
+    assert stage.held_at(1, earliest) == (earliest, TariffVersion.flat(9))
+
+
 BASE = TariffVersion(
     (Slab(10, 100), Slab(20)),
     (time_of_use(31, 18, 22, 30, 40),),

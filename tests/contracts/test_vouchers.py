@@ -1,6 +1,7 @@
 """Long vouchers: redeemed once by the right meter on the right chain, revoked, expired, forged; and their text."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -134,6 +135,21 @@ def test_a_successor_redeems_what_was_for_the_meter(street: Neighbourhood, devic
     street.registry(SUPPLIER, "swapMeter", device.address, successor.address, 0, 0, 0, 0)
     assert redeem(street, voucher_for(device), successor).success
     assert street.account(successor)[0] == 300
+
+
+def test_a_voucher_goes_on_over_many_changes_of_a_meter_but_not_over_all(street: Neighbourhood, device: Device) -> None:
+    """Sixteen, and no more: the search must end."""
+    chain = [device, *(Device(f"device {number}") for number in range(17))]
+    for before, after in pairwise(chain):
+        if after is chain[-1]:
+            assert redeem(street, voucher_for(device, serial=8), before).success
+        assert street.registry(SUPPLIER, "swapMeter", before.address, after.address, 0, 0, 0, 0).success
+    assert street.account(chain[-1])[0] == 300
+    assert (reason(redeem(street, voucher_for(device), chain[-1])) or "").startswith("VoucherForAnotherMeter(")
+    assert redeem(street, voucher_for(chain[1]), chain[-1]).success
+    # Not the other way round: what was for the successor is not for the meter that was there before.
+    backwards = redeem(street, voucher_for(chain[2], serial=9), chain[1])
+    assert (reason(backwards) or "").startswith("VoucherForAnotherMeter(")
 
 
 def test_a_voucher_expires_after_its_last_second(street: Neighbourhood, device: Device) -> None:

@@ -183,7 +183,7 @@ def test_a_meter_goes_and_comes_back(homes: Neighbour) -> None:
 def test_a_tariff_of_a_meter_that_is_not_the_suppliers_is_refused(homes: Neighbour) -> None:
     install(homes)
     assert "is not one of the supplier" in homes.refused(SUPPLIER, "tariff", shown(METER), "7")
-    assert "No other tariff was announced" in homes.refused(CUSTOMER, "apply-tariff", shown(METER))
+    assert "number 7 was not announced" in homes.refused(CUSTOMER, "apply-tariff", shown(METER), "7")
 
 
 def test_usage_is_shown_by_local_days(homes: Neighbour) -> None:
