@@ -9,6 +9,7 @@ from enum import IntEnum
 
 from contracts.addresses import AUCTION_ADDRESS, MARKET_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
 from contracts.binding import load_artifact
+from contracts.market import deposit_wei_per_wh
 from primitives.abi_types import parse_types
 from primitives.errors import InvalidGenesis
 from primitives.keccak import keccak256
@@ -92,6 +93,6 @@ def commitment_of(
 def needed_wei(side: Side, energy_wh: int, price_wei_per_wh: int, tax_bps: int, penalty_bps: int) -> int:
     """The money that an order needs: a bid's price with the tax, an ask's deposit."""
     if side is Side.ASK:
-        return energy_wh * (price_wei_per_wh * penalty_bps // BPS)
+        return energy_wh * deposit_wei_per_wh(price_wei_per_wh, penalty_bps)
     cost = energy_wh * price_wei_per_wh
     return cost + cost * tax_bps // BPS

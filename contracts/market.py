@@ -19,6 +19,8 @@ MAX_TAX_BPS = 3_000
 MAX_PENALTY_BPS = 10_000
 MIN_DELIVERY_S, MAX_DELIVERY_S = 3_600, 7 * 86_400
 MIN_STORE_WH, MAX_STORE_WH = 100, 10**9
+LEAST_DEPOSIT_WEI_PER_WH = 10**13
+"""0.01 WATT a kWh (contracts/src/Deposits.sol)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,12 @@ def market_storage(rules: MarketRules | None = None) -> dict[int, int]:
 def price_wei_per_wh(first_price_wei_per_wh: int, age_s: int) -> int:
     """The producer's share for a Wh of an advert of this age: a tenth of the first price more for every hour."""
     return first_price_wei_per_wh * (10 + age_s // PRICE_STEP_S) // 10
+
+
+def deposit_wei_per_wh(price_wei_per_wh: int, penalty_bps: int) -> int:
+    """What a seller puts down for a Wh, on the market and in the auction: a share of its own price, and a least amount;
+    nothing where the regulators want none."""
+    return max(price_wei_per_wh * penalty_bps // BPS, LEAST_DEPOSIT_WEI_PER_WH) if penalty_bps else 0
 
 
 def _check(rules: MarketRules) -> None:

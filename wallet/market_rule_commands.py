@@ -49,7 +49,7 @@ def set_rule(rule: str, value: str, sending: Sending) -> None:
 
     \b
       tax             5%       on top of the producer's share, at most 30%
-      penalty         10%      of the first price, put down by the producer
+      penalty         10%      of the first price, put down by the producer; 0% for none
       delivery-time   24h      from 1 hour to 7 days
       least-advert    1kWh     least energy of an advert
       store           1000kWh  what the store takes in all

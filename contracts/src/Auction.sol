@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {AuctionBook} from "./AuctionBook.sol";
 import {AuctionRules} from "./AuctionRules.sol";
+import {Deposits} from "./Deposits.sol";
 import {IMeter} from "./IMeter.sol";
 import {IRegistry} from "./IRegistry.sol";
 import {MarketRules} from "./MarketRules.sol";
@@ -370,7 +371,7 @@ contract Auction is AuctionBook, SlotRegisters {
         payment.shareWei = cameWh * priceWei;
         payment.taxWei = taxWei - _taxOn(book.taxBps, beforeWh, priceWei);
         payment.refundWei = openWh * priceWei + _taxOn(book.taxBps, beforeWh + cameWh + openWh, priceWei) - taxWei;
-        uint256 depositPerWh = _depositPerWh(book.penaltyBps, sold.priceWeiPerWh);
+        uint256 depositPerWh = Deposits.perWh(sold.priceWeiPerWh, book.penaltyBps);
         if (punished) payment.penaltyWei = delivery.missingWh * depositPerWh;
         payment.depositWei = (cameWh + openWh) * depositPerWh - payment.penaltyWei;
     }

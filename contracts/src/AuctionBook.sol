@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {Accounts} from "./Accounts.sol";
 import {AuctionRules} from "./AuctionRules.sol";
+import {Deposits} from "./Deposits.sol";
 import {IRegistry} from "./IRegistry.sol";
 import {MarketRules} from "./MarketRules.sol";
 
@@ -42,7 +43,7 @@ abstract contract AuctionBook is AuctionRules, Accounts {
 
     /// @dev One slot. Rules as they were at the first order.
     /// @param taxBps tax on what a buyer pays, in hundredths of a percent
-    /// @param penaltyBps deposit of a seller, in hundredths of a percent of its own price
+    /// @param penaltyBps deposit of a seller, in hundredths of a percent of its own price (see Deposits)
     /// @param bidCount bids, sealed ones included
     /// @param openBids bids whose terms are known
     /// @param tradedWh energy traded in the slot, in Wh
@@ -242,16 +243,12 @@ abstract contract AuctionBook is AuctionRules, Accounts {
         view
         returns (uint256)
     {
-        if (side == Side.Ask) return energyWh * _depositPerWh(book.penaltyBps, priceWeiPerWh);
+        if (side == Side.Ask) return energyWh * Deposits.perWh(priceWeiPerWh, book.penaltyBps);
         return energyWh * priceWeiPerWh + _taxOn(book.taxBps, energyWh, priceWeiPerWh);
     }
 
     function _taxOn(uint256 taxBps, uint256 energyWh, uint256 priceWeiPerWh) internal pure returns (uint256) {
         return energyWh * priceWeiPerWh * taxBps / BPS;
-    }
-
-    function _depositPerWh(uint256 penaltyBps, uint256 priceWeiPerWh) internal pure returns (uint256) {
-        return priceWeiPerWh * penaltyBps / BPS;
     }
 
     function _bookUntil(uint48 slot) internal pure returns (uint48) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {Deposits} from "./Deposits.sol";
 import {IMeter} from "./IMeter.sol";
 import {IRegistry} from "./IRegistry.sol";
 import {MarketDelivery} from "./MarketDelivery.sol";
@@ -306,7 +307,7 @@ contract Market is MarketDelivery {
     }
 
     function _depositPerWh(uint64 minPriceWeiPerWh, uint16 penaltyBps) private pure returns (uint64) {
-        return uint64(uint256(minPriceWeiPerWh) * penaltyBps / BPS);
+        return uint64(Deposits.perWh(minPriceWeiPerWh, penaltyBps));
     }
 
     /// @dev A tenth of the first price more for every hour that has passed.

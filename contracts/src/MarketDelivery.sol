@@ -176,9 +176,11 @@ abstract contract MarketDelivery is MarketRules, ReentrancyGuardTransient {
 
     /// @notice Ends a trade whose time for delivery is over, by the readings alone: paid is what both meters show, the
     ///         rest goes back to the consumer, with a penalty for what the producer's meter does not show. By anybody.
-    /// @dev Who keeps the own readings back gains nothing. They are waited for; when the grace is over, a producer's
+    /// @dev Who never shows the own readings gains nothing. They are waited for; when the grace is over, a producer's
     ///      meter shows what it shows, and for a consumer's meter without a reading of the end the producer's alone
-    ///      decides. A meter that was removed or swapped has shown all that it will, and brings no penalty.
+    ///      decides. A reading that comes within the grace counts with all that it shows, also with what came after the
+    ///      end: the Meter keeps the last one only. A meter that was removed or swapped has shown all that it will, and
+    ///      brings no penalty.
     function settle(uint256 trade) external {
         (Trade memory sold, Advert memory advert) = _openTrade(trade);
         if (block.timestamp < sold.deliverUntil) revert DeliveryNotOver(trade, sold.deliverUntil);

@@ -10,7 +10,7 @@ import {IRegistry} from "./IRegistry.sol";
 abstract contract MarketRules {
     /// @dev One slot.
     /// @param taxBps tax on a producer's share, in hundredths of a percent
-    /// @param penaltyBps deposit a producer puts down, of the energy's first price, in hundredths of a percent
+    /// @param penaltyBps deposit a producer puts down, of the energy's first price, in hundredths of a percent; see Deposits
     /// @param deliveryS time for the delivery of what was sold, in s
     /// @param leastWh least energy of an advert, and so of a store that holds any for sale, in Wh
     /// @param mostWh what the micro-grid's store takes, in Wh
@@ -89,7 +89,7 @@ abstract contract MarketRules {
         emit TaxSet(msg.sender, taxBps);
     }
 
-    /// @notice Sets the deposit of a producer, in hundredths of a percent of the first price. By a regulator.
+    /// @notice Sets the deposit of a producer, in hundredths of a percent of the first price; 0 for none. By a regulator.
     function setPenalty(uint16 penaltyBps) external onlyRegulator {
         if (penaltyBps > MAX_PENALTY_BPS) revert PenaltyTooHigh(penaltyBps, MAX_PENALTY_BPS);
         _rules.penaltyBps = penaltyBps;

@@ -118,7 +118,7 @@ class AuctionStage:
         book = self.view("slotOf", slot)
         tax_bps, penalty_bps = book[1], book[2]
         if side is Side.ASK:
-            return int(energy_wh * (price * penalty_bps // 10_000))
+            return int(energy_wh * (max(price * penalty_bps // 10_000, 10**13) if penalty_bps else 0))
         return int(energy_wh * price + energy_wh * price * tax_bps // 10_000)
 
     def bid(self, buyer: bytes, energy_wh: int, price: int, slot: int = SLOT) -> list[Event]:

@@ -43,6 +43,7 @@ PRICE = 2 * 10**14
 BOOK_UNTIL = SLOT - 900
 TAX = MarketRules(tax_bps=1_000)
 WATT = 10**18
+LEAST_DEPOSIT = 10**13  # wei per Wh
 
 
 def shown(*values: object) -> str:
@@ -272,7 +273,7 @@ def test_a_book_without_a_trade_is_cleared_and_its_money_free() -> None:
     found = stage.clear()
     assert (found.energy_wh, found.price_wei_per_wh) == (0, 0)
     stage.release_all()
-    assert (stage.account(BUYER), stage.account(SELLER)) == (190, 20)
+    assert (stage.account(BUYER), stage.account(SELLER)) == (190, 10 * LEAST_DEPOSIT)
     assert stage.refused(STRANGER, "settle", SLOT, 1, 1) == f"NoTrade({SLOT}, 1, 1)"
 
 
@@ -292,7 +293,7 @@ def test_a_slot_that_nobody_clears_frees_everyones_money() -> None:
     assert stage.refused(STRANGER, "release", SLOT, Side.BID, [2]) == f"NothingToRelease({SLOT}, 0, 2)"
     assert stage.refused(STRANGER, "release", SLOT, Side.BID, [1] * 401) == "TooManyNumbers(401, 400)"
     assert stage.account(BUYER) == 36_300
-    assert stage.account(SELLER) == 2_000
+    assert stage.account(SELLER) == 1_000 * LEAST_DEPOSIT
     before = stage.ledger.balance(STRANGER)
     stage.ok(BUYER, "withdraw", STRANGER, 36_300)
     assert stage.ledger.balance(STRANGER) == before + 36_300

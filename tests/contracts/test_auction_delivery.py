@@ -1,5 +1,7 @@
 """Delivery of what an auction traded: registers proven by signed readings, money by what came, time limits, attacks."""
 
+from typing import Any
+
 import pytest
 
 from contracts.addresses import AUCTION_ADDRESS, METER_ADDRESS
@@ -30,6 +32,9 @@ from tests.contracts.neighbourhood import SignedReading, key_of
 from wallet.auction_matching import Trade
 
 TAX = MarketRules(tax_bps=1_000)
+UNIT = 10**11
+"""Of prices and money here, in wei: 1000 of them a Wh are 0.1 WATT a kWh."""
+LEAST_DEPOSIT = 10**13
 ONLY = Trade(1, 1, 0, 1_000)
 
 
@@ -37,18 +42,31 @@ def shown(address: bytes) -> str:
     return "0x" + address.hex()
 
 
-def traded(price_bid: int = 3_000, price_ask: int = 1_000, rules: AuctionRules | None = None) -> AuctionStage:
-    """1000 Wh of SELLER to BUYER at the middle, 2000 wei, with 10 % tax and deposit; the slot is over."""
-    stage = AuctionStage(rules, TAX)
-    stage.bid(BUYER, 1_000, price_bid)
-    stage.ask(SELLER, 1_000, price_ask)
+def traded() -> AuctionStage:
+    """1000 Wh of SELLER to BUYER at the middle, 2000 units, with 10 % tax and deposit; the slot is over."""
+    stage = AuctionStage(trade=TAX)
+    stage.bid(BUYER, 1_000, 3_000 * UNIT)
+    stage.ask(SELLER, 1_000, 1_000 * UNIT)
     assert stage.clear().trades == (ONLY,)
     stage.ledger.time_s = END + 60
     return stage
 
 
 def accounts(stage: AuctionStage) -> tuple[int, int, int]:
-    return stage.account(SELLER), stage.account(BUYER), stage.account(TREASURY)
+    """Of seller, buyer and treasury, in units."""
+    seller, buyer, treasury = (in_units(stage.account(one)) for one in (SELLER, BUYER, TREASURY))
+    return seller, buyer, treasury
+
+
+def in_units(amount_wei: int) -> int:
+    assert amount_wei % UNIT == 0
+    return amount_wei // UNIT
+
+
+def settled(stage: AuctionStage, trade: Trade = ONLY, caller: bytes = STRANGER) -> dict[str, Any]:
+    """What the settlement told, money in units."""
+    told = stage.settle(trade, caller=caller)
+    return {**told, "payment": tuple([in_units(amount) for amount in told["payment"]])}
 
 
 # What came is paid for
@@ -58,15 +76,15 @@ def test_all_that_came_is_paid_for_and_the_rest_of_the_bid_goes_back() -> None:
     stage = traded()
     stage.prove(SELLER, export_wh=1_200)
     stage.prove(BUYER, import_wh=1_000)
-    told = stage.settle(ONLY)
+    told = settled(stage)
     assert told == {
-        "slot": SLOT, "seller": SELLER, "buyer": BUYER, "bidNumber": 1, "askNumber": 1, "priceWeiPerWh": 2_000,
+        "slot": SLOT, "seller": SELLER, "buyer": BUYER, "bidNumber": 1, "askNumber": 1, "priceWeiPerWh": 2_000 * UNIT,
         "delivery": (1_000, 0, 0), "payment": (2_000_000, 200_000, 0, 0, 100_000),
     }  # fmt: skip
     assert accounts(stage) == (2_100_000, 0, 200_000)
     stage.release_all()
     assert accounts(stage) == (2_100_000, 3_300_000 - 2_200_000, 200_000)
-    assert stage.balance() == sum(accounts(stage))
+    assert stage.balance() == sum(accounts(stage)) * UNIT
     assert stage.refused(STRANGER, "settle", SLOT, 1, 1) == f"AlreadySettled({SLOT}, 1, 1)"
     assert stage.view("isSettled", SLOT, 0)
     assert not stage.view("isSettled", SLOT, 1)
@@ -87,27 +105,27 @@ def test_what_did_not_come_is_refunded_and_the_seller_pays_for_it(
     stage = traded()
     stage.prove(SELLER, export_wh=sent)
     stage.prove(BUYER, import_wh=taken)
-    told = stage.settle(ONLY)
+    told = settled(stage)
     assert (told["delivery"], told["payment"]) == (delivery, payment)
     stage.release_all()
-    assert stage.balance() == sum(accounts(stage))
+    assert stage.balance() == sum(accounts(stage)) * UNIT
 
 
 def test_pay_as_bid_takes_the_bids_own_price() -> None:
     stage = AuctionStage(AuctionRules(pricing=Pricing.PAY_AS_BID), TAX)
-    stage.bid(BUYER, 600, 3_000)
-    stage.bid(BUYER_2, 400, 2_500)
-    stage.ask(SELLER, 1_000, 1_000)
+    stage.bid(BUYER, 600, 3_000 * UNIT)
+    stage.bid(BUYER_2, 400, 2_500 * UNIT)
+    stage.ask(SELLER, 1_000, 1_000 * UNIT)
     first, second = stage.clear().trades
     stage.ledger.time_s = END + 60
     stage.prove(SELLER, export_wh=1_000)
     stage.prove(BUYER, import_wh=600)
     stage.prove(BUYER_2, import_wh=400)
-    assert stage.settle(second)["payment"] == (1_000_000, 100_000, 0, 0, 40_000)
-    assert stage.settle(first)["payment"] == (1_800_000, 180_000, 0, 0, 60_000)
+    assert settled(stage, second)["payment"] == (1_000_000, 100_000, 0, 0, 40_000)
+    assert settled(stage, first)["payment"] == (1_800_000, 180_000, 0, 0, 60_000)
     stage.release_all()
     assert accounts(stage) == (2_900_000, 0, 280_000)
-    assert stage.balance() == sum(accounts(stage))
+    assert stage.balance() == sum(accounts(stage)) * UNIT
 
 
 def test_a_sellers_energy_fills_its_trades_in_the_order_of_the_clearing() -> None:
@@ -146,7 +164,7 @@ def test_proofs_are_waited_for_and_then_the_seller_has_sent_nothing() -> None:
     assert shown(stage.meters[BUYER]) in stage.refused(STRANGER, "settle", SLOT, 1, 1)
     stage = traded()
     stage.ledger.time_s = END + GRACE_S
-    assert stage.settle(ONLY)["payment"] == (0, 0, 2_200_000, 100_000, 0)
+    assert settled(stage)["payment"] == (0, 0, 2_200_000, 100_000, 0)
 
 
 def test_a_buyer_who_keeps_readings_back_pays_for_what_the_seller_sent() -> None:
@@ -160,7 +178,7 @@ def test_a_meter_that_was_removed_brings_no_penalty() -> None:
     stage = traded()
     stage.remove_meter(SELLER)
     stage.ledger.time_s = END + GRACE_S
-    assert stage.settle(ONLY)["payment"] == (0, 0, 2_200_000, 0, 100_000)
+    assert settled(stage)["payment"] == (0, 0, 2_200_000, 0, 100_000)
 
 
 def test_anybody_settles_and_releases_to_those_whose_money_it_is() -> None:
@@ -184,8 +202,8 @@ def test_only_a_holder_withdraws_and_no_more_than_is_there() -> None:
     assert stage.refused(BUYER, "withdraw", bytes(20), 1) == "ZeroAddress()"
     assert stage.refused(BUYER, "withdraw", BUYER, 0) == "AmountZero()"
     assert stage.refused(BUYER, "withdraw", METER_ADDRESS, 5) == f"WithdrawalFailed({shown(METER_ADDRESS)}, 5)"
-    (told,) = stage.ok(BUYER, "withdraw", STRANGER, 2_300_000)
-    assert told.arguments == {"account": BUYER, "to": STRANGER, "amountWei": 2_300_000}
+    (told,) = stage.ok(BUYER, "withdraw", STRANGER, 2_300_000 * UNIT)
+    assert told.arguments == {"account": BUYER, "to": STRANGER, "amountWei": 2_300_000 * UNIT}
 
 
 # Registers
@@ -279,14 +297,33 @@ def test_who_refuses_money_holds_up_nobody() -> None:
     stage = AuctionStage()
     meter = stage.enter(ATTACKER_ADDRESS, Role.PRODUCER)
     prepare(stage, b"", True)
-    act(stage, "placeOrder", SLOT, Side.ASK, meter, 10, 100, value=100)
+    act(stage, "placeOrder", SLOT, Side.ASK, meter, 10, 100, value=10 * LEAST_DEPOSIT)
     stage.bid(BUYER, 10, 100)
     found = stage.matching()
     stage.ledger.time_s = SLOT
     stage.ok(STRANGER, "clear", *clear_arguments(found))
     stage.ledger.time_s = END + GRACE_S
     stage.settle(found.trades[0])
-    assert stage.account(BUYER) == 1_100
+    assert stage.account(BUYER) == 1_000 + 10 * LEAST_DEPOSIT
+
+
+def test_an_offer_for_next_to_nothing_costs_its_seller_something_not_to_keep() -> None:
+    """It pushes all others aside, whatever they ask."""
+    stage = AuctionStage()
+    stage.bid(BUYER, 5_000, 3_000 * UNIT)
+    stage.bid(BUYER_2, 3_000, 3_000 * UNIT)
+    stage.ask(SELLER_2, 8_000, 1_000 * UNIT)
+    before_wei = stage.balance()
+    stage.ask(SELLER, 10**9, 1)
+    assert stage.balance() - before_wei == 10**9 * LEAST_DEPOSIT
+    trades = stage.clear().trades
+    assert [(one.ask, one.energy_wh) for one in trades] == [(2, 5_000), (2, 3_000)]
+    stage.ledger.time_s = END + GRACE_S
+    for trade in trades:
+        payment = stage.settle(trade)["payment"]
+        assert payment == (0, 0, trade.energy_wh, trade.energy_wh * LEAST_DEPOSIT, 0)
+    stage.release_all()
+    assert stage.account(SELLER) == (10**9 - 8_000) * LEAST_DEPOSIT
 
 
 def test_money_by_itself_is_not_taken() -> None:

@@ -35,7 +35,9 @@ WATT = 10**18
 slots = st.sampled_from(SLOTS)
 traders = st.sampled_from(TRADERS)
 energies = st.integers(1, 1_000)
-prices = st.integers(1, 60)
+PRICE_STEP = 10**12 + 1
+"""Prices are 1 to 60 of them: some deposits are a quarter of the price, others the least one."""
+prices = st.integers(1, 60).map(lambda steps: steps * PRICE_STEP)
 
 
 class AuctionMachine(RuleBasedStateMachine):
@@ -56,7 +58,9 @@ class AuctionMachine(RuleBasedStateMachine):
         chance = random.Random(seed)
         for slot in SLOTS:
             for trader in chance.sample(TRADERS, 5):
-                self.order(slot, trader, chance.randint(1, 1_000), chance.randint(1, 60), chance.randint(0, WATT))
+                self.order(
+                    slot, trader, chance.randint(1, 1_000), chance.randint(1, 60) * PRICE_STEP, chance.randint(0, WATT)
+                )
 
     @rule(slot=slots, trader=traders, energy_wh=energies, price=prices, more_wei=st.integers(0, WATT))
     def another_order(self, slot: int, trader: bytes, energy_wh: int, price: int, more_wei: int) -> None:
@@ -161,7 +165,7 @@ class AuctionMachine(RuleBasedStateMachine):
 
     def needed(self, side: Side, energy_wh: int, price: int) -> int:
         if side is Side.ASK:
-            return energy_wh * (price // 4)
+            return energy_wh * max(price // 4, 10**13)
         return energy_wh * price + energy_wh * price * self.tax_bps // 10_000
 
     @invariant()

@@ -252,6 +252,9 @@ def test_rules_have_bounds_and_hold_for_adverts_after_them() -> None:
     assert stage.balance() == 8 * KWH * PRICE * 12 // 10
     assert stage.refused(SELLER_2, "availableEnergyAdvert", 100, PRICE, value=10**20) == "StoreFull(100, 8000, 8000)"
     assert stage.ask("depositFor", 100, PRICE) == 100 * PRICE
+    assert stage.ask("depositFor", 100, 1) == 100 * 10**13  # the least one: 0.01 WATT a kWh
+    stage.ok(REGULATOR, "setPenalty", 0)
+    assert stage.ask("depositFor", 100, PRICE) == 0
 
 
 def test_a_new_treasury_is_announced_a_day_before_and_takes_nothing_that_fell_due_earlier() -> None:

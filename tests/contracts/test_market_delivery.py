@@ -66,7 +66,7 @@ def test_what_the_consumer_did_not_take_is_refunded_without_a_penalty() -> None:
     assert stage.energy() == {"advertised": 4 * KWH, "delivered": KWH, "returned": 2 * KWH, "missing": KWH}
 
 
-def test_who_keeps_the_own_readings_back_gains_nothing() -> None:
+def test_who_never_shows_the_own_readings_gains_nothing() -> None:
     stage = Stage()
     trade = sold(stage)
     stage.wait(DAY_S)
@@ -84,6 +84,19 @@ def test_who_keeps_the_own_readings_back_gains_nothing() -> None:
     stage.ok(STRANGER, "settle", trade)  # the producer's shows nothing
     assert stage.account(BUYER) == 4 * KWH * (PRICE + PRICE // 10)
     assert stage.balance() == stage.account(SELLER) + stage.account(BUYER)
+
+
+def test_readings_that_come_late_count_with_all_they_show() -> None:
+    """`Meter` keeps the last reading only: a gateway that is off the network has the grace to deliver, or to take."""
+    stage = Stage()
+    trade = sold(stage)
+    stage.wait(DAY_S)
+    stage.read(BUYER)  # nothing was sent, and nothing taken
+    stage.wait(GRACE_S - 1)
+    stage.read(BUYER, import_wh=4 * KWH)
+    stage.read(SELLER, export_wh=4 * KWH)
+    delivered, _ = stage.ok(STRANGER, "settle", trade)
+    assert delivered.arguments["deliveredWh"] == 4 * KWH
 
 
 def test_a_removed_meter_has_shown_all_that_it_will_and_brings_no_penalty() -> None:

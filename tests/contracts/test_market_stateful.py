@@ -118,7 +118,7 @@ class Market(RuleBasedStateMachine):
     def advertise(self, seller: bytes, energy_wh: int, price: int, surplus: int) -> None:
         self.stage.wait(1)
         rules, device = self.present, self.devices[seller]
-        deposit = price * rules.penalty_bps // 10_000
+        deposit = max(price * rules.penalty_bps // 10_000, 10**13) if rules.penalty_bps else 0
         ended = [one for one in self.adverts if self.now >= one.time_s + 3 * HOUR_S and not one.swept][:16]
         stored = self.stored_wh - sum(one.unsold_wh for one in ended)
         value = max(0, energy_wh * deposit + surplus)
