@@ -22,7 +22,7 @@ help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
 	  printf '  make %-14s %s\n' "$$target" "$$text"; done
 
-demo: $(RUNTIME) ## Four nodes, a supplier and two households in accelerated time (PROFILE=file.csv DAYS=2 RATE=3600)
+demo: $(RUNTIME) ## A day of six homes on a ledger of four nodes, in accelerated time (PROFILE=file.csv or folder, DAYS=1 RATE=1440)
 	@$(BIN)/wattchain demo $(if $(PROFILE),--profile "$(PROFILE)") $(if $(DAYS),--days $(DAYS)) $(if $(RATE),--rate $(RATE))
 
 test: $(TESTING) ## All tests, under 5 minutes on two cores

@@ -55,7 +55,8 @@ def build_daemon(
 ) -> MeterDaemon:
     """A daemon that holds its outbox open; close `daemon.outbox` when it has ended. Raises UserError."""
     meter = secp256k1.address_of(meter_key)
-    driver = ReplayDriver(settings.driver.file, settings.driver.csv_format(), clock, repeat=settings.driver.repeat)
+    source = settings.driver
+    driver = ReplayDriver(source.file, source.csv_format(), clock, repeat=source.repeat, begin_s=source.begin_s or None)
     outbox = Outbox.open(settings.meter.outbox, reading_domain(settings), meter)
     try:
         ledger = MeterLedger(node, settings.ledger.meter_contract, settings.ledger.exhaustion_contract)

@@ -75,6 +75,8 @@ class DriverSettings:
     delimiter: str = ","
     missing_values: tuple[str, ...] = MISSING_VALUES
     repeat: bool = False
+    begin_s: int = 0
+    """Unix time at which the first row begins; 0 for the moment at which the meter first starts."""
 
     def csv_format(self) -> CsvFormat:
         generation = None
@@ -168,6 +170,7 @@ def _check(settings: MeterSettings, path: Path) -> None:
         ("ledger.max_in_flight", settings.ledger.max_in_flight, 1, MAX_IN_FLIGHT),
         ("ledger.max_fee_wei", settings.ledger.max_fee_wei, 0, 2**63 - 1),
         ("driver.row_interval_s", settings.driver.row_interval_s, 1, DAY_S),
+        ("driver.begin_s", settings.driver.begin_s, 0, 2**40),
         ("driver.load_scale", settings.driver.load_scale, -(10**9), 10**9),
         ("driver.generation_scale", settings.driver.generation_scale, -(10**9), 10**9),
         ("relay.fail_safe_after_s", settings.relay.fail_safe_after_s, 0, 365 * DAY_S),

@@ -139,24 +139,26 @@ def node(data_directory: Path, log_level: str, log_blocks: bool, as_json: bool, 
 @click.option(
     "--profile",
     type=click.Path(path_type=Path),
-    help="Play the household measured in this CSV file (column non_shiftable_load, kWh in each hour).",
+    help="Play homes measured in this CSV file, or in all *.csv files of this folder (columns non_shiftable_load, kWh "
+    "in each hour, and for solar panels solar_generation, W per kW of panel), not those that come with the demo.",
 )
-@click.option("--days", type=click.IntRange(1, 365), default=2, show_default=True, help="Days to play.")
+@click.option("--days", type=click.IntRange(1, 365), default=1, show_default=True, help="Days to play.")
 @click.option(
     "--rate",
     type=click.FloatRange(60, 86_400),
-    default=3600,
+    default=1440,
     show_default=True,
-    help="How many times as fast as real time.",
+    help="How many times as fast as real time; above 1800 homes are billed, but do not trade.",
 )
 @click.option("--data-dir", "folder", type=click.Path(path_type=Path), help="Keep the demo's files in this new folder.")
 @json_option
 def demo(profile: Path | None, days: int, rate: float, folder: Path | None, as_json: bool) -> None:
-    """Watch everything at work: four nodes, a supplier and two households, in accelerated time.
+    """Watch everything at work: a day of six homes on a ledger of four nodes, in accelerated time.
 
-    One household runs out of credit, its supply goes off, it pays, its supply returns. One node loses its power, the
-    others go on, and it catches up. At the end the books are compared: energy read and energy charged, money paid and
-    money received, and the ledgers of the four nodes. Takes about a minute.
+    Two homes with solar panels sell to neighbours, one pays by channel, one lives on emergency credit by night and
+    repays it in the morning, one goes dark until it pays. One node loses its power, the others go on, and it catches
+    up. At the end the books are compared: energy read, charged, given and sold, all money to the wei, and the ledgers
+    of the four nodes. Takes about a minute and a half.
     """
     with contextlib.ExitStack() as stack:
         if folder is None:

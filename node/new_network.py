@@ -15,7 +15,9 @@ from chain.config import ASERT, DEFAULT_BLOCK_TIME_S, DEFAULT_EMPTY_BLOCK_PERIOD
 from chain.genesis import Genesis, load_genesis, parse_genesis
 from contracts.addresses import VALIDATORS_ADDRESS
 from contracts.genesis import GenesisMeter, genesis_alloc
+from contracts.market import MarketRules
 from contracts.roles import Role
+from contracts.tariff_format import GenesisTariff
 from node.node_key import NODE_KEY_FILE, existing_node_key, write_node_key
 from node.settings import GENESIS_FILE, SETTINGS_FILE, NodeSettings, OverrideSettings
 from primitives.errors import InvalidGenesis, UserError
@@ -58,6 +60,10 @@ class NetworkPlan:
     """Producers, consumers and relays."""
     zones_s: Mapping[bytes, int] = field(default_factory=dict)
     """Supplier -> seconds east of UTC of its local time, by which days and hours are counted."""
+    tariffs: tuple[GenesisTariff, ...] = ()
+    """Numbered from 1. A supplier with one here has none of the single price in `suppliers`."""
+    market_rules: MarketRules | None = None
+    """Other first rules than the market's own."""
 
 
 def random_chain_id() -> int:
@@ -67,17 +73,20 @@ def random_chain_id() -> int:
 
 def genesis_document(plan: NetworkPlan) -> dict[str, Any]:
     """The genesis file of a plan, in geth's format. Raises InvalidGenesis."""
+    with_tariffs = {tariff.supplier for tariff in plan.tariffs}
     alloc: dict[str, dict[str, Any]] = dict(
         genesis_alloc(
             plan.operator,
             list(plan.suppliers),
-            plan.suppliers,
+            {supplier: rate for supplier, rate in plan.suppliers.items() if supplier not in with_tariffs},
             plan.meters,
             plan.validators,
             regulators=plan.regulators or None,
             members=plan.members,
             zones_s=plan.zones_s,
             time_s=plan.timestamp_s,
+            market_rules=plan.market_rules,
+            tariffs=plan.tariffs,
         )
     )
     for address, amount in plan.funds.items():

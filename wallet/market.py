@@ -223,6 +223,12 @@ async def read_advert(client: RpcClient, producer: bytes, time_s: int | None = N
     raise UserError(f"0x{producer.hex()} offers nothing at the moment. `wattchain market list` shows what is offered.")
 
 
+async def read_adverts(client: RpcClient) -> list[Advert]:
+    """All of them, also those that are over. The oldest first, MAX_READ at most."""
+    block, _ = await _head(client)
+    return await _adverts(client, 1, block)
+
+
 async def read_trades(client: RpcClient, person: bytes | None = None, *, all_of_them: bool = False) -> list[Trade]:
     """Open trades, or all of them; of one person as seller or buyer where one is named. The newest first."""
     block, _ = await _head(client)

@@ -39,12 +39,18 @@ class _Position:
 class ReplayDriver:
     """A meter made of a file. `repeat` begins again behind the last row; otherwise the source ends there."""
 
-    def __init__(self, path: Path, form: CsvFormat, clock: Clock, *, repeat: bool = False) -> None:
-        """Checks the whole file; raises UserError with the line that is wrong."""
+    def __init__(
+        self, path: Path, form: CsvFormat, clock: Clock, *, repeat: bool = False, begin_s: int | None = None
+    ) -> None:
+        """`begin_s` is the Unix time at which the first row begins, instead of the moment of the first start.
+
+        Checks the whole file; raises UserError with the line that is wrong.
+        """
         self._path = path
         self._form = form
         self._clock = clock
         self._repeat = repeat
+        self._begin_s = begin_s
         self._row_count = count_rows(path, form)
         self._rows: Iterator[Row] = iter(())
         self._position: _Position | None = None
@@ -54,7 +60,8 @@ class ReplayDriver:
 
     def start(self, state: bytes | None, floor: Registers) -> None:
         if state is None:
-            origin_s = max(self._clock.time_s(), floor.time_s)
+            # Where the rows have times of their own, those before the floor are left out below.
+            origin_s = max(self._clock.time_s(), floor.time_s) if self._begin_s is None else self._begin_s
             position = _Position(0, origin_s, Fraction(0), Fraction(0))
         else:
             position = _decode_position(state)

@@ -1,8 +1,9 @@
-"""What the demo sees: asked from the node by JSON-RPC and from the meters' own files, as any outsider could."""
+"""What the demo sees and sends: by JSON-RPC from a node, and from the meters' own files, as any outsider could."""
 
 import asyncio
 import contextlib
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,8 +16,11 @@ from node.demo.network import DemoNetwork
 from node.demo.stage import DemoNode, Household, Stage
 from primitives.errors import UserError
 from primitives.hexadecimal import parse_quantity
+from primitives.secp256k1 import address_of
 from wallet.client import NodeUnreachable, RpcClient
-from wallet.transfer import build_transaction, sign_and_send
+from wallet.contract_call import ContractCall, ContractEvent, events_of, plan_call
+from wallet.credit import EXHAUSTION
+from wallet.transfer import sign_and_send
 
 NODE_TIMEOUT_S = 5.0
 """A node that is being killed, or has just started, may not answer; the screen shows it as off."""
@@ -27,15 +31,19 @@ _EXHAUSTION, _METER = load_artifact("Exhaustion").abi, load_artifact("Meter").ab
 
 @dataclass(frozen=True, slots=True)
 class HouseholdView:
-    """One household at one moment. Registers are the meter's own, the account is the contract's."""
+    """One home at one moment. Registers are the meter's own, the account is the contract's."""
 
     name: str
     readings: int
     read_wh: int
+    exported_wh: int
     waiting: int
     charged_wh: int
     credit_wei: int
+    overdrawn_wei: int
     debt_wei: int
+    owed_wei: int
+    """By the supplier, for energy given to the grid."""
     is_supplied: bool | None
     """The relay; None before it has heard of the ledger."""
     wallet_wei: int
@@ -60,28 +68,32 @@ class View:
     supplier_account_wei: int
     nodes: tuple[NodeView, ...]
 
+    def home(self, household: Household) -> HouseholdView:
+        return next(one for one in self.households if one.name == household.name)
+
 
 class Observer:
-    """Looks, and sends the households' and the supplier's transactions."""
+    """Looks, and sends everybody's transactions."""
 
     def __init__(self, stage: Stage, network: DemoNetwork, client: RpcClient) -> None:
         self._stage = stage
         self._network = network
-        self._client = client
+        self.client = client
+        self._sending: defaultdict[bytes, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def look(self) -> View:
         """Everything as of one block, so that no payment is seen on one side only."""
-        head = await self._client.block("latest")
+        head = await self.client.block("latest")
         if head is None:
             raise UserError("The node has no latest block.")
         households = await asyncio.gather(*[self._household(one, head.number) for one in self._stage.households])
-        (supplier_wei,) = await self.ask(head.number, "supplierAccountOf", self._stage.supplier)
+        (supplier_wei,) = await self._ask(head.number, "supplierAccountOf", self._stage.supplier)
         nodes = await asyncio.gather(*[self._node(one) for one in self._stage.nodes])
         return View(head.number, head.time_s, tuple(households), cast(int, supplier_wei), tuple(nodes))
 
     async def nodes_that_have(self, block_number: int, timeout_s: float) -> int:
         """How many nodes hold the same block of that number as the observer's, once all do, or the time is over."""
-        wanted = await self._client.block(block_number)
+        wanted = await self.client.block(block_number)
         agreeing: set[str] = set()
         deadline_s = time.monotonic() + timeout_s
         while len(agreeing) < len(self._stage.nodes) and time.monotonic() < deadline_s:
@@ -94,22 +106,28 @@ class Observer:
             await asyncio.sleep(AGREEMENT_INTERVAL_S)
         return len(agreeing)
 
-    async def ask(self, block_number: int, function: str, *arguments: object) -> tuple[object, ...]:
-        """A view of the Exhaustion contract, as of a block."""
-        data = await self._client.call(EXHAUSTION_ADDRESS, _EXHAUSTION.encode_call(function, arguments), block_number)
-        return _EXHAUSTION.decode_result(function, data)
+    async def act(self, key: bytes, call: ContractCall) -> list[ContractEvent]:
+        """Send a transaction, wait until it is in a block, and say what came of it.
 
-    async def top_up(self, household: Household, amount_wei: int) -> None:
-        """Pay for a household's meter from its own wallet."""
-        await self._transact(household.wallet_key, household.wallet, "topUp", (household.meter,), amount_wei)
+        Raises UserError with the contract's refusal in words.
+        """
+        sender = address_of(key)
+        async with self._sending[sender]:
+            transaction = await plan_call(self.client, call, sender)
+            receipt = await self.client.wait_for_receipt(await sign_and_send(self.client, transaction, key))
+        return await events_of(self.client, call, sender, receipt)
 
-    async def withdraw(self, amount_wei: int) -> None:
-        """Pay the supplier's account out to the supplier."""
-        stage = self._stage
-        await self._transact(stage.supplier_key, stage.supplier, "withdraw", (stage.supplier, amount_wei), 0)
+    async def top_up(self, household: Household, amount_wei: int) -> list[ContractEvent]:
+        """Pay for a home's meter from its own wallet."""
+        return await self.act(household.wallet_key, ContractCall(EXHAUSTION, "topUp", (household.meter,), amount_wei))
 
     async def balance(self, address: bytes) -> int:
-        return await self._client.balance(address)
+        return await self.client.balance(address)
+
+    async def _ask(self, block_number: int, function: str, *arguments: object) -> tuple[object, ...]:
+        """A view of the Exhaustion contract, as of a block."""
+        data = await self.client.call(EXHAUSTION_ADDRESS, _EXHAUSTION.encode_call(function, arguments), block_number)
+        return _EXHAUSTION.decode_result(function, data)
 
     async def _node(self, node: DemoNode) -> NodeView:
         with contextlib.suppress(NodeUnreachable):
@@ -119,45 +137,41 @@ class Observer:
                     return NodeView(node.name, await client.block_number(), peers)
         return NodeView(node.name, None, None)
 
-    async def _transact(
-        self, key: bytes, sender: bytes, function: str, arguments: tuple[object, ...], value_wei: int
-    ) -> None:
-        data = _EXHAUSTION.encode_call(function, arguments)
-        transaction = await build_transaction(self._client, sender, EXHAUSTION_ADDRESS, value_wei, data)
-        transaction_hash = await sign_and_send(self._client, transaction, key)
-        receipt = await self._client.wait_for_receipt(transaction_hash)
-        if not receipt.succeeded:
-            raise UserError(f"The contract refused {function}.")
-
     async def _charged_wh(self, household: Household, block_number: int) -> int:
         """By the register up to which the ledger has charged; all of them begin at zero."""
-        data = await self._client.call(
+        data = await self.client.call(
             METER_ADDRESS, _METER.encode_call("lastReading", (household.meter,)), block_number
         )
         (last,) = _METER.decode_result("lastReading", data)
         return cast(tuple[int, ...], last)[2]
 
     async def _household(self, household: Household, block_number: int) -> HouseholdView:
-        (account,) = await self.ask(block_number, "accountOf", household.meter)
-        credit, overdrawn, debt, *_ = cast(tuple[int, ...], account)
+        (account,) = await self._ask(block_number, "accountOf", household.meter)
+        credit, overdrawn, debt, owed, *_ = cast(tuple[int, ...], account)
         charged = await self._charged_wh(household, block_number)
-        wallet_wei = await self._client.balance(household.wallet, block_number)
-        readings = read_wh = waiting = 0
+        wallet_wei = await self.client.balance(household.wallet, block_number)
+        readings = read_wh = exported_wh = waiting = 0
         is_supplied = None
-        with contextlib.suppress(OutboxNotReady):
-            status = await read_status(load_settings(household.settings_path), ask_node=False)
-            waiting = status.waiting
-            is_supplied = status.switching.is_on if status.switching is not None else None
-            if status.head is not None:
-                readings, read_wh = status.head.sequence, status.head.registers.import_wh
+        # Before the meter runs, it has neither settings nor an outbox.
+        if household.settings_path.exists():
+            with contextlib.suppress(OutboxNotReady):
+                status = await read_status(load_settings(household.settings_path), ask_node=False)
+                waiting = status.waiting
+                is_supplied = status.switching.is_on if status.switching is not None else None
+                if status.head is not None:
+                    readings, registers = status.head.sequence, status.head.registers
+                    read_wh, exported_wh = registers.import_wh, registers.export_wh
         return HouseholdView(
             household.name,
             readings,
             read_wh,
+            exported_wh,
             waiting,
             charged,
             credit,
-            overdrawn + debt,
+            overdrawn,
+            debt,
+            owed,
             is_supplied,
             wallet_wei,
         )

@@ -5,10 +5,10 @@ from enum import Enum, auto
 from node.demo.network import DemoNetwork
 from node.demo.observation import View
 from node.demo.screen import Screen
-from node.demo.stage import Household, Stage
+from node.demo.stage import Stage
 
-OFF_AT, ON_AT = 3, 2
-"""Off after a third of the hours, on again after half of them."""
+OFF_AT, ON_AT = 12, 4
+"""Off after a twelfth of the hours, on again after a quarter of them: at night, from two to six."""
 
 
 class _Act(Enum):
@@ -18,27 +18,27 @@ class _Act(Enum):
 
 
 class Outage:
-    """Strikes the node that the last household's meter talks to."""
+    """Strikes the node that the second home's meter talks to."""
 
     def __init__(self, stage: Stage, network: DemoNetwork, screen: Screen) -> None:
-        self._household = stage.households[-1]
-        self._node = stage.nodes[len(stage.households) - 1]
+        self._household = stage.households[1]
+        self._node = stage.node_of(self._household)
         self._network = network
         self._screen = screen
         self._act = _Act.BEFORE
 
     async def follow(self, view: View) -> None:
         """Do what is due at this point of the play."""
-        readings = next(home.readings for home in view.households if home.name == self._household.name)
-        hours = _hours(self._household)
-        if self._act is _Act.BEFORE and readings * OFF_AT >= hours:
+        readings = view.home(self._household).readings
+        rows = len(self._household.profile.net_wh)
+        if self._act is _Act.BEFORE and readings * OFF_AT >= rows:
             await self._network.kill(self._node)
             self._act = _Act.OFF
             self._screen.event(
                 f"{self._node.name} loses its power. The meter of {self._household.name} goes on with another node, "
                 "the other three nodes go on making blocks."
             )
-        elif self._act is _Act.OFF and readings * ON_AT >= hours:
+        elif self._act is _Act.OFF and readings * ON_AT >= rows:
             await self.end()
 
     async def end(self) -> None:
@@ -47,7 +47,3 @@ class Outage:
             self._act = _Act.OVER
             await self._network.start(self._node)
             self._screen.event(f"{self._node.name} has power again, and fetches the blocks that it missed.")
-
-
-def _hours(household: Household) -> int:
-    return len(household.profile_wh)

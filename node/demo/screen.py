@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from node.demo.day import Day
 from node.demo.observation import View
 from wallet.amounts import to_decimal
 
@@ -44,6 +44,8 @@ class Screen:
         self._console = console
         self._events: list[str] = []
         self._view: View | None = None
+        self.day: Day | None = None
+        """From the time on at which it is known when the demo's day begins, the hour stands before each event."""
         self._live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -59,6 +61,8 @@ class Screen:
 
     def event(self, text: str) -> None:
         """Something happened that the onlooker should know."""
+        if self.day is not None:
+            text = f"{self.day.text()}  {text}"
         self._events.append(text)
         if self._live is None:
             self._console.print(Text(text), soft_wrap=True)
@@ -72,7 +76,7 @@ class Screen:
     def _draw(self) -> None:
         if self._live is None:
             return
-        parts: list[Table | Text] = [] if self._view is None else [_table(self._view), _nodes(self._view)]
+        parts: list[Table | Text] = [] if self._view is None else [_table(self._view, self.day), _nodes(self._view)]
         parts += [Text(f"  {event}") for event in self._events[-MAX_SHOWN_EVENTS:]]
         self._live.update(Group(*parts))
 
@@ -86,11 +90,11 @@ def show_books(console: Console, books: Sequence[BooksEntry]) -> None:
         console.print(Text(f"  {entry.name}\n    {sides}  ").append_text(verdict), soft_wrap=True)
 
 
-def _table(view: View) -> Table:
-    shown = datetime.fromtimestamp(view.block_time_s, UTC).strftime("%Y-%m-%d %H:%M")
-    table = Table(title=f"Block {view.block_number}, {shown} on the demo's clock", title_justify="left")
+def _table(view: View, day: Day | None) -> Table:
+    shown = f", {day.text()} on the demo's clock" if day is not None else ""
+    table = Table(title=f"Block {view.block_number}{shown}", title_justify="left")
     table.add_column("")
-    for name in ("readings", "energy read", "energy charged", "credit", "debt", "wallet", "supply"):
+    for name in ("readings", "taken", "charged", "given", "credit", "wallet", "supply"):
         table.add_column(name, justify="right")
     for home in view.households:
         table.add_row(
@@ -98,12 +102,12 @@ def _table(view: View) -> Table:
             f"{home.readings}",
             f"{home.read_wh:,} Wh",
             f"{home.charged_wh:,} Wh",
-            f"{_watt(home.credit_wei)} WATT",
-            f"{_watt(home.debt_wei)} WATT",
-            f"{_watt(home.wallet_wei)} WATT",
+            f"{home.exported_wh:,} Wh",
+            watt(home.credit_wei - home.overdrawn_wei - home.debt_wei),
+            watt(home.wallet_wei),
             {True: "[green]on", False: "[bold red]OFF", None: "..."}[home.is_supplied],
         )
-    table.add_row("Supplier", "", "", "", f"{_watt(view.supplier_account_wei)} WATT", "", "", "", style="dim")
+    table.add_row("Supplier", "", "", "", "", watt(view.supplier_account_wei), "", "", style="dim")
     return table
 
 
@@ -119,6 +123,14 @@ def _nodes(view: View) -> Text:
     return line
 
 
-def _watt(wei: int) -> str:
-    whole, _, fraction = to_decimal(wei).partition(".")
-    return f"{int(whole):,}.{fraction[:4]:<04s}"
+def watt(wei: int) -> str:
+    """To a ten-thousandth, towards zero: "-1.2345 WATT"."""
+    whole, _, fraction = to_decimal(abs(wei)).partition(".")
+    return f"{'-' if wei < 0 else ''}{int(whole):,}.{fraction[:4]:<04s} WATT"
+
+
+def kwh(energy_wh: int) -> str:
+    """Exact: "1.25 kWh"."""
+    whole, fraction = divmod(energy_wh, 1_000)
+    behind = f".{fraction:03}".rstrip("0") if fraction else ""
+    return f"{whole}{behind} kWh"

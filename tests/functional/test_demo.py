@@ -1,11 +1,12 @@
 """`wattchain demo` from beginning to end, in its own process: it plays, a node is killed meanwhile and comes back,
 the books it prints are equal, nothing is left.
 
-Once with the profile that it makes up, once with a measured one.
+Once a day of trade until the evening, in homes that are made to be reckoned by hand; once at a rate for billing alone.
 """
 
 import asyncio
 import contextlib
+import re
 import signal
 from pathlib import Path
 
@@ -23,32 +24,65 @@ month,hour,day_type,non_shiftable_load,solar_generation
 # the meter was read by hand here
 1,4,1,2.05,0
 """
-
+SUNNY_HOURS = range(7, 17)
+EVENING_HOUR = 18
 
 PLAY_TIMEOUT_S = 240.0
-"""Some twenty seconds, on a machine that does ten other things."""
+"""Some seventy seconds, on a machine that does ten other things."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("measured", [False, True])
-async def test_the_books_of_the_demo(tmp_path: Path, measured: bool) -> None:
-    options: list[object] = ["--days", 1, "--rate", 20_000, "--data-dir", tmp_path / "demo"]
-    if measured:
-        (tmp_path / "home.csv").write_text(MEASURED)
-        options += ["--profile", tmp_path / "home.csv"]
-    async with RunningCommand(tmp_path, tmp_path / "demo.log", "demo", *options) as demo:
+async def test_a_day_in_the_neighbourhood(tmp_path: Path) -> None:
+    rows = [f"{hour + 1},1.0,{500 if hour in SUNNY_HOURS else 0}" for hour in range(EVENING_HOUR)]
+    (tmp_path / "home.csv").write_text("\n".join(["hour,non_shiftable_load,solar_generation", *rows]) + "\n")
+    story, books = await play(tmp_path, "--profile", tmp_path / "home.csv")
+    # Ten hours of 8 kW x 0.5 - 1 kW; eight hours of 1 kW.
+    for home in ("Home 1", "Home 2"):
+        assert f"{home}: energy read = energy charged 8,000 Wh = 8,000 Wh equal" in books
+        given = f"{home}: energy given = sold to neighbours + credited by the supplier 30,000 Wh = 30,000 Wh equal"
+        assert given in books
+        assert re.search(rf"{home} has sun to spare: it advertises \S+ kWh at", story)
+    assert "Home 3: energy read = energy charged 18,000 Wh = 18,000 Wh equal" in books
+    assert "Home 5 has used up its credit; it goes on with emergency credit" in story
+    repaid = re.search(r"Home 5 pays \S+ WATT: (\S+) WATT repay the emergency credit first", story)
+    assert repaid is not None
+    assert float(repaid[1]) > 0
+    assert re.search(r"Home 3 buys \S+ kWh from Home [12] at", story)
+    assert re.search(r"Both meters show \S+ kWh from Home [12] to Home [34]", story)
+    closed = re.search(r"Home 1 closes the channel with the last of (\d+) payments: it gets (\S+) WATT", story)
+    assert closed is not None
+    assert int(closed[1]) > 0
+    sold = [float(one) for one in re.findall(r"Home [12] has sold (\S+) kWh to neighbours", story)]
+    assert sum(sold) > float(closed[2]) / 0.12 - 0.001
+    assert "Home 4 has used up its credit and its emergency credit: its relay switches the supply OFF." in story
+    assert books.count(" equal") == 15
+    assert "refused" not in story
+
+
+@pytest.mark.slow
+async def test_homes_are_billed_at_a_rate_that_leaves_no_time_for_trade(tmp_path: Path) -> None:
+    (tmp_path / "home.csv").write_text(MEASURED)
+    story, books = await play(tmp_path, "--profile", tmp_path / "home.csv", "--rate", 20_000)
+    assert "too short for trade" in story
+    assert books.count(" equal") == 15
+    # 4,192.9 Wh: what homes have used that never ran out.
+    assert "Home 3: energy read = energy charged 4,192 Wh = 4,192 Wh equal" in books
+
+
+async def play(folder: Path, *options: object) -> tuple[str, str]:
+    """The story and the books of a demo, each on one line."""
+    options = (*options, "--data-dir", folder / "demo")
+    async with RunningCommand(folder, folder / "demo.log", "demo", *options) as demo:
         printed = await demo.finish(PLAY_TIMEOUT_S)
         await demo.group_ended()
-    books = " ".join(printed.partition("The books:")[2].split())
-    assert books.count(" equal") == 5
+    story, _, books = printed.partition("The books:")
+    story, books = " ".join(story.split()), " ".join(books.split())
     assert "4 nodes = 4 nodes equal" in books
-    story = " ".join(printed.split())
     assert "Node 2 loses its power." in story
     assert "Node 2 has power again" in story
     assert "All nodes were stopped and ended in order." in story
-    if measured:  # 4,192.9 Wh: what the first household, which never runs out, has used
-        assert "4,192 Wh = 4,192 Wh equal" in books
-    assert "Traceback" not in (tmp_path / "demo.log").read_text()
+    assert "Traceback" not in (folder / "demo.log").read_text()
+    return story, books
 
 
 async def test_a_terminal_that_closes_takes_the_whole_demo_with_it(tmp_path: Path) -> None:

@@ -154,6 +154,18 @@ async def test_floor_above_an_old_state_is_not_undercut(tmp_path: Path) -> None:
     assert [one.registers.import_wh for one in await play(fresh, clock)] == [6000, 7000, 8000, 9000]
 
 
+async def test_rows_with_times_of_their_own(tmp_path: Path) -> None:
+    path, begin_s = write(tmp_path / "f.csv", ["1", "2", "-3", "4"]), START_S - 7 * 3600
+    driver = ReplayDriver(path, KWH, late_clock(), begin_s=begin_s)
+    driver.start(None, Registers(begin_s - 50_000))
+    samples = await play(driver, late_clock())
+    assert [one.registers.time_s for one in samples] == [begin_s + 3600 * number for number in (1, 2, 3, 4)]
+    # An outbox was lost after the second row: the third is the next, on top of the ledger's registers.
+    fresh = ReplayDriver(path, KWH, late_clock(), begin_s=begin_s)
+    fresh.start(None, samples[1].registers)
+    assert [one.registers for one in await play(fresh, late_clock())] == [one.registers for one in samples[2:]]
+
+
 @pytest.mark.parametrize("state", [b"", b"{}", b"[1]", b'[-1,0,"0","0"]', b'[1,1,"1/0","0"]', b"x" * 5000])
 async def test_state_of_another_driver(tmp_path: Path, state: bytes) -> None:
     driver = ReplayDriver(write(tmp_path / "f.csv", ["1"]), KWH, late_clock())

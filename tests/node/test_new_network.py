@@ -9,6 +9,8 @@ from chain.config import ASERT, DEVELOPMENT, EIP1559, FIXED, PRODUCTION, ZERO
 from chain.genesis import parse_genesis
 from contracts.addresses import EXHAUSTION_ADDRESS
 from contracts.genesis import genesis_alloc
+from contracts.market import MarketRules
+from contracts.tariff_format import GenesisTariff, Slab, TariffVersion
 from node.new_network import (
     NetworkPlan,
     copy_genesis,
@@ -56,6 +58,15 @@ def test_every_choice_of_a_plan_arrives() -> None:
     assert (genesis.difficulty, config.difficulty_rule, config.block_time_s) == (3, FIXED, 7)
     assert (config.block_reward, config.fee_rule, config.network) == (8, EIP1559, DEVELOPMENT)
     assert genesis.base_fee_per_gas == 10**9
+
+
+def test_tariffs_and_rules_of_the_market_arrive() -> None:
+    rules = MarketRules(delivery_s=7_200, grid_controller=OPERATOR)
+    tariffs = (GenesisTariff(SUPPLIER, "two steps", TariffVersion((Slab(3, 1_000), Slab(5)))),)
+    plan = NetworkPlan(OPERATOR, 1, {SUPPLIER: 9}, tariffs=tariffs, market_rules=rules, timestamp_s=5)
+    # Its own tariff stands instead of the single price.
+    expected = genesis_alloc(OPERATOR, [SUPPLIER], tariffs=tariffs, market_rules=rules, time_s=5)
+    assert genesis_document(plan)["alloc"] == expected
 
 
 def test_funding_a_contract_keeps_its_code() -> None:
