@@ -36,8 +36,8 @@ contract Meter is MeterDays, IMeterKeeper {
         int256 powerW;
     }
 
-    /// @notice Readings in one batch: at most 8 million gas (a first reading of a hundred meters), 10 million where each of
-    ///         them closes a day.
+    /// @notice Readings in one batch: 12 million gas where each is the first of its meter or closes a day, 15 million where
+    ///         all their tariffs have sixteen slabs and sixteen windows: half a block.
     uint256 public constant MAX_BATCH = 100;
     /// @notice Seconds by which a meter's clock may run ahead of the block's time.
     uint64 public constant MAX_AHEAD_S = 60;

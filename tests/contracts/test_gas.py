@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts.tariff_format import GenesisTariff, TariffVersion
+from contracts.reading_format import MAX_BATCH
+from contracts.tariff_format import OPEN_BOUND_WH, GenesisTariff, Slab, TariffVersion, TimeOfUse
 from tests.contracts.council import (
     MAX_OPEN_VOTES,
     MAX_VALIDATORS,
@@ -108,6 +109,28 @@ def test_a_reading_stays_within_its_gas(figures: dict[str, int]) -> None:
     assert figures["one reading"] <= SINGLE_LIMIT
     assert figures[f"a batch of {BATCH}, of {BATCH} meters"] <= BATCH_LIMIT
     assert figures[f"a batch of {BATCH}, of one meter"] <= BATCH_LIMIT
+
+
+def test_no_tariff_makes_a_batch_too_dear_for_a_block() -> None:
+    """Sixteen steps and times of use, of which the last fits, energy both ways: about half a block, and never more."""
+    bounds = (*range(10, 160, 10), OPEN_BOUND_WH)
+    windows = [TimeOfUse(127, 1_439, 1_440, tuple(range(1, 17)))] * 15 + [TimeOfUse(127, 0, 1_440, (2,) * 16)]
+    version = TariffVersion(
+        tuple(Slab(1, bound) for bound in bounds),
+        tuple(windows),
+        export_price_wei_per_wh=1,
+        standing_wei_per_day=5,
+        allowance_wh=5,
+    )
+    devices = [Device(f"meter {number}") for number in range(10)]
+    street = Neighbourhood(*devices, credit_wei=WATT, tariffs=[GenesisTariff(SUPPLIER, "largest", version)])
+    for _ in range(3):
+        result = street.submit_batch([device.measure(1_000, 100, 5) for device in devices])
+        assert {int(outcome) for outcome in outcomes(result)} == {0}
+        assert result.gas_used * MAX_BATCH / len(devices) < 0.55 * BLOCK_GAS_LIMIT
+        street.ledger.time_s += DAY_S
+        for device in devices:
+            device.time_s += DAY_S
 
 
 def test_a_vote_stays_far_below_a_block(figures: dict[str, int]) -> None:
