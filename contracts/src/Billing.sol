@@ -221,7 +221,7 @@ contract Billing is IReadingSink, ReportedDebts, ReentrancyGuardTransient {
     uint16 public constant FIRST_DUE_DAYS = 30;
     /// @notice Highest late fee, in hundredths of a percent of what is open: 10 %.
     uint16 public constant MAX_LATE_FEE_BASIS_POINTS = 1_000;
-    /// @notice Terms hold 30 days after their announcement, so that no period that has begun ends under unknown ones.
+    /// @notice Terms hold 30 days after their announcement: no bill comes under terms that were not known for as long.
     uint64 public constant TERMS_NOTICE_S = 30 days;
     /// @notice Notice before the supply is cut for an overdue bill.
     uint64 public constant DISCONNECTION_NOTICE_S = 7 days;

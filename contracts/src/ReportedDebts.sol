@@ -11,7 +11,7 @@ import {TariffMath} from "./TariffMath.sol";
 ///         record in whatever units the provider and the program agree on (in the paper kWh and rupees, rounded): no
 ///         money stands behind them, and none moves by them.
 /// @dev In the listing a provider may write any user's debt. Here a provider is a supplier of the registry and writes those
-///      accounts that it has activated; an account may leave, so that nobody is held by a provider it never had.
+///      accounts that it has activated; an account may leave, and then keeps its values until a supplier activates it.
 abstract contract ReportedDebts {
     /// @dev Two slots.
     struct Service {
