@@ -1,19 +1,27 @@
 """Prepaid credit in the demo: first payments, emergency credit by night, a home that goes dark until it pays, and what
 the supplier gave for sun that went to neighbours."""
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from contracts.addresses import EXHAUSTION_ADDRESS
 from node.demo.day import HOUR_S, Day
 from node.demo.observation import HouseholdView, Observer, View
 from node.demo.pricing import EXPORT_PRICE_WEI_PER_WH, cost_wei
 from node.demo.screen import Screen, kwh, watt
 from node.demo.stage import WATT, Household, Part, Stage
+from primitives.keccak import keccak256
 from wallet.contract_call import ContractCall, the_event
 from wallet.credit import EXHAUSTION, Terms
 from wallet.market import read_standing
 from wallet.meter_contract import METER
+from wallet.registry import REGISTRY
+
+STREET = "Solar Street"
+TARIFF_NUMBER = 1
+"""The only one of the demo's genesis."""
 
 SPARE_SHARE = Fraction(11, 10)
 REST_SHARE = Fraction(13, 10)
@@ -45,12 +53,20 @@ class CreditDay:
     _supplied: dict[str, bool] = field(default_factory=dict)
     _in_emergency: set[str] = field(default_factory=set)
 
-    async def set_terms(self) -> None:
-        """The supplier's local time and its emergency credit."""
-        key = self.stage.supplier_key
+    async def install_meters(self) -> None:
+        """The supplier sets its local time, which it can do at once as long as it has no customers, and gets six."""
         # A reading of midnight belongs to the day before: the zone begins with the first one after it.
         zone = (self.day.zone_s, self.day.begin_s + 1)
-        await self.observer.act(key, ContractCall(METER, "setZone", zone))
+        calls = [ContractCall(METER, "setZone", zone)]
+        for home in self.stage.households:
+            place = keccak256(f"{home.name}, {STREET}".encode())
+            arguments = (home.meter, home.wallet, EXHAUSTION_ADDRESS, TARIFF_NUMBER, place, 0, 0)
+            calls.append(ContractCall(REGISTRY, "installMeter", arguments))
+        await asyncio.gather(*[self.observer.act(self.stage.supplier_key, call) for call in calls])
+
+    async def set_terms(self) -> None:
+        """The supplier's emergency credit, and money for exports."""
+        key = self.stage.supplier_key
         terms = Terms(self.stage.emergency_wei, 0, 0, 0, 0, 0, 100)
         await self.observer.act(key, ContractCall(EXHAUSTION, "setTerms", (terms.argument(),)))
         await self._deposit(key, SUPPLIER_DEPOSIT_WEI)

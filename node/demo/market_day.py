@@ -60,9 +60,10 @@ class MarketDay:
         async with asyncio.TaskGroup() as group:
             for seller, hour, price in zip(self._stage.sellers, SELLING_HOURS, PRICES_WEI_PER_WH, strict=True):
                 group.create_task(self._sell(seller, hour, price))
-            for index, hour in enumerate(BUYING_HOURS):
-                group.create_task(self._buy(buyers[index % len(buyers)], hour))
             group.create_task(self._confirm())
+            # One after the other: two that take the same offer in one block would be one too many.
+            for index, hour in enumerate(BUYING_HOURS):
+                await self._buy(buyers[index % len(buyers)], hour)
         await self._settle()
         await self._pay_out()
 

@@ -112,9 +112,10 @@ class Observer:
         Raises UserError with the contract's refusal in words.
         """
         sender = address_of(key)
+        # One after the other, so that each gets a nonce of its own; they may wait for a block together.
         async with self._sending[sender]:
-            transaction = await plan_call(self.client, call, sender)
-            receipt = await self.client.wait_for_receipt(await sign_and_send(self.client, transaction, key))
+            transaction_hash = await sign_and_send(self.client, await plan_call(self.client, call, sender), key)
+        receipt = await self.client.wait_for_receipt(transaction_hash)
         return await events_of(self.client, call, sender, receipt)
 
     async def top_up(self, household: Household, amount_wei: int) -> list[ContractEvent]:

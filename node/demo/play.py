@@ -33,7 +33,7 @@ from wallet.contract_call import ContractCall
 from wallet.credit import EXHAUSTION
 
 LOOK_INTERVAL_S = 0.5
-SETTING_UP_S = 6.0
+SETTING_UP_S = 8.0
 """Of the wall's clock, from the moment at which all nodes run: for first payments, and for the meters to start."""
 SETTING_UP_SHARE = 0.4
 """Of the time that the nodes took to start, on top of it: a slow machine needs longer for the meters too."""
@@ -84,6 +84,8 @@ class _Play:
     async def _prepare(self) -> None:
         """What is to be on the ledger before the day begins."""
         stage = self._stage
+        await self._credit.install_meters()
+        self._screen.event("The supplier installs a meter in each of six homes.")
         payments = [self._credit.first_payment(household) for household in stage.households]
         *paid, _, _ = await asyncio.gather(*payments, self._credit.set_terms(), self._market.choose_meters())
         self._screen.event(f"First payments from wallets to meters: {', '.join(str(one) for one in paid)}.")

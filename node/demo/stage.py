@@ -12,7 +12,6 @@ from fractions import Fraction
 from pathlib import Path
 
 from chain.config import DEVELOPMENT, QBFT
-from contracts.genesis import GenesisMeter
 from contracts.market import MarketRules
 from contracts.roles import Role
 from contracts.tariff_format import GenesisTariff
@@ -193,7 +192,6 @@ def _network(stage: Stage, origin_s: int) -> NetworkPlan:
         chain_id=stage.chain_id,
         suppliers={stage.supplier: 0},
         funds=dict.fromkeys(people, WALLET_WEI),
-        meters=tuple(GenesisMeter(one.meter, one.wallet, stage.supplier, tariff=1) for one in stage.households),
         members={one.wallet: Role.PRODUCER if one in stage.sellers else Role.CONSUMER for one in stage.households},
         tariffs=(GenesisTariff(stage.supplier, TARIFF_NAME, TARIFF),),
         market_rules=MarketRules(
