@@ -13,6 +13,7 @@ from node.network_plan import LOOPBACK_HOST, MAX_NODES, NewNetwork, NewNode, Pla
 from node.settings import DEFAULT_P2P_PORT, DEFAULT_RPC_PORT
 from primitives.errors import UserError
 from wallet.command_line import PlainGroup, json_option, print_result
+from wallet.quantities import counted
 
 DEFAULT_NODES = 4
 """The least with which validators can do without one of them."""
@@ -107,7 +108,7 @@ def _hosts(count: int | None, hosts: str | None, host: str) -> tuple[str, ...]:
 
 def _explain(made: NewNetwork, options: NetworkOptions, *, are_apart: bool) -> str:
     lines = [
-        f"The network {made.chain_id} is ready in {made.folder}, {len(made.nodes)} nodes:",
+        f"The network {made.chain_id} is ready in {made.folder}, {counted(len(made.nodes), 'node')}:",
         *(f"  {node.folder.name:<7} {node.url}" for node in made.nodes),
         "",
         *(_steps_apart(made.nodes) if are_apart else _steps_here(made.nodes)),
@@ -117,7 +118,9 @@ def _explain(made: NewNetwork, options: NetworkOptions, *, are_apart: bool) -> s
         lines += [
             "",
             f"All {len(made.nodes)} are validators; blocks go on being made while at most {faults} of them "
-            f"{'is' if faults == 1 else 'are'} out of order.",
+            f"{'is' if faults == 1 else 'are'} out of order."
+            if faults
+            else f"Validators: {len(made.nodes)}; no blocks are made while one of them is out of order.",
         ]
     lines += [
         "",

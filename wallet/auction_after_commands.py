@@ -24,7 +24,7 @@ from wallet.contract_commands import (
     sending_options,
 )
 from wallet.key_directory import KeyDirectory
-from wallet.quantities import format_duration, format_energy, format_time, parse_duration_s, parse_time_s
+from wallet.quantities import counted, format_duration, format_energy, format_time, parse_duration_s, parse_time_s
 from wallet.signed_readings import readings_around
 
 PRICING_WORDS = {"pay-as-clear": Pricing.PAY_AS_CLEAR, "pay-as-bid": Pricing.PAY_AS_BID}
@@ -54,7 +54,7 @@ def prove(slot: str, meter: str, is_end: bool, sending: Sending) -> None:
     Both are needed of seller and buyer to settle a trade. The signed readings before and after that moment are looked
     for on the ledger.
     """
-    slot_s, address = parse_time_s(slot), parse_account(meter)
+    slot_s, address = parse_time_s(slot), parse_account(meter, sending.keys)
 
     async def plan(client: RpcClient, sender: bytes) -> Plan:
         found = await read_slot(client, slot_s)
@@ -156,7 +156,7 @@ def release(slot: str, side: str, numbers: tuple[int, ...], sending: Sending) ->
             released = [event.values for event in events if event.name == "OrderReleased"]
             refund = sum([values["refundWei"] for values in released])
             kept = sum([values["forfeitWei"] for values in released])
-            text = f"{format_amount(refund)} went back to {len(released)} accounts."
+            text = f"{format_amount(refund)} went back to {counted(len(released), 'account')}."
             if kept:
                 text += f" {format_amount(kept)} were kept for orders that were not revealed."
             return Outcome({"refund_wei": str(refund), "forfeit_wei": str(kept)}, text)
@@ -192,7 +192,7 @@ def account(person: str, keys: KeyDirectory, node: str, as_json: bool) -> None:
 
 @auction.command()
 @click.argument("amount", required=False)
-@click.option("--to", metavar="ADDRESS", help="Who gets it; else you.")
+@click.option("--to", metavar="ACCOUNT", help="Who gets it; else you.")
 @sending_options
 def payout(amount: str | None, to: str | None, sending: Sending) -> None:
     """Take money off your account on the auction: an AMOUNT, or all of it."""
@@ -201,6 +201,8 @@ def payout(amount: str | None, to: str | None, sending: Sending) -> None:
 
     async def plan(client: RpcClient, sender: bytes) -> Plan:
         there_wei = await ask_one(client, AUCTION, "accountOf", [sender])
+        if there_wei == 0:
+            raise UserError(f"{to_checksum_address(sender)} has nothing to take from the auction.")
         wei = there_wei if stated_wei is None else stated_wei
         shown = to_checksum_address(receiver or sender)
         return Plan(
@@ -236,7 +238,7 @@ def rules(node: str, as_json: bool) -> None:
 
 
 @auction.command("set-rules")
-@click.option("--length", default="15min", show_default=True, metavar="TIME", help="Length of a slot.")
+@click.option("--length", default="15min", show_default=True, metavar="DURATION", help="Length of a slot.")
 @click.option("--sealed/--open", "is_sealed", default=False, show_default=True, help="Whether orders are sealed.")
 @click.option("--pricing", type=click.Choice(list(PRICING_WORDS)), default="pay-as-clear", show_default=True)
 @sending_options

@@ -51,7 +51,7 @@ def order_options(command: Callable[..., None]) -> Callable[..., None]:
             metavar="WATT",
             help="Money to send with a sealed order: more than it needs hides how much that is; the rest comes back.",
         ),
-        click.option("--meter", metavar="ADDRESS", help="Your meter; else the one of `wattchain market meter`."),
+        click.option("--meter", metavar="ACCOUNT", help="Your meter; else the one of `wattchain market meter`."),
         click.option("--slot", metavar="TIME", help="When it begins, for example '2026-12-01 18:30'; else the next."),
     ):
         command = option(command)
@@ -104,7 +104,7 @@ def _order(
     energy_wh, price = parse_energy_wh(energy), parse_price_wei_per_wh(price_text)
     cover_wei = None if cover is None else parse_amount(cover)
     slot_s = None if slot is None else parse_time_s(slot)
-    meter_address = None if meter is None else parse_account(meter)
+    meter_address = None if meter is None else parse_account(meter, sending.keys)
 
     async def plan(client: RpcClient, sender: bytes) -> Plan:
         book = await read_book(client, slot_s if slot_s is not None else await next_slot(client))

@@ -13,7 +13,7 @@ import click
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.amounts import format_amount, parse_amount
-from wallet.bill_document import as_csv, as_pdf, as_text, day_text, period_text
+from wallet.bill_document import as_csv, as_pdf, as_text, period_text
 from wallet.bill_supplier_commands import ALL, MAX_NUMBER, SUPPLIERS_COMMANDS
 from wallet.billing import (
     BILLING,
@@ -42,7 +42,7 @@ from wallet.contract_commands import (
     sending_options,
 )
 from wallet.key_directory import KeyDirectory
-from wallet.quantities import format_energy, format_time
+from wallet.quantities import format_day, format_energy, format_time
 
 
 @click.group(cls=PlainGroup)
@@ -200,7 +200,7 @@ def _write_files(
     bills: Sequence[Bill], one: Bill, party: Party, csv_file: Path | None, pdf_file: Path | None, font: Path | None
 ) -> None:
     if csv_file is not None:
-        _write(csv_file, as_csv(bills, party.meter).encode())
+        _write(csv_file, as_csv(bills, party).encode())
     if pdf_file is not None:
         _write(pdf_file, as_pdf(one, party, font))
 
@@ -223,7 +223,7 @@ def _overview_text(overview: Overview, meter: bytes) -> str:
     if party is not None:
         name = f"{party.supplier_name}, " if party.supplier_name else ""
         lines.append(f"Supplied by {name}{to_checksum_address(party.supplier)}; {_status(account)}.")
-        since = f" since {day_text(account.start_day)}" if account.start_day else ""
+        since = f" since {format_day(account.start_day)}" if account.start_day else ""
         so_far_wei = account.energy_wei + account.standing_wei - account.export_wei
         used = format_energy(account.imported_wh)
         given = f", {format_energy(account.exported_wh)} given" if account.exported_wh else ""
@@ -234,9 +234,10 @@ def _overview_text(overview: Overview, meter: bytes) -> str:
             lines.append(f"Credit for the next bills: {format_amount(account.credit_wei)}.")
         if overview.disconnection is not None:
             number, at_s = overview.disconnection
-            lines.append(f"THE SUPPLY IS CUT from {format_time(at_s)} on for bill {number}, unless it is paid.")
+            at = format_time(at_s, party.zone_s)
+            lines.append(f"THE SUPPLY IS CUT from {at} on for bill {number}, unless it is paid.")
         lines.append("")
-        lines += [_bill_line(one) for one in overview.bills] or ["There is no bill yet."]
+        lines += [_bill_line(one, party.zone_s) for one in overview.bills] or ["There is no bill yet."]
     report = overview.report
     if report.is_active or report.last_update_s:
         kept = "active" if report.is_active else "not active"
@@ -254,8 +255,9 @@ def _status(account: Account) -> str:
     return "active" if account.is_active else "not active"
 
 
-def _bill_line(one: Bill) -> str:
-    state = "paid" if one.open_wei == 0 else f"{format_amount(one.open_wei)} open, until {format_time(one.due_at_s)}"
+def _bill_line(one: Bill, zone_s: int) -> str:
+    until = format_time(one.due_at_s, zone_s)
+    state = "paid" if one.open_wei == 0 else f"{format_amount(one.open_wei)} open, until {until}"
     return f"{one.number:>4}  {period_text(one)}  {format_energy(one.imported_wh):>14}  {state}"
 
 
@@ -295,8 +297,8 @@ def _overview_json(overview: Overview, meter: bytes) -> dict[str, object]:
 def _bill_json(one: Bill, party: Party | None = None) -> dict[str, object]:
     shown: dict[str, object] = {
         "number": one.number,
-        "from": day_text(one.start_day),
-        "to": day_text(max(one.start_day, one.end_day - 1)),
+        "from": format_day(one.start_day),
+        "to": format_day(max(one.start_day, one.end_day - 1)),
         "imported_wh": one.imported_wh,
         "exported_wh": one.exported_wh,
         "energy_wei": str(one.energy_wei),

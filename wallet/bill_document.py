@@ -6,32 +6,31 @@ Amounts are exact in each of them. The PDF's own letters are those of Latin-1; o
 import csv
 import io
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
-from wallet.amounts import format_amount
+from wallet.amounts import format_amount, to_decimal
 from wallet.billing import Bill, Party
-from wallet.quantities import format_energy, format_time
+from wallet.quantities import format_day, format_energy, format_time
 
-EPOCH_ORDINAL = 719_163
 CSV_COLUMNS = (
     "meter",
     "number",
     "from",
     "to",
-    "imported_wh",
-    "exported_wh",
-    "energy_wei",
-    "standing_wei",
-    "export_wei",
-    "earlier_credit_wei",
-    "due_wei",
-    "late_fee_wei",
-    "paid_wei",
-    "open_wei",
+    "taken_kwh",
+    "given_kwh",
+    "energy_watt",
+    "standing_watt",
+    "export_watt",
+    "earlier_credit_watt",
+    "due_watt",
+    "late_fee_watt",
+    "paid_watt",
+    "open_watt",
     "issued_at",
     "due_at",
 )
@@ -40,16 +39,9 @@ _LABEL_WIDTH = 26
 _AMOUNT_WIDTH = 32
 
 
-def day_text(day: int) -> str:
-    """The date of a day counted from 1970-01-01; "day 3000000" where no calendar reaches it."""
-    if not 0 <= day <= date.max.toordinal() - EPOCH_ORDINAL:
-        return f"day {day}"
-    return date.fromordinal(day + EPOCH_ORDINAL).isoformat()
-
-
 def period_text(bill: Bill) -> str:
     """The first and the last day that are on it."""
-    return f"{day_text(bill.start_day)} to {day_text(max(bill.start_day, bill.end_day - 1))}"
+    return f"{format_day(bill.start_day)} to {format_day(max(bill.start_day, bill.end_day - 1))}"
 
 
 def bill_rows(bill: Bill, zone_s: int) -> list[tuple[str, str, str]]:
@@ -104,30 +96,34 @@ def as_text(bill: Bill, party: Party) -> str:
     return "\n".join(lines)
 
 
-def as_csv(bills: Sequence[Bill], meter: bytes) -> str:
-    """A line for each bill; energy in Wh, money in wei, times as Unix seconds; `to` is the last day that is on it."""
+def as_csv(bills: Sequence[Bill], party: Party) -> str:
+    """A line for each bill, for a spreadsheet: energy in kWh and money in WATT, exact, times by the supplier's clock;
+    `to` is the last day that is on it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for bill in bills:
+        energy = (bill.imported_wh, bill.exported_wh)
+        money = (
+            bill.energy_wei,
+            bill.standing_wei,
+            bill.export_wei,
+            bill.earlier_credit_wei,
+            bill.due_wei,
+            bill.fee_wei,
+            bill.paid_wei,
+            bill.open_wei,
+        )
         writer.writerow(
             (
-                to_checksum_address(meter),
+                to_checksum_address(party.meter),
                 bill.number,
-                day_text(bill.start_day),
-                day_text(max(bill.start_day, bill.end_day - 1)),
-                bill.imported_wh,
-                bill.exported_wh,
-                bill.energy_wei,
-                bill.standing_wei,
-                bill.export_wei,
-                bill.earlier_credit_wei,
-                bill.due_wei,
-                bill.fee_wei,
-                bill.paid_wei,
-                bill.open_wei,
-                bill.issued_at_s,
-                bill.due_at_s,
+                format_day(bill.start_day),
+                format_day(max(bill.start_day, bill.end_day - 1)),
+                *[format_energy(one).removesuffix(" kWh") for one in energy],
+                *[to_decimal(one) for one in money],
+                format_time(bill.issued_at_s, party.zone_s),
+                format_time(bill.due_at_s, party.zone_s),
             )
         )
     return text.getvalue()

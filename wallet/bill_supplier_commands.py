@@ -16,7 +16,7 @@ from wallet.quantities import format_time
 
 ALL = "all"
 MAX_NUMBER = 2**24 - 1
-MAX_DAYS = 2**16 - 1
+MAX_BASIS_POINTS = 2**16 - 1
 
 
 @click.command()
@@ -39,7 +39,7 @@ def describe(name: str, description: str, sending: Sending) -> None:
 
 
 @click.command()
-@click.option("--days", type=click.IntRange(0, MAX_DAYS), required=True, help="Days for paying a bill, 7 to 366.")
+@click.option("--days", type=click.IntRange(7, 366), required=True, help="Days for paying a bill.")
 @click.option("--late-fee", default="0", metavar="PERCENT", help="Once, on what is open after that; 10 at most.")
 @sending_options
 def terms(days: int, late_fee: str, sending: Sending) -> None:
@@ -165,7 +165,7 @@ def _basis_points(text: str) -> int:
     """Hundredths of a percent of "2.5" or "2.5 %"; through the exact amounts of the coin, whose form it has."""
     scaled = parse_amount(text.strip().removesuffix("%").strip())
     points, rest = divmod(scaled, 10**16)
-    if rest or points > MAX_DAYS:
+    if rest or points > MAX_BASIS_POINTS:
         raise UserError(f"{text[:40]} is no late fee: a percentage with at most two digits behind the point.")
     return points
 

@@ -162,6 +162,11 @@ def _bill_is_unknown(values: Mapping[str, Any]) -> str:
     return "The bills of the meter {meter} are numbered from 1 to {billCount}; there is no bill {number}."
 
 
+def _late_fee_too_high(values: Mapping[str, Any]) -> str:
+    given, most = (f"{values[name] / 100:g} %" for name in ("lateFeeBasisPoints", "maximum"))
+    return f"A late fee is at most {most}; {given} is more."
+
+
 BILLING = Contract(
     name="Billing",
     address=BILLING_ADDRESS,
@@ -185,9 +190,7 @@ BILLING = Contract(
             "The supply of the meter {meter} is to be cut for its bill {number} already, at {disconnectionAt}."
         ),
         "DueDaysOutOfRange": "A bill is to be paid within {minimum} to {maximum} days; {dueDays} are not possible.",
-        "LateFeeTooHigh": (
-            "A late fee is at most {maximum} hundredths of a percent; {lateFeeBasisPoints} are not possible."
-        ),
+        "LateFeeTooHigh": _late_fee_too_high,
         "NameInvalid": "A name has from 1 to {maximumBytes} bytes; this one has {nameBytes}.",
         "NoDisconnection": "The supply of the meter {meter} is not to be cut for any bill.",
         "NotMeterContract": "Only the meters' contract may tell of readings, not {caller}.",
@@ -200,8 +203,8 @@ BILLING = Contract(
         "NotSupplierOf": "{caller} is not the supplier of the meter {meter}; sign with the supplier's key.",
         "NothingToBill": "There is nothing to bill for the meter {meter}.",
         "PeriodOpen": (
-            "The billing period of the meter {meter} is not over, or only just: anybody may close it from day "
-            "{closableDay} since 1970 on, and it is day {today}. The first reading of the next period closes it."
+            "The billing period of the meter {meter} is not over, or only just: anybody may close it from "
+            "{closableDay} on, and it is {today}. The first reading of the next period closes it."
         ),
         "RangeTooLong": "At most {maximum} bills are told at a time, not {count}.",
         "UsageFell": (

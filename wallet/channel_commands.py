@@ -229,7 +229,7 @@ def close(number: int, agreement: str | None, store: Path, sending: Sending) -> 
 
 
 @channel.command()
-@click.option("--to", "receiver", metavar="ADDRESS", help="Who gets it; without it you do.")
+@click.option("--to", "receiver", metavar="ACCOUNT", help="Who gets it; without it you do.")
 @sending_options
 def withdraw(receiver: str | None, sending: Sending) -> None:
     """Get money that the contract keeps because your account did not take it."""
@@ -283,7 +283,9 @@ def show(number: int, store: Path, node: str, as_json: bool) -> None:
 
 
 @channel.command()
-@click.option("--before", default=DEFAULT_WARNING, show_default=True, help="How long before the end to warn.")
+@click.option(
+    "--before", default=DEFAULT_WARNING, show_default=True, metavar="DURATION", help="How long before the end to warn."
+)
 @click.option("--once", is_flag=True, help="Look once instead of every minute; exit status 1 where there is a warning.")
 @whose_option
 @store_option

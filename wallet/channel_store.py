@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from primitives.errors import UserError
+from wallet.amounts import format_amount
 from wallet.channel_payment import InvalidPayment, Kind, SignedTotal, encode_total, parse_total
 from wallet.durable_file import DurableFile, FileKind
 
@@ -84,13 +85,13 @@ class ChannelStore(DurableFile):
             before_wei = 0 if best is None else best.total_wei
             if payment.total_wei <= before_wei:
                 raise InvalidPayment(
-                    f"the payment adds nothing: its total is {payment.total_wei} wei, one with {before_wei} wei is "
-                    "here already"
+                    f"the payment adds nothing: its total is {format_amount(payment.total_wei)}, one with "
+                    f"{format_amount(before_wei)} is here already"
                 )
             if payment.total_wei <= claimed_wei:
                 raise InvalidPayment(
-                    f"the payment adds nothing: its total is {payment.total_wei} wei, and {claimed_wei} wei of channel "
-                    f"{channel.number} are claimed already"
+                    f"the payment adds nothing: its total is {format_amount(payment.total_wei)}, and "
+                    f"{format_amount(claimed_wei)} of channel {channel.number} are claimed already"
                 )
             self._write(connection, channel, RECEIVED, payment)
         return payment.total_wei - max(before_wei, claimed_wei)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.amounts import format_amount, parse_amount
 from wallet.client import RpcClient
@@ -28,6 +29,7 @@ from wallet.contract_commands import (
 from wallet.credit import EXHAUSTION, Credit, read_credit
 from wallet.key_directory import KeyDirectory
 from wallet.quantities import format_energy
+from wallet.registry import SINKS, read_meter
 
 SUPPLIER_COMMANDS = {
     "account": LazyCommand("wallet.supply_commands:account", "A supplier's money in the contract."),
@@ -86,11 +88,21 @@ def balance(meters: Sequence[str], keys: KeyDirectory, node: str, as_json: bool)
 
     async def ask(client: RpcClient) -> list[Credit]:
         time_s = await ledger_time_s(client)
-        return [await read_credit(client, address, time_s) for address in addresses]
+        return [await _read_prepaid(client, address, time_s) for address in addresses]
 
     found = ask_node(node, ask)
     text = "\n".join(["\n".join(_credit_lines(one)) for one in found])
     print_result([_credit_json(one) for one in found], text, as_json)
+
+
+async def _read_prepaid(client: RpcClient, meter: bytes, time_s: int) -> Credit:
+    record = await read_meter(client, meter)
+    if record.sink == SINKS["postpaid"]:
+        raise UserError(
+            f"The meter {to_checksum_address(meter)} is a postpaid one, so it has no credit. `wattchain bill show` "
+            "tells what it has used."
+        )
+    return await read_credit(client, meter, time_s)
 
 
 @credit.command()

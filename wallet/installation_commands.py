@@ -28,7 +28,7 @@ from wallet.contract_commands import (
 from wallet.key_directory import KeyDirectory
 from wallet.meter_contract import Registers, read_registers
 from wallet.quantities import format_energy, format_time, parse_energy_wh
-from wallet.registry import REGISTRY, SINKS, STATUS_WORDS, MeterRecord, read_meter, sink_word
+from wallet.registry import REGISTRY, STATUS_WORDS, MeterRecord, parse_sink, read_meter, sink_word
 
 NO_TARIFF = 0
 
@@ -37,7 +37,7 @@ NO_TARIFF = 0
 @click.argument("meter")
 @click.option("--owner", required=True, metavar="ACCOUNT", help="The customer: an address, or the name of a key.")
 @click.option("--tariff", "tariff_number", type=click.IntRange(0, 2**32 - 1), default=NO_TARIFF, metavar="NUMBER",
-              help="One of your tariffs, as `wattchain tariff list` shows them.")  # fmt: skip
+              help="One of your tariffs (`wattchain tariff list`); without one energy costs nothing.")  # fmt: skip
 @click.option("--billing", "sink", default="prepaid", show_default=True, metavar="HOW",
               help="prepaid, postpaid, or the address of another approved contract.")  # fmt: skip
 @click.option("--place", metavar="TEXT", help="The address of the building; only its hash goes to the ledger.")
@@ -64,7 +64,7 @@ def install(
       wattchain meter install 0x... --owner 0x... --tariff 1 --place "12 Mill Lane" --import 1403.2 --from supplier
     """
     address, customer = parse_account(meter, sending.keys), parse_account(owner, sending.keys)
-    billing = SINKS.get(sink.lower()) or parse_account(sink)
+    billing = parse_sink(sink)
     point = _point_of_supply(place, point_of_supply)
     registers = (parse_energy_wh(import_text), parse_energy_wh(export_text))
     arguments = (address, customer, billing, tariff_number, point, *registers)
@@ -83,8 +83,16 @@ def install(
 @click.command()
 @click.argument("meter")
 @click.argument("successor")
-@click.option("--closing-import", metavar="ENERGY", help="What the old meter shows as taken, in kWh; its last reading.")
-@click.option("--closing-export", metavar="ENERGY", help="What the old meter shows as given, in kWh; its last reading.")
+@click.option(
+    "--closing-import",
+    metavar="ENERGY",
+    help="What the old meter shows as taken, in kWh; else its last reading.",
+)
+@click.option(
+    "--closing-export",
+    metavar="ENERGY",
+    help="What the old meter shows as given, in kWh; else its last reading.",
+)
 @click.option("--opening-import", metavar="ENERGY", help="What the new meter shows as taken, in kWh.")
 @click.option("--opening-export", metavar="ENERGY", help="What the new meter shows as given, in kWh.")
 @click.option("--same-device", is_flag=True, help="Only the key changes: the registers go on where they are.")
@@ -289,4 +297,4 @@ def _registers_text(import_wh: int, export_wh: int) -> str:
 
 
 def _tariff_text(number: int) -> str:
-    return f"tariff number {number}" if number else "without a tariff"
+    return f"tariff number {number}" if number else "without a tariff: energy costs nothing"

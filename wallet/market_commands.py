@@ -86,14 +86,14 @@ def market() -> None:
 
 
 @market.command()
-@click.argument("address")
+@click.argument("address", metavar="METER")
 @sending_options
 def meter(address: str, sending: Sending) -> None:
     """Say with which of your meters you trade.
 
-    ADDRESS is your meter's, as `wattchain meter show` has it. Needed once, and again when the meter was swapped.
+    METER is its address or the name of one of your keys. Needed once, and again when the meter was swapped.
     """
-    chosen = parse_account(address)
+    chosen = parse_account(address, sending.keys)
 
     async def plan(client: RpcClient, sender: bytes) -> Plan:
         return Plan(
@@ -342,7 +342,7 @@ def account(person: str, keys: KeyDirectory, node: str, as_json: bool) -> None:
 
 @market.command()
 @click.argument("amount", required=False)
-@click.option("--to", metavar="ADDRESS", help="Who gets it; else you.")
+@click.option("--to", metavar="ACCOUNT", help="Who gets it; else you.")
 @sending_options
 def payout(amount: str | None, to: str | None, sending: Sending) -> None:
     """Take money off your account on the market: an AMOUNT, or all of it."""
@@ -351,6 +351,8 @@ def payout(amount: str | None, to: str | None, sending: Sending) -> None:
 
     async def plan(client: RpcClient, sender: bytes) -> Plan:
         standing = await read_standing(client, sender)
+        if standing.account_wei == 0:
+            raise UserError(f"{to_checksum_address(sender)} has nothing to take on the market.")
         wei = standing.account_wei if stated_wei is None else stated_wei
         return Plan(
             call=ContractCall(MARKET, "withdraw", (receiver or sender, wei)),

@@ -12,6 +12,7 @@ from wallet.client import RpcClient
 from wallet.command_line import json_option, node_option, print_result
 from wallet.contract_call import ContractCall, ContractEvent, the_event
 from wallet.contract_commands import Outcome, Plan, Sending, ask_node, parse_account, send_planned, sending_options
+from wallet.key_directory import KeyDirectory
 from wallet.market import MARKET, Rules, percent, read_rules
 from wallet.quantities import format_duration, format_energy, format_time, parse_duration_s, parse_energy_wh
 
@@ -59,7 +60,7 @@ def set_rule(rule: str, value: str, sending: Sending) -> None:
 
     async def plan(client: RpcClient, sender: bytes) -> Plan:
         function, event = FUNCTIONS[rule]
-        arguments, shown = _arguments(rule, value, await read_rules(client))
+        arguments, shown = _arguments(rule, value, await read_rules(client), sending.keys)
         return Plan(
             call=ContractCall(MARKET, function, arguments),
             lines=[("Rule", rule), ("Value", shown)],
@@ -71,7 +72,7 @@ def set_rule(rule: str, value: str, sending: Sending) -> None:
     send_planned(sending, plan)
 
 
-def _arguments(rule: str, value: str, present: Rules) -> tuple[tuple[object, ...], str]:
+def _arguments(rule: str, value: str, present: Rules, keys: KeyDirectory) -> tuple[tuple[object, ...], str]:
     """The arguments of the rule's function, and its new value as a person reads it."""
     if rule in ("tax", "penalty"):
         bps = _parse_bps(value)
@@ -85,7 +86,7 @@ def _arguments(rule: str, value: str, present: Rules) -> tuple[tuple[object, ...
         energy_wh = parse_energy_wh(value)
         limits = (energy_wh, present.most_wh) if rule == "least-advert" else (present.least_wh, energy_wh)
         return limits, format_energy(energy_wh)
-    address = NOBODY if (rule, value) == ("grid-controller", "nobody") else parse_account(value)
+    address = NOBODY if (rule, value) == ("grid-controller", "nobody") else parse_account(value, keys)
     return (address,), _who(address)
 
 

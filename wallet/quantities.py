@@ -4,7 +4,7 @@ Exact, never through a float. Amounts of the coin are in wallet/amounts.py.
 """
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 from primitives.errors import Invalid
 from wallet.amounts import format_amount, parse_amount, to_decimal
@@ -14,6 +14,7 @@ MAX_WH = 2**64 - 1
 MAX_DURATION_S = 2**63 - 1
 # What datetime can show; the year 9999.
 MAX_SHOWN_TIME_S = 253_402_300_799
+_EPOCH_ORDINAL = 719_163
 
 _NUMBER = r"([0-9]{1,30})(?:\.([0-9]{1,30}))?"
 _ENERGY = re.compile(_NUMBER + r"\s*(Wh|kWh|MWh)?", re.ASCII | re.IGNORECASE)
@@ -111,6 +112,13 @@ def format_time(time_s: int, zone_s: int = 0) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S ") + moment.isoformat()[19:]
 
 
+def format_day(day: int) -> str:
+    """The date of a day counted from 1970-01-01; "day 3000000" where no calendar reaches it."""
+    if not 0 <= day <= date.max.toordinal() - _EPOCH_ORDINAL:
+        return f"day {day}"
+    return date.fromordinal(day + _EPOCH_ORDINAL).isoformat()
+
+
 def parse_duration_s(text: str) -> int:
     """Seconds in "90", "90s", "15min", "3h" or "2d"."""
     match = _DURATION.fullmatch(text.strip())
@@ -126,9 +134,10 @@ def format_duration(duration_s: int) -> str:
     """In the largest unit that fits whole: "1 day", "3 hours", "90 seconds"."""
     for unit, seconds in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if duration_s and duration_s % seconds == 0:
-            return _count(duration_s // seconds, unit)
-    return _count(duration_s, "second")
+            return counted(duration_s // seconds, unit)
+    return counted(duration_s, "second")
 
 
-def _count(number: int, unit: str) -> str:
+def counted(number: int, unit: str) -> str:
+    """ "1 day", "2 days"."""
     return f"{number} {unit}{'' if number == 1 else 's'}"

@@ -15,7 +15,7 @@ from primitives.errors import InvalidAbi
 from primitives.hexadecimal import to_checksum_address, to_data
 from primitives.revert_reason import revert_reason
 from wallet.amounts import format_amount
-from wallet.quantities import format_duration, format_energy, format_price, format_time
+from wallet.quantities import format_day, format_duration, format_energy, format_price, format_time
 
 Sentence = str | Callable[[Mapping[str, Any]], str]
 """Text in which {name} stands for the error's value of that name as it is shown, or what makes such a text of the bare
@@ -102,6 +102,8 @@ def _shown_number(name: str, number: int, words: Words) -> str:
         return format_energy(number)
     if name.endswith("W") and name != "W":
         return f"{number} W"
+    if re.search(r"(?<!Per)Day$|^day$|^today$", name):
+        return format_day(number)
     if number >= EARLIEST_TIME_S and (name[:1].upper() + name[1:]).endswith(_TIMES):
         return format_time(number)
     if re.search(r"[a-z]S$", name):

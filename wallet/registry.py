@@ -8,8 +8,8 @@ from typing import Any
 
 from contracts.addresses import BILLING_ADDRESS, EXHAUSTION_ADDRESS, REGISTRY_ADDRESS
 from contracts.roles import Role
-from primitives.errors import UserError
-from primitives.hexadecimal import to_checksum_address
+from primitives.errors import InvalidHex, UserError
+from primitives.hexadecimal import parse_address, to_checksum_address
 from wallet.client import BlockTag, RpcClient
 from wallet.contract_call import Contract, ask, ask_one, require_contract
 from wallet.meter_contract import METER
@@ -70,6 +70,8 @@ class Member:
 
     address: bytes
     role: Role
+    is_owner: bool
+    """Of the registry; the owner has no role."""
     is_admitted: bool
     gas_allowance: int
     """A block, on a network without fees; 0 where it is not admitted."""
@@ -91,9 +93,10 @@ async def read_overview(client: RpcClient) -> RegistryOverview:
 async def read_member(client: RpcClient, address: bytes, block: BlockTag = "latest") -> Member:
     """Raises UserError where the network has no registry; InvalidAnswer."""
     role = Role(await ask_one(client, REGISTRY, "roleOf", [address], block))
+    is_owner = await ask_one(client, REGISTRY, "owner", block=block) == address
     is_admitted = await ask_one(client, REGISTRY, "isAdmitted", [address], block)
     allowance = await ask_one(client, REGISTRY, "gasAllowanceOf", [address], block)
-    return Member(address, role, is_admitted, allowance, await find_meter(client, address, block))
+    return Member(address, role, is_owner, is_admitted, allowance, await find_meter(client, address, block))
 
 
 async def find_meter(client: RpcClient, meter: bytes, block: BlockTag = "latest") -> MeterRecord | None:
@@ -125,6 +128,16 @@ async def read_meter(client: RpcClient, meter: bytes, block: BlockTag = "latest"
     if record is None:
         raise UserError(f"No meter {to_checksum_address(meter)} was ever installed on this network.")
     return record
+
+
+def parse_sink(text: str) -> bytes:
+    """The contract that bills a meter, by its word or its address. Raises UserError."""
+    try:
+        return SINKS.get(text.lower()) or parse_address(text)
+    except InvalidHex as error:
+        raise UserError(
+            f"{text[:80]!r} is no way of billing; write prepaid, postpaid, or the address of another contract."
+        ) from error
 
 
 def sink_word(sink: bytes) -> str:

@@ -32,9 +32,9 @@ from wallet.quantities import InvalidQuantity, format_time, parse_time_s
 from wallet.registry import (
     REGISTRY,
     ROLE_WORDS,
-    SINKS,
     Member,
     RegistryOverview,
+    parse_sink,
     read_member,
     read_overview,
     sink_word,
@@ -218,11 +218,6 @@ def zone(offset: str, starts: str | None, sending: Sending) -> None:
     send_call(sending, call, [("Zone", f"{zone_text(offset_s)}, {when}")], "ZoneSet", told)
 
 
-def parse_sink(text: str) -> bytes:
-    """The contract that is meant by its word or its address. Raises UserError."""
-    return SINKS.get(text.lower()) or parse_account(text)
-
-
 def _parse_zone_s(text: str) -> int:
     match = re.fullmatch(r"([+-]?)([0-9]{1,2}):?([0-9]{2})?", text.strip(), re.ASCII)
     if match is None or int(match[3] or 0) > 59:
@@ -253,7 +248,8 @@ def _overview_json(overview: RegistryOverview) -> dict[str, object]:
 
 
 def _member_text(member: Member) -> str:
-    lines = [f"{to_checksum_address(member.address)} is {ROLE_WORDS[member.role]}"]
+    word = "the owner of the registry" if member.is_owner else ROLE_WORDS[member.role]
+    lines = [f"{to_checksum_address(member.address)} is {word}"]
     if member.is_admitted:
         lines.append(f"  admitted with {member.gas_allowance} gas a block where there are no fees")
     else:
@@ -267,6 +263,7 @@ def _member_json(member: Member) -> dict[str, object]:
     return {
         "address": to_checksum_address(member.address),
         "role": member.role.name.lower(),
+        "owner": member.is_owner,
         "admitted": member.is_admitted,
         "gas_allowance": member.gas_allowance,
         "meter": member.meter and meter_json(member.meter),

@@ -47,7 +47,12 @@ def short() -> None:
 
 @short.command()
 @click.argument("serial")
-@click.option("--meter", required=True, metavar="ADDRESS", help="The meter's address on the ledger.")
+@click.option(
+    "--meter",
+    required=True,
+    metavar="ACCOUNT",
+    help="The meter on the ledger: its address, or the name of one of your keys.",
+)
 @click.option(
     "--unit", default=DEFAULT_UNIT, show_default=True, metavar="AMOUNT", help="What one unit of a code is worth."
 )

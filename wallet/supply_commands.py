@@ -23,7 +23,7 @@ from wallet.contract_commands import (
 )
 from wallet.credit import EXHAUSTION, Terms, read_terms
 from wallet.key_directory import KeyDirectory
-from wallet.quantities import format_time, parse_time_s
+from wallet.quantities import format_day, parse_time_s
 from wallet.tariff_file import parse_span, parse_weekdays, weekdays_text
 from wallet.tariffs import clock_text
 
@@ -153,18 +153,14 @@ def holidays(dates: Sequence[str], remove: bool, sending: Sending) -> None:
 
     def outcome(events: Sequence[ContractEvent]) -> Outcome:
         changed = [event.values["day"] for event in events if event.name == "HolidaySet"]
-        shown = ", ".join([_day_text(day) for day in changed])
+        shown = ", ".join([format_day(day) for day in changed])
         text = f"No holidays any more: {shown}." if remove else f"Holidays: {shown}."
         return Outcome({"days": changed, "are_holidays": not remove}, text)
 
     async def plan(_client: RpcClient, _sender: bytes) -> Plan:
-        return Plan(call, [("Remove" if remove else "Days", ", ".join([_day_text(day) for day in days]))], outcome)
+        return Plan(call, [("Remove" if remove else "Days", ", ".join([format_day(day) for day in days]))], outcome)
 
     send_planned(sending, plan)
-
-
-def _day_text(day: int) -> str:
-    return format_time(day * DAY_S)[:10] if day < 3_000_000 else str(day)
 
 
 def _terms_lines(one: Terms) -> list[tuple[str, str]]:

@@ -28,7 +28,15 @@ from wallet.contract_commands import (
 )
 from wallet.key_directory import KeyDirectory
 from wallet.meter_contract import read_zone_s
-from wallet.quantities import format_energy, format_price, format_time, parse_energy_wh, parse_time_s, price_number
+from wallet.quantities import (
+    counted,
+    format_energy,
+    format_price,
+    format_time,
+    parse_energy_wh,
+    parse_time_s,
+    price_number,
+)
 from wallet.tariff_file import RULES, TariffDraft, read_tariff_file, weekdays_text
 from wallet.tariffs import TARIFFS, HeldVersion, Tariff, clock_text, list_numbers, read_tariff
 
@@ -160,21 +168,22 @@ def cost(number: int, energy: str, used: str, at: str | None, node: str, as_json
     """
     energy_wh, used_wh = parse_energy_wh(energy), parse_energy_wh(used)
 
-    async def ask_cost(client: RpcClient) -> int:
+    async def ask_cost(client: RpcClient) -> tuple[int, str]:
         time_s = await _moment_s(client, at)
         found = await read_tariff(client, number, time_s)
         zone_s = await read_zone_s(client, found.supplier, time_s)
         cost_wei, _ = await ask(client, TARIFFS, "quote", [number, used_wh, energy_wh, 0, time_s, zone_s])
-        return int(cost_wei)
+        has_windows = found.holding is not None and found.holding.version.windows
+        return int(cost_wei), f" at {format_time(time_s, zone_s)}" if has_windows else ""
 
-    cost_wei = ask_node(node, ask_cost)
-    text = f"{format_energy(energy_wh)} after {format_energy(used_wh)} cost {format_amount(cost_wei)}."
+    cost_wei, moment = ask_node(node, ask_cost)
+    text = f"{format_energy(energy_wh)} after {format_energy(used_wh)} cost {format_amount(cost_wei)}{moment}."
     print_result({"energy_wh": energy_wh, "used_wh": used_wh, "cost_wei": str(cost_wei)}, text, as_json)
 
 
 def version_lines(version: TariffVersion) -> list[str]:
     """The prices as a table, and what goes with them."""
-    period = "a month" if version.period_days == 0 else f"{version.period_days} days"
+    period = "a month" if version.period_days == 0 else counted(version.period_days, "day")
     heads = [f"kWh of {period}", "WATT a kWh", *[_window_text(window) for window in version.windows]]
     rows, before = [], "0"
     for index, slab in enumerate(version.slabs):

@@ -155,7 +155,14 @@ def parse_span(text: str) -> tuple[int, int, int]:
     )
     if match is None:
         raise InvalidQuantity(f"{text[:80]!r} is no time of the week; write for example mon-fri 22:00-06:00")
-    return parse_weekdays(match[1]), int(match[2]) * 60 + int(match[3]), int(match[4]) * 60 + int(match[5])
+    return parse_weekdays(match[1]), _minute_of_day(match[2], match[3]), _minute_of_day(match[4], match[5])
+
+
+def _minute_of_day(hour: str, minute: str) -> int:
+    at = int(hour) * 60 + int(minute)
+    if int(minute) > 59 or at > DAY_MINUTES:
+        raise InvalidQuantity(f"{hour}:{minute} is no time of the day; write 00:00 to 24:00")
+    return at
 
 
 def parse_weekdays(text: str) -> int:

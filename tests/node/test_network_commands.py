@@ -119,7 +119,7 @@ def test_a_person_is_told_what_to_do_next() -> None:
     apart = run("new", "--operator", ADDRESS, "--out", "apart", "--hosts", "pi1.local,fd00::7").stdout
     assert "scp -pr apart/node1 pi1.local:\n" in apart
     assert "scp -pr apart/node2 [fd00::7]:\n" in apart
-    assert "while at most 0 of them are out of order" in apart
+    assert "Validators: 2; no blocks are made while one of them is out of order." in apart
     assert "validators" not in run("new", "--operator", ADDRESS, "--out", "pow", "--consensus", POW).stdout
 
 

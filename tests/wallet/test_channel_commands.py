@@ -94,7 +94,7 @@ def test_a_payment_goes_by_file_and_text_and_is_shown_again(tmp_path: Path) -> N
         assert json.loads(printed)["total_wei"] == str(2 * WATT)
         assert producer.verifies(str(file))["worth_wei"] == str(2 * WATT)
         assert consumer.ok("pay", "1", "--again") == printed
-        assert "one with 2000000000000000000 wei is here already" in producer.refuses(printed)
+        assert "one with 2 WATT is here already" in producer.refuses(printed)
         assert producer.refuses(str(tmp_path / "missing")).endswith("cannot be read: No such file or directory.")
 
 
@@ -175,7 +175,7 @@ def test_a_lost_store_makes_no_money_count_twice(tmp_path: Path) -> None:
         third = consumer.pays(1, "0.5")
         producer.use_store("another.db", PRODUCER)
         for old in (first, second):
-            assert "3000000000000000000 wei of channel 1 are claimed already" in producer.refuses(old)
+            assert "3 WATT of channel 1 are claimed already" in producer.refuses(old)
         assert producer.verifies(third)["worth_wei"] == str(WATT // 2)
         consumer.use_store("another one.db", CONSUMER)
         said = consumer.error("pay", "1", "0.5", *consumer.key(CONSUMER))

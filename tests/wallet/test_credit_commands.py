@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from contracts.addresses import EXHAUSTION_ADDRESS, REGISTRY_ADDRESS
+from contracts.addresses import BILLING_ADDRESS, EXHAUSTION_ADDRESS, REGISTRY_ADDRESS
 from contracts.voucher_format import voucher_from_text
 from primitives.keccak import keccak256
 from tests.gateway.memory_ledger import CHAIN_ID, GENESIS_TIME_S
@@ -58,6 +58,14 @@ def people(tmp_path: Path) -> Iterator[Neighbour]:
             arguments = (meter, owner, EXHAUSTION_ADDRESS, 0, bytes(32), 0, 0)
             here.call(SUPPLIER, REGISTRY_ADDRESS, "Registry", "installMeter", *arguments)
         yield here
+
+
+def test_only_prepaid_meters_have_credit(people: Neighbour) -> None:
+    assert "was ever installed" in people.error("credit", "balance", shown(RIVAL))
+    people.call(
+        SUPPLIER, REGISTRY_ADDRESS, "Registry", "installMeter", RIVAL, CUSTOMER, BILLING_ADDRESS, 0, bytes(32), 0, 0
+    )
+    assert "is a postpaid one, so it has no credit" in people.error("credit", "balance", shown(METER), shown(RIVAL))
 
 
 def test_credit_is_paid_in_and_shown(people: Neighbour) -> None:

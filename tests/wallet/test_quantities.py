@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from wallet.quantities import (
     MAX_WH,
     InvalidQuantity,
+    format_day,
     format_duration,
     format_energy,
     format_price,
@@ -92,3 +93,7 @@ def test_durations_are_read_and_shown() -> None:
     ]
     with pytest.raises(InvalidQuantity):
         parse_duration_s("soon")
+
+
+def test_days_are_shown_as_dates() -> None:
+    assert [format_day(day) for day in (0, 20_783, 10**8)] == ["1970-01-01", "2026-11-26", "day 100000000"]

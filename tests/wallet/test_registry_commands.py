@@ -44,6 +44,7 @@ def test_the_registry_is_shown(people: Neighbour) -> None:
     supplier, stranger = people.json("show", shown(SUPPLIER), shown(STRANGER))
     assert (supplier["role"], supplier["admitted"], supplier["meter"]) == ("supplier", True, None)
     assert (stranger["role"], stranger["admitted"], stranger["gas_allowance"]) == ("none", False, 0)
+    assert f"{shown(OWNER)} is the owner of the registry\n  admitted" in people.ok("show", shown(OWNER))
     text = people.ok("show", shown(SUPPLIER), shown(STRANGER))
     assert f"{shown(SUPPLIER)} is a supplier\n  admitted with " in text
     assert f"{shown(STRANGER)} is nobody\n  not admitted" in text
@@ -142,6 +143,7 @@ def test_refused_installations_say_why(homes: Neighbour) -> None:
     command = ["install", shown(METER), "--owner", shown(CUSTOMER)]
     assert "is not a supplier" in homes.refused(STRANGER, *command)
     assert "No regulator has approved" in homes.refused(SUPPLIER, *command, "--billing", shown(STRANGER))
+    assert "'weekly' is no way of billing" in homes.refused(SUPPLIER, *command, "--billing", "weekly")
     assert "is no energy" in homes.refused(SUPPLIER, *command, "--import", "much")
     assert "not both" in homes.refused(SUPPLIER, *command, "--place", "x", "--point-of-supply", "0x" + "11" * 32)
     assert "no hash of 32 bytes" in homes.refused(SUPPLIER, *command, "--point-of-supply", "0x11")

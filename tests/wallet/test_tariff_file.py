@@ -6,7 +6,8 @@ import pytest
 
 from contracts.tariff_format import OPEN_BOUND_WH, Slab, TariffVersion, TimeOfUse
 from primitives.errors import Invalid, UserError
-from wallet.tariff_file import TariffDraft, read_tariff_file, weekdays_text
+from wallet.quantities import InvalidQuantity
+from wallet.tariff_file import TariffDraft, parse_span, read_tariff_file, weekdays_text
 
 WEI = 10**15  # wei a Wh that make 1 WATT a kWh
 KWH = 1_000
@@ -129,3 +130,9 @@ def test_weekdays_are_words() -> None:
     ]
     draft = TariffDraft(steps=("1",), windows=("fri-mon 8:00-9:00 2",))
     assert [window.weekdays for window in draft.version().windows] == [0b1110001]
+
+
+@pytest.mark.parametrize("span", ["24:01-06:00", "25:00-06:00", "18:75-22:00", "18:00-22:60"])
+def test_a_time_that_no_clock_shows_is_refused(span: str) -> None:
+    with pytest.raises(InvalidQuantity, match="is no time of the day"):
+        parse_span(f"mon-fri {span}")
