@@ -5,7 +5,7 @@ What the numbers mean is said in contracts/src/Market.sol and MarketRules.sol.
 
 from dataclasses import dataclass
 
-from contracts.addresses import METER_ADDRESS, REGISTRY_ADDRESS
+from contracts.addresses import AUCTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
 from contracts.binding import load_artifact
 from primitives.errors import InvalidGenesis
 
@@ -43,6 +43,7 @@ def market_storage(rules: MarketRules | None = None) -> dict[int, int]:
     layout = load_artifact("Market").storage_layout
     storage = layout.assign("registry", value=REGISTRY_ADDRESS)
     storage |= layout.assign("meterContract", value=METER_ADDRESS)
+    storage |= layout.assign("auction", value=AUCTION_ADDRESS)
     storage |= layout.assign("gridController", value=chosen.grid_controller)
     storage |= layout.assign("_firstLive", value=1)
     storage |= layout.assign("_treasury", value={"present": chosen.treasury, "next": chosen.treasury})

@@ -163,6 +163,11 @@ AUCTION = Contract(
         "NotRegulator": "{caller} is not a regulator; only regulators set the auction's rules.",
         "NotMeterOwner": "The meter {meter} does not belong to {caller}.",
         "MeterInactive": "The meter {meter} is not in service: it was removed, or swapped for another.",
+        "MeterSellsOnMarket": (
+            "What the meter {meter} exports is for sale on the market, or sold there and not settled. Take the advert "
+            "back with `wattchain market withdraw`, or settle the trade when its time is over with `wattchain market "
+            "settle`."
+        ),
         "SlotInvalid": "No slot begins then: slots of that time are {lengthS} long.",
         "SlotTooFar": "That slot is too far away: orders are taken a day ahead, now for slots until {latest}.",
         "OrdersOver": "Orders for that slot were taken until {until}. Choose a later one.",

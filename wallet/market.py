@@ -61,6 +61,10 @@ MARKET = Contract(
             "The meter {meter} has {maximum} adverts that are not over, the most that it can have. Wait for "
             "deliveries, or settle trades whose time is over with `wattchain market settle`."
         ),
+        "MeterSellsInAuction": (
+            "What the meter {meter} exports until {until} is offered in the auction. Advertise it when the ledger has "
+            "a reading of that time or later; the last one is of {readingTime}."
+        ),
         "TooManyTrades": (
             "The meter {meter} has {maximum} purchases that are not delivered, the most that it can have. Wait for "
             "deliveries, or settle trades whose time is over with `wattchain market settle`."

@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {Accounts} from "./Accounts.sol";
 import {AuctionRules} from "./AuctionRules.sol";
 import {Deposits} from "./Deposits.sol";
+import {IExportSales} from "./IExportSales.sol";
 import {IRegistry} from "./IRegistry.sol";
 import {MarketRules} from "./MarketRules.sol";
 
@@ -11,7 +12,8 @@ import {MarketRules} from "./MarketRules.sol";
 /// @notice Invariant: for each order that is not released, the contract holds what it may cost: a bid's energy at its
 ///         price with the tax on it, an ask's deposit, all that came with a sealed order. An address has one order for a
 ///         slot at most, so it never trades with itself, and a meter's energy serves one order. Orders are binding.
-abstract contract AuctionBook is AuctionRules, Accounts {
+///         What a meter exports in a slot for which it has an ask, does not count on the market.
+abstract contract AuctionBook is AuctionRules, Accounts, IExportSales {
     enum Side {
         Bid,
         Ask
@@ -106,6 +108,8 @@ abstract contract AuctionBook is AuctionRules, Accounts {
     error NotProducer(address caller);
     error NotMeterOwner(address meter, address caller);
     error MeterInactive(address meter);
+    /// @dev What the meter exports is for sale, or sold and not settled, on the market.
+    error MeterSellsOnMarket(address meter);
     /// @dev A slot begins at a whole multiple of its length.
     error SlotInvalid(uint48 slot, uint16 lengthS);
     error SlotTooFar(uint48 slot, uint48 latest);
@@ -144,6 +148,10 @@ abstract contract AuctionBook is AuctionRules, Accounts {
     mapping(uint48 slot => mapping(Side => mapping(uint256 number => Order))) internal _orders;
     mapping(uint48 slot => mapping(address account => Place)) private _places;
     mapping(uint48 slot => mapping(address account => Seal)) internal _seals;
+    /// @inheritdoc IExportSales
+    /// @dev The end of the last slot for which there is an ask with the meter, sealed ones included. So it is over by
+    ///      itself, a day and a slot after the order at most.
+    mapping(address meter => uint48 until) public exportSoldUntil;
 
     /// @notice Bids for energy of a slot (by a consumer, with the price of all of it and the tax), or offers some (by a
     ///         producer, with the deposit). Where orders are open.
@@ -310,6 +318,14 @@ abstract contract AuctionBook is AuctionRules, Accounts {
         Order storage order = _orders[slot][side][number];
         order.account = msg.sender;
         order.meter = meter;
+        if (side == Side.Ask) _reserve(meter, slot, slot + book.lengthS);
+    }
+
+    /// @dev The market begins with the meter's energy after the slot only. It must have nothing open with the meter now:
+    ///      then all that it has counted was measured before now, and so before the slot.
+    function _reserve(address meter, uint48 slot, uint48 until) private {
+        if (market.exportSoldUntil(meter) > slot) revert MeterSellsOnMarket(meter);
+        if (exportSoldUntil[meter] < until) exportSoldUntil[meter] = until;
     }
 
     function _checkCaller(Side side, address meter) private view {

@@ -42,7 +42,7 @@ abstract contract AuctionRules {
 
     IRegistry public registry;
     IMeter public meterContract;
-    /// @notice Whose tax, deposit and treasury hold here.
+    /// @notice Whose tax, deposit and treasury hold here, and which sells energy of the same meters.
     MarketRules public market;
     Rules private _present;
     Rules private _next;

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Deposits} from "./Deposits.sol";
+import {IExportSales} from "./IExportSales.sol";
 import {IMeter} from "./IMeter.sol";
 import {IRegistry} from "./IRegistry.sol";
 import {MarketDelivery} from "./MarketDelivery.sol";
@@ -56,6 +57,9 @@ contract Market is MarketDelivery {
     error StoreFull(uint64 energyWh, uint64 storedWh, uint64 mostWh);
     error AlreadyAdvertised(address producer, uint64 time);
     error TooManyAdverts(address meter, uint256 maximum);
+    /// @dev The auction sells what the meter exports until then; the meter's last reading is of readingTime, and all
+    ///      energy after it would count here.
+    error MeterSellsInAuction(address meter, uint64 until, uint64 readingTime);
     error AdvertUnknown(address producer, uint64 time);
     error AdvertEnded(address producer, uint64 time, uint64 until);
     error PriceMismatch(uint64 priceWeiPerWh, uint64 firstPriceWeiPerWh);
@@ -85,7 +89,9 @@ contract Market is MarketDelivery {
     uint64 private _firstLive = 1;
     mapping(address producer => mapping(uint64 time => uint64 advert)) private _numberOf;
 
-    constructor(IRegistry registry_, IMeter meterContract_) MarketRules(registry_, meterContract_) {}
+    constructor(IRegistry registry_, IMeter meterContract_, IExportSales auction_)
+        MarketRules(registry_, meterContract_, auction_)
+    {}
 
     /// @notice Offers energy, which the producer's meter is to export to the store from now on. By a producer, with a
     ///         deposit of at least `depositFor(energyWh, minPriceWeiPerWh)`; what is sent beyond it comes back at once.
@@ -109,6 +115,8 @@ contract Market is MarketDelivery {
         time = uint64(block.timestamp);
         if (_numberOf[msg.sender][time] != 0) revert AlreadyAdvertised(msg.sender, time);
         (address meter, IMeter.LastReading memory last) = _readingOf(msg.sender);
+        uint48 auctionedUntil = auction.exportSoldUntil(meter);
+        if (last.time < auctionedUntil) revert MeterSellsInAuction(meter, auctionedUntil, last.time);
         if (_openAdverts[meter].length >= MAX_OPEN_ADVERTS) revert TooManyAdverts(meter, MAX_OPEN_ADVERTS);
         uint64 depositWeiPerWh = _depositPerWh(minPriceWeiPerWh, now_.penaltyBps);
         uint256 depositWei = uint256(energyWh) * depositWeiPerWh;
@@ -213,6 +221,18 @@ contract Market is MarketDelivery {
         return (unitPriceWeiPerWh, uint256(energyWh) * unitPriceWeiPerWh, _tax(energyWh, unitPriceWeiPerWh, advert.taxBps));
     }
 
+    /// @inheritdoc IExportSales
+    /// @dev Not known while an advert can be bought from or a trade is open: readings count until it is settled. Both end
+    ///      by themselves, a trade with a settlement that anybody makes. No more steps than MAX_OPEN_ADVERTS.
+    function exportSoldUntil(address meter) external view returns (uint48) {
+        uint64[] memory open = _openAdverts[meter];
+        for (uint256 index = 0; index < open.length; ++index) {
+            Advert storage advert = _adverts[open[index]];
+            if (advert.openTrades != 0 || block.timestamp < advert.time + ADVERT_S) return type(uint48).max;
+        }
+        return 0;
+    }
+
     /// @notice Number from which on adverts may have energy for sale; all before it have ended.
     function firstLive() external view returns (uint64) {
         return _firstLive;
@@ -286,7 +306,7 @@ contract Market is MarketDelivery {
         advert.unsoldWh = 0;
         storedWh -= unsoldWh;
         _energyOf[producer].returnedWh += unsoldWh;
-        accountOf[producer] += depositWei;
+        _credit(producer, depositWei);
         _closeAdvert(number, advert.meter, 0, advert.openTrades);
         emit EnergyReturned(number, producer, unsoldWh, depositWei, expired);
     }
@@ -295,7 +315,7 @@ contract Market is MarketDelivery {
     function _returnSurplus(uint256 amountWei) private {
         if (amountWei == 0) return;
         (bool paid,) = msg.sender.call{value: amountWei}("");
-        if (!paid) accountOf[msg.sender] += amountWei;
+        if (!paid) _credit(msg.sender, amountWei);
         emit SurplusReturned(msg.sender, amountWei, !paid);
     }
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-
+import {Accounts} from "./Accounts.sol";
 import {IMeter} from "./IMeter.sol";
 import {IRegistry} from "./IRegistry.sol";
 import {MarketRules} from "./MarketRules.sol";
@@ -11,10 +10,9 @@ import {MarketRules} from "./MarketRules.sol";
 /// @notice Invariant: a trade pays its producer, and the tax, for energy that was delivered, and for no more than was
 ///         sold; all the rest of the consumer's money goes back. Delivered is what both meters show: the producer's
 ///         export register has risen since the advert, the consumer's import register since the sale. Each Wh of a
-///         register serves one trade at most.
-/// @dev Nobody is paid by a call to somebody else's address: what is due goes to accounts, and each is paid out by its
-///      holder. So nobody can keep a delivery from being settled by refusing money.
-abstract contract MarketDelivery is MarketRules, ReentrancyGuardTransient {
+///         register serves one trade at most, and none if it was exported in a slot for which the auction has an ask.
+/// @dev What is due goes to accounts, so nobody can keep a delivery from being settled by refusing money.
+abstract contract MarketDelivery is MarketRules, Accounts {
     /// @notice Energy that a producer offers.
     /// @dev Four slots; the two registers in one, since a delivery changes them in all open adverts of a meter.
     /// @param time Unix time, in s, by which it is named
@@ -103,7 +101,6 @@ abstract contract MarketDelivery is MarketRules, ReentrancyGuardTransient {
         uint256 penaltyWei,
         uint256 depositWei
     );
-    event Withdrawn(address indexed account, address indexed to, uint256 amountWei);
 
     error NotGridController(address caller, address gridController);
     error NotMeterOwner(address meter, address caller);
@@ -120,9 +117,6 @@ abstract contract MarketDelivery is MarketRules, ReentrancyGuardTransient {
     /// @dev A meter's reading of the delivery's end is not there yet; it is waited for until `until`.
     error ReadingsAwaited(uint256 trade, address meter, uint64 until);
     error TooManyTrades(address meter, uint256 maximum);
-    error AmountZero();
-    error AccountTooSmall(address account, uint256 amountWei, uint256 accountWei);
-    error WithdrawalFailed(address to, uint256 amountWei);
 
     /// @notice Most open trades of one meter as buyer: each delivery looks at all of them.
     uint256 public constant MAX_OPEN_TRADES = 64;
@@ -146,8 +140,6 @@ abstract contract MarketDelivery is MarketRules, ReentrancyGuardTransient {
     mapping(address meter => uint64[]) internal _openTrades;
     /// @notice The meter that somebody trades with.
     mapping(address participant => address meter) public meterOfParticipant;
-    /// @notice What an address may withdraw, in wei.
-    mapping(address account => uint256 amountWei) public accountOf;
     mapping(address producer => EnergyAccount) internal _energyOf;
 
     /// @notice Names the meter with which the caller trades from now on. It must be the caller's own, and active.
@@ -196,20 +188,6 @@ abstract contract MarketDelivery is MarketRules, ReentrancyGuardTransient {
         uint64 cameWh = consumerComplete && importWh < sentWh ? importWh : sentWh;
         if (cameWh != 0) _deliver(trade, sold, advert, cameWh, exportWh, importWh);
         _end(trade, sold, advert, sentWh - cameWh, producerActive);
-    }
-
-    /// @notice Pays out of the caller's account.
-    /// @param to receiver; a contract may refuse, then nothing happens
-    /// @param amountWei not more than the account holds
-    function withdraw(address payable to, uint256 amountWei) external nonReentrant {
-        if (to == address(0)) revert ZeroAddress();
-        if (amountWei == 0) revert AmountZero();
-        uint256 accountWei = accountOf[msg.sender];
-        if (amountWei > accountWei) revert AccountTooSmall(msg.sender, amountWei, accountWei);
-        accountOf[msg.sender] = accountWei - amountWei;
-        emit Withdrawn(msg.sender, to, amountWei);
-        (bool paid,) = to.call{value: amountWei}("");
-        if (!paid) revert WithdrawalFailed(to, amountWei);
     }
 
     /// @notice What the two meters of an open trade show for it now: energy that serves no trade yet, in Wh.
@@ -310,8 +288,8 @@ abstract contract MarketDelivery is MarketRules, ReentrancyGuardTransient {
         _trades[trade].deliveredWh = sold.deliveredWh;
         storedWh -= energyWh;
         _energyOf[advert.producer].deliveredWh += energyWh;
-        accountOf[advert.producer] += shareWei + depositWei;
-        if (taxWei != 0) accountOf[treasury()] += taxWei;
+        _credit(advert.producer, shareWei + depositWei);
+        if (taxWei != 0) _credit(treasury(), taxWei);
         emit EnergyDelivered(
             trade, advert.producer, sold.consumer, energyWh, sold.deliveredWh, shareWei, taxWei, depositWei
         );
@@ -336,8 +314,8 @@ abstract contract MarketDelivery is MarketRules, ReentrancyGuardTransient {
             storedWh -= openWh;
             _energyOf[advert.producer].returnedWh += returnedWh;
             _energyOf[advert.producer].missingWh += missingWh;
-            accountOf[sold.consumer] += refundWei + penaltyWei;
-            accountOf[advert.producer] += depositWei;
+            _credit(sold.consumer, refundWei + penaltyWei);
+            _credit(advert.producer, depositWei);
         }
         emit TradeSettled(
             trade,

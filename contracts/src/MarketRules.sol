@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {Accounts} from "./Accounts.sol";
+import {IExportSales} from "./IExportSales.sol";
 import {IMeter} from "./IMeter.sol";
 import {IRegistry} from "./IRegistry.sol";
 
 /// @title The rules of a neighbourhood's market, which its regulators set (thesis, 5.2.1)
 /// @notice Invariant: each rule is within its bounds. What an advert begins with, holds for it and for all that is sold
 ///         from it: a change touches only adverts after it. No rule moves money or energy that is there already.
-abstract contract MarketRules {
+abstract contract MarketRules is IExportSales {
     /// @dev One slot.
     /// @param taxBps tax on a producer's share, in hundredths of a percent
     /// @param penaltyBps deposit a producer puts down, of the energy's first price, in hundredths of a percent; see Deposits
@@ -38,7 +40,6 @@ abstract contract MarketRules {
     event TreasurySet(address indexed regulator, address indexed treasury, uint48 from);
 
     error NotRegulator(address caller);
-    error ZeroAddress();
     error TaxTooHigh(uint16 taxBps, uint16 maximumBps);
     /// @dev A tax needs somebody to be paid to.
     error TreasuryMissing();
@@ -63,16 +64,23 @@ abstract contract MarketRules {
 
     IRegistry public registry;
     IMeter public meterContract;
+    /// @notice Where producers can sell the same energy, too.
+    IExportSales public auction;
     /// @notice Who confirms deliveries.
     address public gridController;
     Rules internal _rules;
     Treasury internal _treasury;
 
     /// @dev The thesis's store, 1 to 1000 kWh (5.4.4), a tenth of the price as deposit and a day for the delivery.
-    constructor(IRegistry registry_, IMeter meterContract_) {
-        if (address(registry_) == address(0) || address(meterContract_) == address(0)) revert ZeroAddress();
+    ///      The auction needs the market's address, too: its own is known beforehand from its deployer's nonce.
+    constructor(IRegistry registry_, IMeter meterContract_, IExportSales auction_) {
+        if (
+            address(registry_) == address(0) || address(meterContract_) == address(0)
+                || address(auction_) == address(0)
+        ) revert Accounts.ZeroAddress();
         registry = registry_;
         meterContract = meterContract_;
+        auction = auction_;
         _rules = Rules({taxBps: 0, penaltyBps: 1_000, deliveryS: 1 days, leastWh: 1_000, mostWh: 1_000_000});
     }
 
@@ -125,7 +133,7 @@ abstract contract MarketRules {
     /// @notice Sets where taxes go: the first address at once, a later one after TREASURY_NOTICE_S. What fell due before
     ///         belongs to the address of that time. By a regulator.
     function setTreasury(address treasury_) external onlyRegulator {
-        if (treasury_ == address(0)) revert ZeroAddress();
+        if (treasury_ == address(0)) revert Accounts.ZeroAddress();
         address present = treasury();
         uint48 from = uint48(block.timestamp);
         if (present == address(0)) present = treasury_;

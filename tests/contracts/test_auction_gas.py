@@ -69,7 +69,8 @@ def _measure() -> dict[str, int]:
 
     send("an order, the first of its slot", BUYER, "placeOrder", SLOT, 0, meters[BUYER], 1, PRICE, value=PRICE)
     send("an order", BUYER_2, "placeOrder", SLOT, 0, meters[BUYER_2], 1_000, PRICE, value=1_000 * PRICE)
-    stage.ask(SELLER, 1_001, PRICE)
+    arguments, deposit = (SLOT, 1, meters[SELLER], 1_001, PRICE), stage.needed(Side.ASK, 1_001, PRICE)
+    send("an ask, the first of all with its meter", SELLER, "placeOrder", *arguments, value=deposit)
     figures |= {f"a clearing of {count} bids and {count} asks": _clearing_gas(count) for count in (10, 100, MAX_ORDERS)}
     first, second = stage.clear().trades
     stage.ledger.time_s = END + 60

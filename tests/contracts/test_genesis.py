@@ -252,7 +252,8 @@ def test_a_market_begins_as_if_it_had_been_deployed_with_its_rules() -> None:
     alloc = genesis_alloc(OPERATOR)
     deployed = make_ledger(alloc)
     market = load_artifact("Market")
-    address = deployed.transact(OPERATOR, None, market.deployment([REGISTRY_ADDRESS, METER_ADDRESS])).output
+    others = [REGISTRY_ADDRESS, METER_ADDRESS, AUCTION_ADDRESS]
+    address = deployed.transact(OPERATOR, None, market.deployment(others)).output
     for slot, value in market_storage().items():
         assert deployed.storage(address, slot) == value == deployed.storage(MARKET_ADDRESS, slot)
     placed = make_ledger(genesis_alloc(OPERATOR, market_rules=rules))
@@ -263,6 +264,20 @@ def test_a_market_begins_as_if_it_had_been_deployed_with_its_rules() -> None:
 
     assert ask("rules") == ((500, 2_000, 7_200, 500, 5_000),)
     assert (ask("gridController"), ask("treasury")) == ((rules.grid_controller,), (rules.treasury,))
+
+
+def test_market_and_auction_are_deployed_with_each_others_addresses() -> None:
+    ledger = make_ledger(genesis_alloc(OPERATOR) | RICH)
+    market, auction = load_artifact("Market"), load_artifact("Auction")
+    places = [create_address(OPERATOR, nonce) for nonce in (0, 1)]
+    first, both = market.deployment([REGISTRY_ADDRESS, METER_ADDRESS, places[1]]), [REGISTRY_ADDRESS, METER_ADDRESS]
+    assert ledger.transact(OPERATOR, None, first).output == places[0]
+    assert ledger.transact(OPERATOR, None, auction.deployment([*both, places[0]])).output == places[1]
+    for artifact, place, other in ((market, places[0], "auction"), (auction, places[1], "market")):
+        named = ledger.call(OPERATOR, place, artifact.abi.encode_call(other))
+        assert artifact.abi.decode_result(other, named.output) == (places[other == "auction"],)
+    refused = ledger.transact(OPERATOR, None, market.deployment([*both, bytes(20)]))
+    assert market.error_name(refused.output) == "ZeroAddress"
 
 
 @pytest.mark.parametrize(
