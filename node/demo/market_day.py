@@ -17,12 +17,14 @@ from wallet.contract_call import ContractCall, ContractEvent, ask_one, the_event
 from wallet.market import MARKET, Advert, Trade, read_offers, read_standing, read_trades
 from wallet.meter_contract import METER
 
-FRESH_S = 45 * 60
+FRESH_S = 35 * 60
 """A reading may be an hour old for a trade; some time is left for the trade's block."""
 LASTING_S = 45 * 60
 """An advert that ends sooner may be over before a request is in a block."""
-WAIT_STEPS, WAIT_STEP_S = 40, 0.25
-"""For a reading to come: ten seconds of the wall's clock."""
+LAST_HOUR = 13.0
+"""Nobody waits longer for a reading or an offer, or tries again to sell."""
+WAIT_STEP_S = 0.25
+"""Of the wall's clock, between two looks."""
 OFFER_PERCENT = 60
 """Of what the sun should bring: promised is what will come for sure."""
 WANT_PERCENT = 75
@@ -69,18 +71,27 @@ class MarketDay:
 
     async def _sell(self, seller: Household, hour: float, price: int) -> None:
         await self._day.until(hour)
+        while not await self._advertise(seller, price):
+            await asyncio.sleep(WAIT_STEP_S)
+            if not self._may_wait():
+                break
+
+    async def _advertise(self, seller: Household, price: int) -> bool:
+        """False where it is to be tried again: on a slow machine, a reading gets too old before the advert's block."""
         await self._fresh_reading(seller)
         now_s = self._day.now_s()
         energy_wh = seller.given_wh(now_s, now_s + DELIVERY_S) * OFFER_PERCENT // 100 // STEP_WH * STEP_WH
         if energy_wh < LEAST_WH:
             self._screen.event(f"{seller.name} has no sun to sell today.")
-            return
+            return True
         deposit_wei = await ask_one(self._observer.client, MARKET, "depositFor", [energy_wh, price])
         call = ContractCall(MARKET, "availableEnergyAdvert", (energy_wh, price), deposit_wei)
-        if await self._try(seller.name, seller.wallet_key, call) is not None:
-            self._screen.event(
-                f"{seller.name} has sun to spare: it advertises {kwh(energy_wh)} at {watt(price * 1_000)} a kWh."
-            )
+        if await self._try(seller.name, seller.wallet_key, call) is None:
+            return False
+        self._screen.event(
+            f"{seller.name} has sun to spare: it advertises {kwh(energy_wh)} at {watt(price * 1_000)} a kWh."
+        )
+        return True
 
     async def _buy(self, buyer: Household, hour: float) -> None:
         await self._day.until(hour)
@@ -99,12 +110,12 @@ class MarketDay:
 
     async def _offered(self) -> list[Advert]:
         """Adverts that last for a while, the cheapest first; where there are none, one may be on its way."""
-        for _ in range(WAIT_STEPS):
+        while True:
             offers = await read_offers(self._observer.client)
-            if lasting := [one for one in offers.adverts if one.until_s > offers.time_s + LASTING_S]:
+            lasting = [one for one in offers.adverts if one.until_s > offers.time_s + LASTING_S]
+            if lasting or not self._may_wait():
                 return lasting
             await asyncio.sleep(WAIT_STEP_S)
-        return []
 
     async def _request(self, buyer: Household, advert: Advert, energy_wh: int) -> None:
         # The price may rise before the block is made; what is too much comes back at once.
@@ -197,11 +208,14 @@ class MarketDay:
 
     async def _fresh_reading(self, household: Household) -> None:
         """Wait until the ledger has a reading of the last hour, as a trade asks for."""
-        for _ in range(WAIT_STEPS):
+        while self._may_wait():
             (_, time_s, *_others) = await ask_one(self._observer.client, METER, "lastReading", [household.meter])
             if time_s >= self._day.clock.time_s() - FRESH_S:
                 return
             await asyncio.sleep(WAIT_STEP_S)
+
+    def _may_wait(self) -> bool:
+        return self._day.now_s() < LAST_HOUR * HOUR_S
 
     async def _try(self, name: str, key: bytes, call: ContractCall) -> list[ContractEvent] | None:
         """What came of a transaction; None where it was refused, which the screen says. The story goes on then."""

@@ -7,8 +7,8 @@ from node.demo.observation import View
 from node.demo.screen import Screen
 from node.demo.stage import Stage
 
-OFF_AT, ON_AT = 12, 4
-"""Off after a twelfth of the hours, on again after a quarter of them: at night, from two to six."""
+OFF_AT, ON_AT = 12, 5
+"""Off after a twelfth of the hours, on again after a fifth of them: at night, from two to five."""
 
 
 class _Act(Enum):

@@ -32,7 +32,7 @@ from wallet.client import RpcClient
 from wallet.contract_call import ContractCall
 from wallet.credit import EXHAUSTION
 
-LOOK_INTERVAL_S = 0.5
+LOOK_INTERVAL_S = 1.0
 SETTING_UP_S = 8.0
 """Of the wall's clock, from the moment at which all nodes run: for first payments, and for the meters to start."""
 SETTING_UP_SHARE = 0.4
