@@ -195,53 +195,72 @@ def test_another_meter_of_the_same_producer_has_registers_of_its_own() -> None:
     assert street.ask_market("exportSoldUntil", second) == FOREVER
 
 
-@pytest.mark.parametrize("seed", [0, 4])
-def test_no_more_is_paid_for_than_was_exported_whatever_is_tried(seed: int) -> None:
-    """A producer who tries both for eight hours, with a partner whose meter has always taken enough."""
-    chance = random.Random(seed)
-    street = Street()
-    auction = street.auction
-    assert street.market(REGULATOR, "setDeliveryTime", 3_600).success
-    first_wh, slots, trades = auction.devices[SELLER].export_wh, set[int](), 0
-    begin = GENESIS_TIME_S // LENGTH_S * LENGTH_S + LENGTH_S
-    readings: dict[bytes, dict[int, Any]] = {trader: {} for trader in BOTH}
-    for time_s in range(begin, begin + QUARTERS * LENGTH_S, LENGTH_S):
-        exported = chance.choice([0, 300, 700])
-        for trader in BOTH:
-            wh = {"import_wh": 5_000} if trader == BUYER else {"export_wh": exported}
-            readings[trader][time_s] = auction.measure(trader, time_s, **wh)
-        for slot in [one for one in slots if one - LENGTH_S == time_s]:
-            auction.clear(slot)
-        for trade in range(1, trades + 1):
-            street.market(STRANGER, "settle", trade)  # refused while it is too early
-        favourite, other = ("advertise", "ask")[:: (-1) ** ((time_s - begin) // (8 * LENGTH_S))]
-        for tried in (favourite, other) if chance.random() < 0.25 else (favourite,):
-            if tried == "advertise" and street.advertise() is None:
-                trades += street.buy()
-            elif tried == "ask":
-                slot = time_s + LENGTH_S * chance.randint(2, 4)
-                value = auction.needed(Side.ASK, KWH, PRICE, slot)
-                sent = auction.send(SELLER, "placeOrder", slot, 1, street.meter, KWH, PRICE, value=value)
-                if sent.success:
-                    auction.bid(BUYER, KWH, PRICE, slot)
-                    slots.add(slot)
-    market_wh, auction_wh = street_sums(street, readings, [one for one in slots if one + LENGTH_S <= street.now])
-    assert 0 < market_wh + auction_wh <= auction.devices[SELLER].export_wh - first_wh
-    assert market_wh
-    assert auction_wh
+class Day(Street):
+    """Hours of a producer who tries both, with a partner whose meter has always taken enough."""
 
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.chance = random.Random(seed)
+        self.signed: dict[bytes, dict[int, Any]] = {trader: {} for trader in BOTH}
+        self.slots: set[int] = set()
+        self.counted: list[tuple[int, int]] = []
+        """From when and until when the market counted for each trade; until 0 while it is open."""
+        assert self.market(REGULATOR, "setDeliveryTime", 3_600).success
 
-def street_sums(street: Street, readings: dict[bytes, dict[int, Any]], slots: list[int]) -> tuple[int, int]:
-    """What was paid for on the market, and in slots of the auction, all of which are proven and settled here."""
-    data = MARKET.abi.encode_call("energyOf", [SELLER])
-    answer = street.auction.ledger.call(STRANGER, MARKET_ADDRESS, data).output
-    delivered = MARKET.abi.decode_result("energyOf", answer)[0]
-    assert isinstance(delivered, tuple)
-    auction_wh = 0
-    for slot in slots:
-        for signed in readings.values():
+    def live(self) -> None:
+        begin = GENESIS_TIME_S // LENGTH_S * LENGTH_S + LENGTH_S
+        for quarter in range(QUARTERS):
+            time_s = begin + quarter * LENGTH_S
+            exported = self.chance.choice([0, 300, 700])
+            self.signed[SELLER][time_s] = self.auction.measure(SELLER, time_s, export_wh=exported)
+            self.signed[BUYER][time_s] = self.auction.measure(BUYER, time_s, import_wh=5_000)
+            if time_s + LENGTH_S in self.slots:
+                self.auction.clear(time_s + LENGTH_S)
+            for number, (from_s, until_s) in enumerate(self.counted, start=1):
+                if not until_s and self.market(STRANGER, "settle", number).success:  # refused while it is too early
+                    self.counted[number - 1] = (from_s, time_s)
+            both = [self.try_market, self.try_auction]
+            favourite, other = both if quarter // 8 % 2 == 0 else both[::-1]
+            favourite()
+            if self.chance.random() < 0.25:
+                other()
+
+    def try_market(self) -> None:
+        """As much as could ever come."""
+        if self.advertise(5 * KWH) is None:
+            assert self.buy(5 * KWH)
+            self.counted.append((self.now, 0))
+
+    def try_auction(self) -> None:
+        slot = self.now + LENGTH_S * self.chance.randint(2, 4)
+        value = self.auction.needed(Side.ASK, KWH, PRICE, slot)
+        if self.auction.send(SELLER, "placeOrder", slot, 1, self.meter, KWH, PRICE, value=value).success:
+            self.auction.bid(BUYER, KWH, PRICE, slot)
+            self.slots.add(slot)
+
+    def exported(self, from_s: int, until_s: int) -> int:
+        first, last = (self.signed[SELLER][time_s][0] for time_s in (from_s, until_s))
+        return int(last[4] - first[4])
+
+    def settle_slot(self, slot: int) -> int:
+        """What was paid for in it, in Wh."""
+        for signed in self.signed.values():
             for time_s in (slot, slot + LENGTH_S):
-                street.auction.ok(STRANGER, "proveRegisters", time_s, signed[time_s - LENGTH_S], signed[time_s])
-        for trade in street.auction.trades(slot):
-            auction_wh += street.auction.settle(trade, slot)["delivery"][0]
-    return int(delivered[1]), auction_wh
+                self.auction.ok(STRANGER, "proveRegisters", time_s, signed[time_s - LENGTH_S], signed[time_s])
+        return sum([self.auction.settle(trade, slot)["delivery"][0] for trade in self.auction.trades(slot)])
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_no_more_is_paid_for_than_was_exported_whatever_is_tried(seed: int) -> None:
+    day = Day(seed)
+    day.live()
+    slots_wh = {slot: day.settle_slot(slot) for slot in day.slots if slot + LENGTH_S <= day.now}
+    trades_wh = 0
+    for number, (from_s, until_s) in enumerate(day.counted, start=1):
+        if until_s:
+            (trade,) = day.ask_market("trades", number, 1)
+            meanwhile = sum([wh for slot, wh in slots_wh.items() if from_s < slot + LENGTH_S and slot < until_s])
+            assert trade[5] + meanwhile <= day.exported(from_s, until_s)
+            trades_wh += trade[5]
+    assert trades_wh
+    assert sum(slots_wh.values())
