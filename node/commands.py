@@ -171,7 +171,9 @@ def demo(profile: Path | None, days: int, rate: float, folder: Path | None, as_j
     else:
         show_books(Console(), books)
     if not all(entry.agrees for entry in books):
-        raise UserError("The books do not balance. This should never happen; please report it with the files.")
+        say("The books do not balance. This should never happen; please report it with the files.")
+        raise click.exceptions.Exit(1)
+    say("The books balance.")
 
 
 def _announce(facts: NodeFacts, as_json: bool) -> None:

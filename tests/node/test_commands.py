@@ -20,6 +20,7 @@ from chain.ledger import Ledger
 from chain.pool.journal import PoolJournal
 from node.cli import COMMANDS, main
 from node.commands import NodeOptions, with_options
+from node.demo.screen import BooksEntry
 from node.settings import P2pSettings, load_settings
 from primitives.clock import SystemClock
 
@@ -280,6 +281,20 @@ def test_a_folder_that_the_demo_cannot_use(node: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "cannot be used: Not a directory" in refused("demo", "--data-dir", tmp_path / "file" / "demo")
     assert "cannot be used: File exists" in refused("demo", "--data-dir", tmp_path / "file")
+
+
+@pytest.mark.parametrize(("right", "status", "sentence"), [(5, 0, "books balance."), (6, 1, "do not balance.")])
+def test_the_demo_fails_where_its_books_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, right: int, status: int, sentence: str
+) -> None:
+    async def play(plan: object, console: object) -> list[BooksEntry]:
+        return [BooksEntry("energy", "Wh", 4, 4), BooksEntry("money", "wei", 5, right)]
+
+    monkeypatch.setattr("node.commands.play", play)
+    result = run("demo", "--data-dir", tmp_path / "demo")
+    assert result.exit_code == status
+    assert sentence in result.stderr
+    assert ("DIFFERENT" in result.stdout) == (status == 1)
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
