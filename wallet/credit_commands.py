@@ -28,8 +28,8 @@ from wallet.contract_commands import (
 )
 from wallet.credit import EXHAUSTION, Credit, read_credit
 from wallet.key_directory import KeyDirectory
-from wallet.quantities import format_energy
-from wallet.registry import SINKS, read_meter
+from wallet.quantities import counted, format_energy
+from wallet.registry import SINKS, MeterRecord, read_meter
 
 SUPPLIER_COMMANDS = {
     "account": LazyCommand("wallet.supply_commands:account", "A supplier's money in the contract."),
@@ -86,23 +86,23 @@ def balance(meters: Sequence[str], keys: KeyDirectory, node: str, as_json: bool)
     """
     addresses = [parse_account(meter, keys) for meter in meters]
 
-    async def ask(client: RpcClient) -> list[Credit]:
+    async def ask(client: RpcClient) -> list[tuple[Credit, MeterRecord]]:
         time_s = await ledger_time_s(client)
         return [await _read_prepaid(client, address, time_s) for address in addresses]
 
     found = ask_node(node, ask)
-    text = "\n".join(["\n".join(_credit_lines(one)) for one in found])
-    print_result([_credit_json(one) for one in found], text, as_json)
+    text = "\n".join(["\n".join(_credit_lines(*one)) for one in found])
+    print_result([_credit_json(*one) for one in found], text, as_json)
 
 
-async def _read_prepaid(client: RpcClient, meter: bytes, time_s: int) -> Credit:
+async def _read_prepaid(client: RpcClient, meter: bytes, time_s: int) -> tuple[Credit, MeterRecord]:
     record = await read_meter(client, meter)
     if record.sink == SINKS["postpaid"]:
         raise UserError(
             f"The meter {to_checksum_address(meter)} is a postpaid one, so it has no credit. `wattchain bill show` "
             "tells what it has used."
         )
-    return await read_credit(client, meter, time_s)
+    return await read_credit(client, meter, time_s), record
 
 
 @credit.command()
@@ -217,12 +217,16 @@ def _balance_text(one: Credit) -> str:
     return f"{text}, {format_amount(one.debt_wei)} of debt" if one.debt_wei else text
 
 
-def _credit_lines(one: Credit) -> list[str]:
+def _credit_lines(one: Credit, record: MeterRecord) -> list[str]:
     lines = [f"{to_checksum_address(one.meter)}  {_balance_text(one)}"]
     lines.append(f"  Supply     {'on' if one.supply_allowed else 'OFF'}")
+    if record.successor is not None:
+        lines.append(f"  Replaced   by {to_checksum_address(record.successor)}, which has taken the credit over")
+    elif not record.is_active:
+        lines.append("  Removed    by the supplier; `wattchain credit withdraw` pays out what is left")
     if one.days_left is not None:
         average = format_amount(one.average_wei_a_day)
-        lines.append(f"  Lasts      about {one.days_left} days, at {average} a day")
+        lines.append(f"  Lasts      about {counted(one.days_left, 'day')}, at {average} a day")
     if one.owed_wei:
         lines.append(f"  Owed       {format_amount(one.owed_wei)} by the supplier, for energy given to the grid")
     if one.low_credit_wei:
@@ -231,7 +235,7 @@ def _credit_lines(one: Credit) -> list[str]:
     return lines
 
 
-def _credit_json(one: Credit) -> dict[str, object]:
+def _credit_json(one: Credit, record: MeterRecord) -> dict[str, object]:
     return {
         "meter": to_checksum_address(one.meter),
         "credit_wei": str(one.credit_wei),
@@ -243,4 +247,5 @@ def _credit_json(one: Credit) -> dict[str, object]:
         "average_wei_a_day": str(one.average_wei_a_day),
         "days_left": one.days_left,
         "supply_allowed": one.supply_allowed,
+        "successor": record.successor and to_checksum_address(record.successor),
     }

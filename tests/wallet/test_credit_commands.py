@@ -103,11 +103,21 @@ def test_who_leaves_takes_the_credit_along(people: Neighbour) -> None:
     people.as_(CUSTOMER, "credit", "top-up", shown(METER), "10")
     assert "is still in use" in people.refused(CUSTOMER, "credit", "withdraw", shown(METER))
     people.call(REGULATOR, REGISTRY_ADDRESS, "Registry", "removeMeter", METER)
+    assert "Removed    by the supplier" in people.ok("credit", "balance", shown(METER))
     assert "is not the owner" in people.refused(STRANGER, "credit", "withdraw", shown(METER))
     before = people.balance(CUSTOMER)
     assert people.said_to(CUSTOMER, "credit", "withdraw", shown(METER)) == f"10 WATT paid to {shown(CUSTOMER)}."
     assert people.balance(CUSTOMER) == before + 10 * WATT
     assert "takes no more than its debt" in people.refused(CUSTOMER, "credit", "top-up", shown(METER), "1")
+
+
+def test_who_looks_for_the_credit_of_a_swapped_meter_is_sent_on(people: Neighbour) -> None:
+    people.call(SUPPLIER, REGISTRY_ADDRESS, "Registry", "swapMeter", METER, RIVAL, 0, 0, 0, 0)
+    assert f"Replaced   by {shown(RIVAL)}" in people.ok("credit", "balance", shown(METER))
+    assert [one["successor"] for one in people.json("credit", "balance", shown(METER), shown(RIVAL))] == [
+        shown(RIVAL),
+        None,
+    ]
 
 
 def test_a_threshold_warns(people: Neighbour) -> None:
