@@ -51,8 +51,9 @@ class Person:
 @contextmanager
 def running_node(person: Person) -> Iterator[None]:
     """A node that mines; the person's commands know its address."""
+    ports = ("--rpc-port", "0", "--p2p-port", "0", "--no-discovery")
     process = subprocess.Popen(
-        [sys.executable, "-m", "node", "node", "--mine", "--coinbase", MINER, "--rpc-port", "0", "--json"],
+        [sys.executable, "-m", "node", "node", "--mine", "--coinbase", MINER, *ports, "--json"],
         cwd=REPOSITORY,
         env={**os.environ, **person.environment},
         stdout=subprocess.PIPE,
