@@ -10,6 +10,7 @@ SLITHER := .venv-slither/.installed
 ANVIL := tests/contracts/portable/node_modules/.package-lock.json
 PROFILE ?=
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+TEST_WORKERS ?= $(shell expr $(WORKERS) + 1)
 VECTORS ?= $(if $(WATTCHAIN_VECTORS),$(WATTCHAIN_VECTORS),../shared/conformance)
 
 # Tests start hundreds of processes: where Python is told to keep no byte code, each would compile everything again.
@@ -26,7 +27,7 @@ demo: $(RUNTIME) ## A day of six homes on a ledger of four nodes, in accelerated
 	@$(BIN)/wattchain demo $(if $(PROFILE),--profile "$(PROFILE)") $(if $(DAYS),--days $(DAYS)) $(if $(RATE),--rate $(RATE))
 
 test: $(TESTING) ## All tests, under 5 minutes on two cores
-	$(BIN)/python -m pytest -n $(WORKERS) -m 'not compiles'
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal -m 'not compiles'
 
 test-artifacts: $(TESTING) ## The contracts compiled again: their artifacts have to come out, byte by byte (needs npm)
 	$(BIN)/python -m pytest -m compiles tests/contracts/test_build.py

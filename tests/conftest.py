@@ -6,6 +6,7 @@ HYPOTHESIS_PROFILE=explore to look for new ones. They have no deadline: machines
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 _NOISY_MACHINE = [HealthCheck.too_slow]
@@ -14,3 +15,8 @@ settings.register_profile(
 )
 settings.register_profile("explore", deadline=None, max_examples=2_000, suppress_health_check=_NOISY_MACHINE)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole-system tests first: they wait for processes most of the time, while other workers compute."""
+    items.sort(key=lambda item: "functional" not in item.path.parts)

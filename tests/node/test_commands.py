@@ -62,7 +62,8 @@ def node(tmp_path: Path) -> Path:
 
 
 def start(folder: Path, *options: object) -> str:
-    return refused("node", "--data-dir", folder, "--rpc-port", 0, "--log-level", "error", *options)
+    ports = ("--rpc-port", 0, "--p2p-port", 0)
+    return refused("node", "--data-dir", folder, *ports, "--log-level", "error", *options)
 
 
 def change_genesis(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
