@@ -209,7 +209,7 @@ def _network(stage: Stage, origin_s: int) -> NetworkPlan:
 def write_meter_settings(stage: Stage, household: Household, rpc_urls: Sequence[str], begin_s: int) -> None:
     """The settings of a home's meter, once the nodes' addresses are known: first that of its own node."""
     poll_s = max(min(stage.clock.rate / 2, MAX_DAILY_PERIOD_S), 0.01)
-    resend_s = max(min(stage.clock.rate * 20, MAX_DAILY_PERIOD_S), 1)
+    resend_s = max(min(stage.clock.rate * 8, MAX_DAILY_PERIOD_S), 1)
     profile = household.profile
     generation = f'generation_column = "{profile.generation_column}"\n' if profile.generation_column else ""
     household.settings_path.write_text(
