@@ -14,7 +14,7 @@ COMMANDS = {
     "bill": LazyCommand("wallet.bill_commands:bill", "Postpaid energy: usage and bills; pay them."),
     "channel": LazyCommand("wallet.channel_commands:channel", "Pay a producer many times with two transactions."),
     "credit": LazyCommand("wallet.credit_commands:credit", "Prepaid credit: top up, look, give to a neighbour."),
-    "demo": LazyCommand("node.commands:demo", "Watch everything at work, in a minute."),
+    "demo": LazyCommand("node.commands:demo", "Watch everything at work, in a minute and a half."),
     "init": LazyCommand("node.commands:init", "Make the folder of a node, of a new network or a given one."),
     "light": LazyCommand("wallet.light.commands:light", "What the ledger says, proved without trusting any node."),
     "market": LazyCommand("wallet.market_commands:market", "Sell your energy to neighbours, or buy theirs."),

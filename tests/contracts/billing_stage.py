@@ -17,6 +17,7 @@ from tests.contracts.meter_book import BOOK_ADDRESS, MeterBook, Record, Role, St
 from tests.contracts.policy_stage import Event
 from tests.contracts.policy_stage import reason as reason_of
 from tests.contracts.tariff_stage import EL_DAPP_SLABS, KWH, WATT, tariff_accounts
+from wallet.billing import Bill
 
 BILLING = load_artifact("Billing")
 SUPPLIER, RIVAL, OWNER, PAYER, STRANGER = (bytes([number]) * 20 for number in range(0x61, 0x66))
@@ -37,27 +38,6 @@ HOUSE = TariffVersion(
 """Slabs, half a WATT a day, and 2 WATT for each kWh given."""
 ALL_TARIFFS = [GenesisTariff(SUPPLIER, "house", one) for one in (EL_DAPP, EL_DAPP_WHOLE, HOUSE)]
 TARIFF_OF = {EL_DAPP: 1, EL_DAPP_WHOLE: 2, HOUSE: 3}
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """As BillState in Billing.sol."""
-
-    number: int
-    start_day: int
-    end_day: int
-    imported_wh: int
-    exported_wh: int
-    energy_wei: int
-    standing_wei: int
-    export_wei: int
-    due_wei: int
-    fee_wei: int
-    paid_wei: int
-    open_wei: int
-    issued_at_s: int
-    due_at_s: int
-    late_fee_basis_points: int
 
 
 @dataclass(frozen=True, slots=True)
