@@ -80,6 +80,22 @@ class StatusFlag(IntFlag):
     """Measurements are missing since the reading before; energy in the gap is not invented."""
     RESTARTED = 64
     """The first reading after the meter's program started."""
+    SETTINGS_CHANGED = 128
+    """The meter's settings are not those of the reading before."""
+    PROGRAM_CHANGED = 256
+    """The meter's program is not that of the reading before."""
+    JUMP = 512
+    """More energy since the reading before than the connection can carry; counted, not dropped."""
+    STUCK = 1024
+    """The sensor told the very same values for too long."""
+    DEVICE_CHANGED = 2048
+    """The measuring device's register was reset, or another device stands behind the meter's key."""
+    OVERRIDE = 4096
+    """A person, not the ledger, decided on the supply during all or part of the time."""
+    CALIBRATED = 8192
+    """A calibration factor was changed since the reading before."""
+    THRESHOLD = 16384
+    """Power passed a limit that the owner set: the reason for this reading."""
 
 
 def reading_typed_data(chain_id: int, meter_contract: bytes = METER_ADDRESS) -> TypedData:

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from meter.daemon import MeterDaemon
-from meter.drivers.replay import ReplayDriver
+from meter.drivers.catalogue import open_section
+from meter.drivers.driver import Driver
 from meter.ledger import MeterLedger, Node
 from meter.outbox import Outbox
 from meter.reading import ReadingDomain
@@ -55,8 +56,7 @@ def build_daemon(
 ) -> MeterDaemon:
     """A daemon that holds its outbox open; close `daemon.outbox` when it has ended. Raises UserError."""
     meter = secp256k1.address_of(meter_key)
-    source = settings.driver
-    driver = ReplayDriver(source.file, source.csv_format(), clock, repeat=source.repeat, begin_s=source.begin_s or None)
+    driver: Driver = open_section(settings.driver, clock)
     outbox = Outbox.open(settings.meter.outbox, reading_domain(settings), meter)
     try:
         ledger = MeterLedger(node, settings.ledger.meter_contract, settings.ledger.exhaustion_contract)

@@ -6,12 +6,11 @@ Names of files are taken from the folder of the settings file.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
-from meter.drivers.measured_csv import MISSING_VALUES, Column, CsvFormat
+from meter.drivers.catalogue import DriverSection, driver_kind
 from meter.relay import FAIL_SAFE_STATES
 from meter.submitter import MAX_IN_FLIGHT, SubmitterSettings
 from primitives.errors import UserError
@@ -58,35 +57,6 @@ class LedgerSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class DriverSettings:
-    """[driver]: where measurements come from; "replay" plays a CSV file."""
-
-    file: Path
-    kind: str = "replay"
-    load_column: str = "non_shiftable_load"
-    load_unit: str = "kWh"
-    load_scale: Decimal = Decimal(1)
-    generation_column: str = ""
-    """Empty for none."""
-    generation_unit: str = "W"
-    generation_scale: Decimal = Decimal(1)
-    """A panel's kW where the column is in W per kW."""
-    row_interval_s: int = 3600
-    delimiter: str = ","
-    missing_values: tuple[str, ...] = MISSING_VALUES
-    repeat: bool = False
-    begin_s: int = 0
-    """Unix time at which the first row begins; 0 for the moment at which the meter first starts."""
-
-    def csv_format(self) -> CsvFormat:
-        generation = None
-        if self.generation_column:
-            generation = Column(self.generation_column, self.generation_unit, Fraction(self.generation_scale))
-        load = Column(self.load_column, self.load_unit, Fraction(self.load_scale))
-        return CsvFormat(load, generation, self.row_interval_s, self.delimiter, self.missing_values)
-
-
-@dataclass(frozen=True, slots=True)
 class SwitchSettings:
     """[relay]: what obeys the ledger's word on the supply."""
 
@@ -101,7 +71,7 @@ class SwitchSettings:
 class MeterSettings:
     meter: KeySettings
     ledger: LedgerSettings
-    driver: DriverSettings
+    driver: DriverSection
     account: AccountSettings | None = None
     relay: SwitchSettings = field(default_factory=SwitchSettings)
     clock: ClockSettings = field(default_factory=ClockSettings)
@@ -121,7 +91,6 @@ _SECTIONS: dict[str, Any] = {
     "meter": KeySettings,
     "account": AccountSettings,
     "ledger": LedgerSettings,
-    "driver": DriverSettings,
     "relay": SwitchSettings,
     "clock": ClockSettings,
 }
@@ -143,7 +112,7 @@ def load_settings(path: Path, driver_overrides: Mapping[str, object] | None = No
 
 def parse_settings(document: Mapping[str, object], path: Path) -> MeterSettings:
     """Settings from a TOML document; `path` is where it stands. Raises UserError naming what is wrong."""
-    sections = parse_sections(document, _SECTIONS, path)
+    sections = parse_sections(document, _SECTIONS | {"driver": _driver_settings(document)}, path)
     for name in ("meter", "ledger", "driver"):
         if name not in sections:
             raise UserError(f"The settings file {path} lacks the section [{name}]: docs/metering.md has an example.")
@@ -152,9 +121,14 @@ def parse_settings(document: Mapping[str, object], path: Path) -> MeterSettings:
     return settings
 
 
+def _driver_settings(document: Mapping[str, object]) -> type:
+    """The dataclass of the section [driver], by the kind that it names."""
+    section = document.get("driver")
+    name = section.get("kind", "replay") if isinstance(section, Mapping) else "replay"
+    return driver_kind(name if isinstance(name, str) else repr(name)).settings_type()
+
+
 def _check(settings: MeterSettings, path: Path) -> None:
-    if settings.driver.kind != "replay":
-        raise UserError(f'in {path}, driver.kind is {settings.driver.kind!r}; there is "replay"')
     if settings.relay.kind != "simulated":
         raise UserError(f'in {path}, relay.kind is {settings.relay.kind!r}; there is "simulated"')
     if settings.relay.fail_safe not in FAIL_SAFE_STATES:
@@ -169,13 +143,9 @@ def _check(settings: MeterSettings, path: Path) -> None:
         ("ledger.resend_after_s", settings.ledger.resend_after_s, Decimal("0.1"), DAY_S),
         ("ledger.max_in_flight", settings.ledger.max_in_flight, 1, MAX_IN_FLIGHT),
         ("ledger.max_fee_wei", settings.ledger.max_fee_wei, 0, 2**63 - 1),
-        ("driver.row_interval_s", settings.driver.row_interval_s, 1, DAY_S),
-        ("driver.begin_s", settings.driver.begin_s, 0, 2**40),
-        ("driver.load_scale", settings.driver.load_scale, -(10**9), 10**9),
-        ("driver.generation_scale", settings.driver.generation_scale, -(10**9), 10**9),
         ("relay.fail_safe_after_s", settings.relay.fail_safe_after_s, 0, 365 * DAY_S),
         ("relay.poll_interval_s", settings.relay.poll_interval_s, Decimal("0.01"), DAY_S),
         *settings.clock.ranges(),
     )
     check_ranges(rows)
-    settings.driver.csv_format()
+    settings.driver.check()

@@ -18,6 +18,9 @@ class Clock(Protocol):
     def precise_time_s(self) -> float:
         """Unix time with its fraction, for waiting and measuring; never for anything that the ledger computes."""
 
+    def elapsed_ms(self) -> int:
+        """Milliseconds since an arbitrary moment; never set, never falls, means nothing to another process."""
+
     async def sleep_s(self, duration_s: float) -> None:
         """Wait until duration_s seconds of this clock have passed."""
 
@@ -30,6 +33,9 @@ class SystemClock:
 
     def precise_time_s(self) -> float:
         return time.time()
+
+    def elapsed_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
 
     async def sleep_s(self, duration_s: float) -> None:
         await asyncio.sleep(duration_s)
@@ -51,6 +57,9 @@ class AcceleratedClock:
     def precise_time_s(self) -> float:
         return self.origin_s + (time.time() - self.wall_origin_s) * self.rate
 
+    def elapsed_ms(self) -> int:
+        return int(time.monotonic() * 1000 * self.rate)
+
     async def sleep_s(self, duration_s: float) -> None:
         await asyncio.sleep(duration_s / self.rate)
 
@@ -60,6 +69,7 @@ class ManualClock:
 
     def __init__(self, now_s: float = 1_700_000_000) -> None:
         self.now_s = now_s
+        self._stepped_s = 0.0
         self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
 
     def time_s(self) -> int:
@@ -67,6 +77,9 @@ class ManualClock:
 
     def precise_time_s(self) -> float:
         return self.now_s
+
+    def elapsed_ms(self) -> int:
+        return round((self.now_s - self._stepped_s) * 1000)
 
     async def sleep_s(self, duration_s: float) -> None:
         if duration_s <= 0:
@@ -84,3 +97,9 @@ class ManualClock:
         for _, wake in due:
             if not wake.done():
                 wake.set_result(None)
+
+    def step_s(self, difference_s: float) -> None:
+        """Set the time of day, as a person or a time server does: no time passes, and nobody wakes."""
+        self.now_s += difference_s
+        self._stepped_s += difference_s
+        self._sleepers = [(due_s + difference_s, wake) for due_s, wake in self._sleepers]

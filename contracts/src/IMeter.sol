@@ -10,8 +10,9 @@ interface IMeter {
     /// @param importWh cumulative register of energy taken from the grid, in Wh; never falls
     /// @param exportWh cumulative register of energy given to the grid, in Wh; never falls
     /// @param powerW power at this moment, in W; negative while more is given than taken
-    /// @param flags status bits: 1 tamper, 2 cover open, 4 clock set, 8 power lost, 16 supply off, 32 gap, 64 restarted;
-    ///        the others are reserved
+    /// @param flags status bits: 1 tamper, 2 cover open, 4 clock set, 8 power lost, 16 supply off, 32 gap, 64 restarted,
+    ///        128 settings changed, 256 program changed, 512 jump, 1024 stuck, 2048 device changed, 4096 override,
+    ///        8192 calibrated, 16384 threshold; the last is reserved
     /// @param previousHash hashStruct (EIP-712) of the reading that the meter signed before this, zero for its first
     struct Reading {
         address meter;

@@ -8,18 +8,67 @@ off the household neither imports nor exports: of a row only the seconds with su
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
 from contracts.reading_format import StatusFlag
 from meter.drivers.driver import Registers, Sample
-from meter.drivers.measured_csv import CsvFormat, Row, count_rows, read_rows
+from meter.drivers.measured_csv import MISSING_VALUES, Column, CsvFormat, Row, count_rows, read_rows
 from primitives.clock import Clock
 from primitives.errors import UserError
+from wallet.settings_file import DAY_S, check_ranges
 
 # State is written by ourselves; what is longer is not ours, and parsing it should not take long.
 MAX_STATE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySettings:
+    """[driver]: a CSV file of measured energy."""
+
+    file: Path
+    kind: str = "replay"
+    load_column: str = "non_shiftable_load"
+    load_unit: str = "kWh"
+    load_scale: Decimal = Decimal(1)
+    generation_column: str = ""
+    """Empty for none."""
+    generation_unit: str = "W"
+    generation_scale: Decimal = Decimal(1)
+    """A panel's kW where the column is in W per kW."""
+    row_interval_s: int = 3600
+    delimiter: str = ","
+    missing_values: tuple[str, ...] = MISSING_VALUES
+    repeat: bool = False
+    begin_s: int = 0
+    """Unix time at which the first row begins; 0 for the moment at which the meter first starts."""
+
+    def csv_format(self) -> CsvFormat:
+        generation = None
+        if self.generation_column:
+            generation = Column(self.generation_column, self.generation_unit, Fraction(self.generation_scale))
+        load = Column(self.load_column, self.load_unit, Fraction(self.load_scale))
+        return CsvFormat(load, generation, self.row_interval_s, self.delimiter, self.missing_values)
+
+    def check(self) -> None:
+        """Raises UserError for values that make no sense."""
+        check_ranges(
+            (
+                ("driver.row_interval_s", self.row_interval_s, 1, DAY_S),
+                ("driver.begin_s", self.begin_s, 0, 2**40),
+                ("driver.load_scale", self.load_scale, -(10**9), 10**9),
+                ("driver.generation_scale", self.generation_scale, -(10**9), 10**9),
+            )
+        )
+        self.csv_format()
+
+
+def open_driver(settings: ReplaySettings, clock: Clock) -> "ReplayDriver":
+    """Raises UserError where the file cannot be played."""
+    begin_s = settings.begin_s or None
+    return ReplayDriver(settings.file, settings.csv_format(), clock, repeat=settings.repeat, begin_s=begin_s)
 
 
 @dataclass(frozen=True, slots=True)
