@@ -26,7 +26,7 @@ class Source(Enum):
 
 
 class DeviceTrouble(Exception):
-    """The device cannot be read now (unplugged, silent, in another language); says what to do. Trying again may help."""
+    """The device cannot be read now (unplugged, silent, in another language); says what to do. It may come back."""
 
 
 @dataclass(frozen=True, slots=True)
