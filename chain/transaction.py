@@ -131,7 +131,11 @@ class Transaction:
 
 def sign_transaction(transaction: Transaction, private_key: bytes) -> Transaction:
     """The same transaction with the signature of a 32-byte private key."""
-    y_parity, r, s = secp256k1.sign(transaction.signing_hash, private_key)
+    return with_signature(transaction, *secp256k1.sign(transaction.signing_hash, private_key))
+
+
+def with_signature(transaction: Transaction, y_parity: int, r: int, s: int) -> Transaction:
+    """The same transaction with a signature over its `signing_hash`, made elsewhere."""
     return replace(transaction, y_parity=y_parity, r=r, s=s, _encoded=None, _hash=None, _sender=None)
 
 

@@ -4,7 +4,6 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from meter.daemon import MeterDaemon
 from meter.drivers.catalogue import open_section
@@ -14,24 +13,17 @@ from meter.outbox import Outbox
 from meter.reading import ReadingDomain
 from meter.relay import FAIL_SAFE_STATES, Relay, RelaySettings, SimulatedSwitch
 from meter.settings import MeterSettings, SwitchSettings
+from meter.signer import ACCOUNT_PASSWORD, METER_PASSWORD, Signer, open_key_file
 from meter.submitter import Submitter
 from meter.switch_journal import SwitchJournal
-from primitives import secp256k1
 from primitives.clock import Clock
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.client import RpcClient
-from wallet.command_line import read_password
 from wallet.key_directory import read_key_file
-from wallet.keystore import decrypt_key, keystore_address
+from wallet.keystore import keystore_address
 
 logger = logging.getLogger(__name__)
-
-
-def load_key(path: Path, password_file: Path | None, what: str) -> bytes:
-    """The private key in a key file; its password from a file, or asked. Raises UserError, InvalidKeystore."""
-    text = read_key_file(path)
-    return decrypt_key(text, read_password(password_file, f"Password of the {what} key {path}"))
 
 
 def meter_address(settings: MeterSettings) -> bytes:
@@ -42,6 +34,19 @@ def meter_address(settings: MeterSettings) -> bytes:
     return address
 
 
+def open_meter_key(settings: MeterSettings) -> Signer:
+    """The meter's own key, ready to sign; may ask for its password. Raises UserError, InvalidKeystore."""
+    return open_key_file(settings.meter.key, settings.meter.password_file, METER_PASSWORD, "meter's")
+
+
+def open_paying_key(settings: MeterSettings, meter: Signer) -> Signer:
+    """The key of the account that pays: the meter's own where the settings name no other. As `open_meter_key`."""
+    account = settings.account
+    if account is None:
+        return meter
+    return open_key_file(account.key, account.password_file, ACCOUNT_PASSWORD, "paying account's")
+
+
 def reading_domain(settings: MeterSettings) -> ReadingDomain:
     return ReadingDomain(settings.ledger.chain_id, settings.ledger.meter_contract)
 
@@ -50,22 +55,23 @@ def build_daemon(
     settings: MeterSettings,
     node: Node,
     clock: Clock,
-    meter_key: bytes,
-    sender_key: bytes,
+    meter: Signer,
+    payer: Signer,
     randomness: random.Random | None = None,
 ) -> MeterDaemon:
     """A daemon that holds its outbox open; close `daemon.outbox` when it has ended. Raises UserError."""
-    meter = secp256k1.address_of(meter_key)
     driver: Driver = open_section(settings.driver, clock)
-    outbox = Outbox.open(settings.meter.outbox, reading_domain(settings), meter)
+    outbox = Outbox.open(settings.meter.outbox, reading_domain(settings), meter.address)
     try:
         ledger = MeterLedger(node, settings.ledger.meter_contract, settings.ledger.exhaustion_contract)
-        submitter = Submitter(outbox, ledger, sender_key, clock, settings.submitter(), randomness)
+        submitter = Submitter(outbox, ledger, payer, clock, settings.submitter(), randomness)
         relay = None
         if settings.relay.enabled:
             switch = SimulatedSwitch(driver.set_supply)
-            relay = Relay(meter, ledger, switch, SwitchJournal(outbox.database), clock, relay_settings(settings.relay))
-        return MeterDaemon(outbox, driver, submitter, relay, meter_key, clock, settings.meter.reading_interval_s)
+            relay = Relay(
+                meter.address, ledger, switch, SwitchJournal(outbox.database), clock, relay_settings(settings.relay)
+            )
+        return MeterDaemon(outbox, driver, submitter, relay, meter, clock, settings.meter.reading_interval_s)
     except BaseException:
         outbox.close()
         raise
@@ -75,11 +81,10 @@ def build_daemon(
 async def open_daemon(settings: MeterSettings) -> AsyncIterator[MeterDaemon]:
     """A daemon with keys, clock and node as its settings say. Raises UserError, InvalidKeystore."""
     clock = settings.clock.make()
-    meter_key = load_key(settings.meter.key, settings.meter.password_file, "meter's")
-    account = settings.account
-    sender_key = meter_key if account is None else load_key(account.key, account.password_file, "paying account's")
+    meter = open_meter_key(settings)
+    payer = open_paying_key(settings, meter)
     async with RpcClient(settings.ledger.node, spare_urls=settings.ledger.spare_nodes) as node:
-        daemon = build_daemon(settings, node, clock, meter_key, sender_key)
+        daemon = build_daemon(settings, node, clock, meter, payer)
         try:
             logger.info(
                 "meter %s, readings carried by %s to %s",

@@ -14,6 +14,7 @@ from meter.ledger import NodeTrouble
 from meter.outbox import Outbox, OutboxFullError
 from meter.reading import Reading
 from meter.relay import Relay
+from meter.signer import Signer, SignerUnavailable
 from meter.submitter import Submitter, backoff_s
 from primitives.clock import Clock
 from primitives.errors import InvalidReading, plain_cause
@@ -33,7 +34,7 @@ class MeterDaemon:
         driver: Driver,
         submitter: Submitter,
         relay: Relay | None,
-        meter_key: bytes,
+        signer: Signer,
         clock: Clock,
         reading_interval_s: int,
     ) -> None:
@@ -41,7 +42,7 @@ class MeterDaemon:
         self.submitter = submitter
         self.relay = relay
         self._driver = driver
-        self._meter_key = meter_key
+        self._signer = signer
         self._clock = clock
         self._reading_interval_s = reading_interval_s
 
@@ -121,8 +122,8 @@ class MeterDaemon:
                 int(flags),
                 head.hash,
             )
-            self.outbox.append(self.outbox.domain.sign(reading, self._meter_key), sample.state)
-        except (InvalidReading, OutboxFullError) as error:
+            self.outbox.append(self.outbox.domain.sign(reading, self._signer), sample.state)
+        except (InvalidReading, OutboxFullError, SignerUnavailable) as error:
             logger.error("NO READING WAS SIGNED: %s. The next one that can be covers its energy", error)
             return False
         self.submitter.wake()

@@ -17,6 +17,7 @@ from contracts.reading_format import (
     compact_signature,
     reading_typed_data,
 )
+from meter.signer import Signer
 from primitives import secp256k1
 from primitives.abi import encode
 from primitives.errors import InvalidReading, InvalidSignature
@@ -100,11 +101,11 @@ class ReadingDomain:
         """The 32 bytes that the meter signs."""
         return keccak256(b"\x19\x01" + self.separator + reading.hash)
 
-    def sign(self, reading: Reading, private_key: bytes) -> SignedReading:
-        """Raises InvalidReading where the key is not that of the reading's meter."""
-        if secp256k1.address_of(private_key) != reading.meter:
+    def sign(self, reading: Reading, signer: Signer) -> SignedReading:
+        """Raises InvalidReading where the key is not that of the reading's meter, and what the signer raises."""
+        if signer.address != reading.meter:
             raise InvalidReading("the key that signs a reading must be the key of its meter")
-        signature = compact_signature(*secp256k1.sign(self.signing_hash(reading), private_key))
+        signature = compact_signature(*signer.sign(self.signing_hash(reading)))
         return SignedReading(reading, Signature(*signature))
 
     def verify(self, signed: SignedReading) -> None:

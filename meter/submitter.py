@@ -12,12 +12,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from chain.transaction import Transaction, decode_transaction, sign_transaction
+from chain.transaction import Transaction, decode_transaction, with_signature
 from contracts.reading_format import MAX_BATCH, Outcome
 from meter.ledger import MeterLedger, NodeTrouble
 from meter.outbox import Head, Outbox, OutgoingTransaction, Settlement
 from meter.reading import SignedReading
-from primitives import secp256k1
+from meter.signer import Signer, SignerUnavailable
 from primitives.clock import Clock
 from primitives.errors import UserError
 from wallet.amounts import format_amount
@@ -65,7 +65,7 @@ class Submitter:
         self,
         outbox: Outbox,
         ledger: MeterLedger,
-        sender_key: bytes,
+        signer: Signer,
         clock: Clock,
         settings: SubmitterSettings,
         randomness: random.Random | None = None,
@@ -73,11 +73,11 @@ class Submitter:
         self._outbox = outbox
         self._ledger = ledger
         self._node = ledger.node
-        self._sender_key = sender_key
+        self._signer = signer
         self._clock = clock
         self._settings = settings
         self._random = randomness or random.Random()
-        self.sender = secp256k1.address_of(sender_key)
+        self.sender = signer.address
         self.is_reachable = True
         self._is_identified = False
         self._batch_limit = MAX_BATCH
@@ -122,7 +122,7 @@ class Submitter:
                 await self.step()
                 failures, self.is_reachable = 0, True
                 await self._wait(self._settings.poll_interval_s)
-            except NodeTrouble as error:
+            except (*NodeTrouble, SignerUnavailable) as error:
                 failures += 1
                 self.is_reachable = not isinstance(error, NodeUnreachable)
                 delay_s = backoff_s(failures, self._random)
@@ -298,7 +298,7 @@ class Submitter:
         if highest_fee(raised) > self._settings.max_fee_wei:
             logger.warning("the fee of nonce %d is not raised above what the settings allow", transaction.nonce)
             return transaction
-        signed = sign_transaction(raised, self._sender_key)
+        signed = with_signature(raised, *self._signer.sign(raised.signing_hash))
         renewed = replace(transaction, hash=signed.hash, raw=signed.encoded, max_fee_per_gas=signed.max_fee_per_gas)
         self._outbox.store_transaction(renewed)
         logger.info("offering a higher fee for the transaction with nonce %d", transaction.nonce)
@@ -364,7 +364,7 @@ class Submitter:
                 f"by the node's word {len(readings)} readings could cost {format_amount(fee)}, more than the setting "
                 f"ledger.max_fee_wei allows ({format_amount(self._settings.max_fee_wei)})"
             )
-        signed = sign_transaction(unsigned, self._sender_key)
+        signed = with_signature(unsigned, *self._signer.sign(unsigned.signing_hash))
         first, last = readings[0].reading.sequence, readings[-1].reading.sequence
         return OutgoingTransaction(nonce, self.sender, signed.hash, signed.encoded, first, last, fees.max_fee_per_gas)
 

@@ -117,7 +117,7 @@ def say(text: str) -> None:
 def read_password(password_file: Path | None, prompt: str, *, is_new: bool = False) -> str:
     """The password in the file, or typed without being shown; a new one twice. Raises UserError."""
     if password_file is not None:
-        return _password_in(password_file)
+        return secret_in(password_file)
     return ask_secret(prompt, twice=is_new, otherwise="give a file with --password-file")
 
 
@@ -138,7 +138,8 @@ def confirm(question: str, yes: bool) -> None:
     click.confirm(question, abort=True, err=True)
 
 
-def _password_in(path: Path) -> str:
+def secret_in(path: Path, *, warns: bool = True) -> str:
+    """The password in the first line of a file; says so where others may read it. Raises UserError."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_PASSWORD_BYTES + 1)
@@ -150,6 +151,6 @@ def _password_in(path: Path) -> str:
         raise UserError(f"The password file {path} is not a text file.") from error
     if len(content) > MAX_PASSWORD_BYTES or not password:
         raise UserError(f"The password file {path} must hold one line with the password.")
-    if is_open_to_others:
+    if is_open_to_others and warns:
         say(f"Warning: others on this computer may read {path}; protect it with: chmod 600 {path}")
     return password

@@ -13,6 +13,7 @@ from pathlib import Path
 from meter.drivers.driver import Registers
 from meter.outbox import Head, Outbox, OutgoingTransaction, first_head
 from meter.reading import Reading, ReadingDomain, SignedReading
+from meter.signer import KeySigner
 from primitives.secp256k1 import address_of
 
 KEY = b"\x21" * 32
@@ -25,7 +26,9 @@ NEVER = 10**9
 def reading_after(head: Head) -> SignedReading:
     """Registers are a function of the sequence, so that lost or doubled energy shows."""
     sequence = head.sequence + 1
-    return DOMAIN.sign(Reading(METER, sequence, 1000 * sequence, 7 * sequence, 3 * sequence, 1, 0, head.hash), KEY)
+    return DOMAIN.sign(
+        Reading(METER, sequence, 1000 * sequence, 7 * sequence, 3 * sequence, 1, 0, head.hash), KeySigner(KEY)
+    )
 
 
 def write(path: Path, promises: int, kill_at: int) -> None:

@@ -12,6 +12,7 @@ from meter.commands import meter
 from meter.drivers.driver import Registers
 from meter.outbox import Head, Outbox
 from meter.reading import NO_HASH, Reading, ReadingDomain
+from meter.signer import KeySigner
 from meter.switch_journal import Switching, SwitchJournal
 from primitives.hexadecimal import to_checksum_address
 from tests.meter.fake_node import METER, METER_KEY
@@ -54,7 +55,7 @@ def with_readings(folder: Path) -> Path:
         for sequence in (7, 8):
             reading = Reading(METER, sequence, 1_700_000_000, 1000 * sequence, 5, -20, 16, previous)
             previous = reading.hash
-            outbox.append(DOMAIN.sign(reading, METER_KEY), b"")
+            outbox.append(DOMAIN.sign(reading, KeySigner(METER_KEY)), b"")
         outbox.quarantine(7, "the ledger refuses it: time fell")
         SwitchJournal(outbox.database).record(Switching(1_700_000_100, 12, False, "Exhausted in block 12"))
     return folder

@@ -16,6 +16,7 @@ from meter.daemon import MeterDaemon
 from meter.drivers.measured_csv import Column, CsvFormat, read_rows
 from meter.profile import write_profile
 from meter.settings import MeterSettings, parse_settings
+from meter.signer import KeySigner
 from primitives.clock import ManualClock
 from primitives.errors import UserError
 from tests.meter.fake_node import CHAIN_ID, METER, METER_KEY, RATE_WEI_PER_WH, SENDER_KEY, FakeNode
@@ -52,7 +53,9 @@ class World:
 
     @contextmanager
     def open(self) -> Iterator[MeterDaemon]:
-        daemon = build_daemon(self.settings(), self.node, self.clock, METER_KEY, SENDER_KEY, random.Random(1))
+        daemon = build_daemon(
+            self.settings(), self.node, self.clock, KeySigner(METER_KEY), KeySigner(SENDER_KEY), random.Random(1)
+        )
         try:
             yield daemon
         finally:

@@ -16,6 +16,7 @@ from meter.database import OutboxNotReady, open_database, open_for_reading
 from meter.drivers.driver import Registers
 from meter.outbox import Head, Outbox, OutboxFullError, OutgoingTransaction, first_head
 from meter.reading import Reading, ReadingDomain, SignedReading
+from meter.signer import KeySigner
 from meter.switch_journal import MAX_SWITCHINGS, Switching, SwitchJournal
 from primitives.errors import InvalidReading, UserError
 from tests.meter.kill_outbox import DOMAIN, KEY, METER, reading_after
@@ -92,7 +93,7 @@ def test_what_does_not_continue_the_chain_is_refused(outbox: Outbox, changes: di
     assert head is not None
     wrong: Reading = replace(reading_after(head).reading, **changes)  # type: ignore[arg-type]
     with pytest.raises(InvalidReading, match=message):
-        outbox.append(DOMAIN.sign(wrong, KEY), b"")
+        outbox.append(DOMAIN.sign(wrong, KeySigner(KEY)), b"")
     assert outbox.head() == head
     assert outbox.count() == 2
 

@@ -10,6 +10,7 @@ from contracts.addresses import METER_ADDRESS
 from contracts.binding import load_artifact
 from contracts.reading_format import MAX_REGISTER_WH, MAX_SEQUENCE, READING_FIELDS, Outcome, StatusFlag
 from meter.reading import NO_HASH, Reading, ReadingDomain, Signature, SignedReading, flag_names
+from meter.signer import KeySigner
 from primitives.errors import InvalidReading
 from tests.meter.fake_node import CHAIN_ID, GENESIS_TIME_S, METER, METER_KEY, OTHER_KEY, FakeNode
 
@@ -33,7 +34,7 @@ def test_hashes_are_the_contracts() -> None:
 
 @pytest.mark.parametrize("sequence", range(1, 20))
 def test_contract_accepts_the_signature(sequence: int) -> None:
-    signed = DOMAIN.sign(replace(READING, sequence=sequence), METER_KEY)
+    signed = DOMAIN.sign(replace(READING, sequence=sequence), KeySigner(METER_KEY))
     assert ask(FakeNode(), "check", (astuple(signed.reading), *signed.signature)) == (Outcome.ACCEPTED,)
 
 
@@ -42,7 +43,7 @@ def test_signature_is_that_of_a_wallet() -> None:
     domain = {"name": "Wattchain Meter", "version": "1", "chainId": CHAIN_ID, "verifyingContract": METER_ADDRESS}
     types = {"Reading": [{"name": name, "type": kind} for name, kind in READING_FIELDS]}
     theirs = Account.sign_message(encode_typed_data(domain, types, message), METER_KEY)
-    ours = DOMAIN.sign(READING, METER_KEY).signature
+    ours = DOMAIN.sign(READING, KeySigner(METER_KEY)).signature
     assert int.from_bytes(ours.r, "big") == theirs.r
     assert int.from_bytes(ours.vs, "big") == theirs.s | (theirs.v - 27) << 255
     assert DOMAIN.signing_hash(READING) == bytes(theirs.message_hash)
@@ -50,11 +51,11 @@ def test_signature_is_that_of_a_wallet() -> None:
 
 def test_only_the_meters_own_key_signs() -> None:
     with pytest.raises(InvalidReading, match="must be the key of its meter"):
-        DOMAIN.sign(READING, OTHER_KEY)
+        DOMAIN.sign(READING, KeySigner(OTHER_KEY))
 
 
 def test_what_was_altered_or_signed_elsewhere_does_not_verify() -> None:
-    signed = DOMAIN.sign(READING, METER_KEY)
+    signed = DOMAIN.sign(READING, KeySigner(METER_KEY))
     DOMAIN.verify(signed)
     for altered in (
         replace(signed, reading=replace(READING, import_wh=READING.import_wh - 1)),

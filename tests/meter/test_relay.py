@@ -13,6 +13,7 @@ from meter.ledger import MeterLedger
 from meter.outbox import Outbox
 from meter.reading import NO_HASH, Reading, ReadingDomain
 from meter.relay import FailSafe, Relay, RelaySettings, SimulatedSwitch
+from meter.signer import KeySigner
 from meter.switch_journal import Switching, SwitchJournal
 from primitives.clock import ManualClock
 from primitives.secp256k1 import address_of
@@ -49,7 +50,9 @@ class Household:
 
     def use(self, import_wh: int, sequence: int) -> None:
         """A reading in a block."""
-        signed = DOMAIN.sign(Reading(METER, sequence, GENESIS_TIME_S, import_wh, 0, 0, 0, NO_HASH), METER_KEY)
+        signed = DOMAIN.sign(
+            Reading(METER, sequence, GENESIS_TIME_S, import_wh, 0, 0, 0, NO_HASH), KeySigner(METER_KEY)
+        )
         call = ABI.function("submit").encode_call(((astuple(signed.reading), *signed.signature),))
         self.node.transact(address_of(OTHER_KEY), METER_ADDRESS, call)
 

@@ -14,6 +14,7 @@ from meter.drivers.driver import Registers
 from meter.ledger import MeterLedger, NodeTrouble
 from meter.outbox import Head, Outbox
 from meter.reading import Reading, ReadingDomain, SignedReading
+from meter.signer import KeySigner
 from meter.submitter import MAX_ATTEMPTS, MAX_BACKOFF_S, Submitter, SubmitterSettings, backoff_s
 from primitives.clock import ManualClock
 from primitives.errors import UserError
@@ -57,7 +58,7 @@ class Scene:
 
     def _new_submitter(self) -> Submitter:
         ledger = MeterLedger(self.node, METER_ADDRESS, EXHAUSTION_ADDRESS)
-        return Submitter(self.outbox, ledger, SENDER_KEY, self.clock, self.settings, random.Random(1))
+        return Submitter(self.outbox, ledger, KeySigner(SENDER_KEY), self.clock, self.settings, random.Random(1))
 
     def crash(self) -> None:
         self.outbox.close()
@@ -76,7 +77,7 @@ class Scene:
         sequence = head.sequence + 1
         time_s = max(last.time_s, GENESIS_TIME_S) if time_s is None else time_s
         reading = Reading(self.meter, sequence, time_s, last.import_wh + STEP_WH, 0, 5, 0, head.hash)
-        return DOMAIN.sign(reading, self.meter_key)
+        return DOMAIN.sign(reading, KeySigner(self.meter_key))
 
     async def settle(self, rounds: int = 40) -> None:
         """Rounds of the submitter with a block after each, as they come, until nothing waits."""

@@ -1,0 +1,75 @@
+"""The key of a meter, or of the account that pays for it: an address, and signatures over 32-byte hashes.
+
+Where the key is kept is nobody's business but this file's and meter/pkcs11.py's: in a key file (Web3 Secret Storage)
+whose password comes from systemd's credentials, from a file or from the terminal, or in a secure element that never
+gives it away.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from primitives import secp256k1
+from primitives.errors import UserError
+from wallet.command_line import ask_secret, secret_in
+from wallet.key_directory import read_key_file
+from wallet.keystore import decrypt_key
+
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
+"""Where systemd puts what a unit names with LoadCredential= or LoadCredentialEncrypted= (systemd.exec(5))."""
+METER_PASSWORD = "meter-password"
+ACCOUNT_PASSWORD = "account-password"
+TOKEN_PIN = "token-pin"
+
+
+class SignerUnavailable(UserError):
+    """The key cannot sign now, but may again later without a person: the element was pulled out, or is busy."""
+
+
+class Signer(Protocol):
+    """A secp256k1 key that signs."""
+
+    @property
+    def address(self) -> bytes:
+        """20 bytes; known as long as the signer lives, also while it cannot sign."""
+        ...
+
+    def sign(self, message_hash: bytes) -> tuple[int, int, int]:
+        """(y_parity, r, s) over 32 bytes, s in the lower half (EIP-2). Raises SignerUnavailable, or UserError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeySigner:
+    """A private key in this program's memory."""
+
+    private_key: bytes = field(repr=False)
+    address: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "address", secp256k1.address_of(self.private_key))
+
+    def sign(self, message_hash: bytes) -> tuple[int, int, int]:
+        return secp256k1.sign(message_hash, self.private_key)
+
+
+def open_key_file(path: Path, password_file: Path | None, credential: str, what: str) -> KeySigner:
+    """The key in a key file. Raises UserError, InvalidKeystore."""
+    text = read_key_file(path)
+    return KeySigner(decrypt_key(text, read_secret(credential, password_file, f"Password of the {what} key {path}")))
+
+
+def read_secret(credential: str, file: Path | None, prompt: str) -> str:
+    """A password or PIN: what systemd hands over, else the first line of the file, else asked. Raises UserError."""
+    folder = os.environ.get(CREDENTIALS_VARIABLE)
+    if folder and (handed := Path(folder) / credential).exists():
+        # systemd itself sees to it that nobody else reads it, by means that the mode of a file does not show.
+        return secret_in(handed, warns=False)
+    if file is not None:
+        return secret_in(file)
+    return ask_secret(
+        prompt,
+        twice=False,
+        otherwise=f"name a file with it in the meter's settings, or give the service the credential {credential}",
+    )
