@@ -1,4 +1,4 @@
-"""Makes up the load of a household, hour by hour, for demos without a measured file.
+"""Makes up the load of a household, hour by hour, for demos without a measured file and for the simulated home.
 
 Plausible, not measured: standby, morning and evening peaks, weekends, seasons, appliances and a solar panel under
 clouds. Seeded and in whole Wh, so that the same seed gives the same file everywhere. Written in the columns of the
@@ -54,19 +54,28 @@ class ProfileRow:
     generation_w_per_kw: int
 
 
+@dataclass(frozen=True, slots=True)
+class HourLoad:
+    """What a household draws in one hour: what goes on all through it, and the appliances that are switched on."""
+
+    base_wh: int
+    appliances_wh: tuple[int, ...]
+
+
 def generate_profile(days: int, seed: int) -> Iterator[ProfileRow]:
     """Hours from the first of January, a Monday, on. Raises UserError."""
     if not 1 <= days <= MAX_DAYS:
         raise UserError(f"a profile has 1 to {MAX_DAYS} days, not {days}")
     randomness = random.Random(seed)
-    habit_percent = randomness.randint(75, 125)
+    habit_percent = draw_habit(randomness)
     for day in range(days):
-        month = _month(day % 365)
-        cloud_percent = min(randomness.randint(25, 130), 100)
+        month = month_of(day % 365)
+        cloud_percent = draw_clouds(randomness)
         day_type = day % 7 + 1
         for hour in range(24):
-            load_wh = _load_wh(month, day_type, hour, habit_percent, randomness)
-            yield ProfileRow(month + 1, hour + 1, day_type, load_wh, _sun_w(month, hour) * cloud_percent // 100)
+            load = hour_load(month, day_type, hour, habit_percent, randomness)
+            sun_w = sun_w_per_kw(month, hour * 60) * cloud_percent // 100
+            yield ProfileRow(month + 1, hour + 1, day_type, load.base_wh + sum(load.appliances_wh), sun_w)
 
 
 def write_profile(path: Path, days: int, seed: int) -> int:
@@ -84,7 +93,8 @@ def write_profile(path: Path, days: int, seed: int) -> int:
     return count
 
 
-def _month(day_of_year: int) -> int:
+def month_of(day_of_year: int) -> int:
+    """0 to 11; a year has 365 days here."""
     for month, length in enumerate(DAYS_PER_MONTH):
         if day_of_year < length:
             return month
@@ -92,23 +102,36 @@ def _month(day_of_year: int) -> int:
     raise ValueError("a year has 365 days here")
 
 
-def _load_wh(month: int, day_type: int, hour: int, habit_percent: int, randomness: random.Random) -> int:
+def draw_habit(randomness: random.Random) -> int:
+    """How much this household uses, in percent of an ordinary one."""
+    return randomness.randint(75, 125)
+
+
+def draw_clouds(randomness: random.Random) -> int:
+    """What clouds leave of the sun on a day, in percent."""
+    return min(randomness.randint(25, 130), 100)
+
+
+def hour_load(month: int, day_type: int, hour: int, habit_percent: int, randomness: random.Random) -> HourLoad:
+    """`month` and `hour` from 0, `day_type` from 1 (Monday)."""
     habit_wh = (_WEEKEND_WH if day_type >= 6 else _WORKDAY_WH)[hour] * habit_percent // 100
     habit_wh = habit_wh * randomness.randint(70, 130) // 100
     # Most around 18 h, least around 6 h.
     climate_wh = _CLIMATE_WH[month] * (12 - abs(hour - 18) % 24 if hour >= 6 else hour) // 12
     climate_wh = max(climate_wh, 0) * randomness.randint(50, 120) // 100
-    appliances_wh = sum(
-        energy_wh
-        for energy_wh, first, last, chance in _APPLIANCES
-        if first <= hour <= last and randomness.randrange(1000) < chance
+    appliances_wh = tuple(
+        [
+            energy_wh
+            for energy_wh, first, last, chance in _APPLIANCES
+            if first <= hour <= last and randomness.randrange(1000) < chance
+        ]
     )
-    return _STANDBY_WH + habit_wh + climate_wh + appliances_wh
+    return HourLoad(_STANDBY_WH + habit_wh + climate_wh, appliances_wh)
 
 
-def _sun_w(month: int, hour: int) -> int:
-    """W per kW of panel without clouds: a parabola from sunrise to sunset."""
+def sun_w_per_kw(month: int, minute: int) -> int:
+    """W per kW of panel without clouds at a minute of the day: a parabola from sunrise to sunset."""
     sunrise, sunset, best_w = _SUN[month]
-    if not sunrise <= hour <= sunset:
+    if not sunrise * 60 <= minute <= sunset * 60:
         return 0
-    return best_w * 4 * (hour - sunrise) * (sunset - hour) // (sunset - sunrise) ** 2
+    return best_w * 4 * (minute - sunrise * 60) * (sunset * 60 - minute) // ((sunset - sunrise) * 60) ** 2

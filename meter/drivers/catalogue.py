@@ -57,6 +57,9 @@ class DriverKind:
 
 DRIVER_KINDS: tuple[DriverKind, ...] = (
     DriverKind("replay", "replay", "ReplaySettings", "plays a CSV file of measurements"),
+    DriverKind(
+        "simulated-home", "simulated_home", "SimulatedHomeSettings", "a made-up home: panel, battery, appliances"
+    ),
 )
 
 
