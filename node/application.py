@@ -25,6 +25,7 @@ from chain.pool.journal import PoolJournal
 from gateway.server import Gateway, GatewaySettings
 from node.backend import NodeBackend
 from node.core import CoreSettings, NodeCore, Surroundings
+from node.liveness import tell_alive
 from node.mining import MiningLoop
 from node.node_key import load_node_key
 from node.own_address import own_host
@@ -41,6 +42,7 @@ from primitives.clock import Clock, SystemClock
 from primitives.errors import InvalidGenesis, UserError, plain_cause
 from primitives.hexadecimal import parse_address
 from primitives.secp256k1 import address_of, public_key
+from wallet.service_manager import ServiceManager
 
 POOL_JOURNAL_FILE = "pool.sqlite"
 ADDRESS_BOOK_FILE = "peers.json"
@@ -129,6 +131,7 @@ async def run_node(
     genesis = read_genesis(settings)
     clock = make_clock(settings.clock, genesis.config.network)
     stop = _stop_event()
+    manager = ServiceManager.from_environment()
     _check_mining(settings, genesis)
     recover = remembering_recover()
     async with contextlib.AsyncExitStack() as stack:
@@ -151,17 +154,23 @@ async def run_node(
         facts = NodeFacts(gateway.url, genesis.config.chain_id, head.number, os.getpid(), backend.node_info().url)
         _log.info("chain %d, head %d 0x%s, %s", facts.chain_id, head.number, head.hash.hex(), facts.node_url)
         on_ready(facts)
+        manager.ready(_status_line(core))
         if on_sync is not None:
             core.synchroniser.board.subscribe(on_sync)
-        work = [core.run()]
+        work = [core.run(), tell_alive(manager, lambda: _status_line(core))]
         if settings.mining.enabled:
             work.append(
                 MiningLoop(core.service, miner, settings.mining, clock, lambda: core.synchroniser.is_syncing).run()
             )
         if settings.p2p.enabled and settings.p2p.discovery:
             work.append(_discovery(settings.p2p, identity, core).run())
-        await _run_until(stop, work)
+        await _run_until(stop, work, manager)
         _log.info("stopped at block %d", core.service.head.number)
+
+
+def _status_line(core: NodeCore) -> str:
+    catching_up = ", catching up" if core.synchroniser.is_syncing else ""
+    return f"block {core.service.head.number}, {len(core.peers.sessions())} peers{catching_up}"
 
 
 def _discovery(settings: P2pSettings, identity: LocalIdentity, core: NodeCore) -> LocalDiscovery:
@@ -172,13 +181,14 @@ def _discovery(settings: P2pSettings, identity: LocalIdentity, core: NodeCore) -
     return LocalDiscovery(identity.network, identity.node_id, settings.host, core.listening_port, hear_of)
 
 
-async def _run_until(stop: asyncio.Event, work: Sequence[Coroutine[Any, Any, None]]) -> None:
+async def _run_until(stop: asyncio.Event, work: Sequence[Coroutine[Any, Any, None]], manager: ServiceManager) -> None:
     """The node's background work, until it is told to stop. A task that dies takes the node down, loudly."""
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one) for one in work]
             await stop.wait()
             _log.info("stopping")
+            manager.stopping()
             for task in running:
                 task.cancel()
     except BaseExceptionGroup as failures:

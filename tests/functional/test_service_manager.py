@@ -1,0 +1,31 @@
+"""A real node and a real meter as a service manager sees them: ready, alive while they work, stopping when told to.
+
+The manager is a datagram socket, as systemd's is; the processes know it by $NOTIFY_SOCKET.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.functional.running_node import RunningCommand, run_command
+from tests.wallet.service_manager_socket import manager_socket
+
+OPERATOR = "0x" + "11" * 20
+
+
+async def test_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = run_command(tmp_path, "init", "--data-dir", tmp_path / "node", "--operator", OPERATOR)
+    assert made.returncode == 0, made.stderr
+    async with manager_socket() as listener:
+        for name, value in listener.environment(watchdog_s=0.2).items():
+            monkeypatch.setenv(name, value)
+        options = ("--rpc-port", 0, "--p2p-port", 0, "--no-discovery")
+        async with RunningCommand(
+            tmp_path, tmp_path / "log", "node", "--data-dir", tmp_path / "node", *options
+        ) as node:
+            assert (await listener.next_lines())[0] == "READY=1"
+            assert await listener.wait_for("STATUS=") == "STATUS=block 0, 0 peers"
+            for _ in range(3):
+                await listener.wait_for("WATCHDOG=1")
+            assert await node.stop() == 0
+        await listener.wait_for("STOPPING=1")
