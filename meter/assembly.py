@@ -2,13 +2,15 @@
 
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from meter.daemon import MeterDaemon
 from meter.drivers.catalogue import open_section
 from meter.drivers.driver import Driver
 from meter.ledger import MeterLedger, Node
+from meter.measuring import MeasuringDriver
 from meter.outbox import Outbox
 from meter.reading import ReadingDomain
 from meter.relay import FAIL_SAFE_STATES, Relay, RelaySettings, SimulatedSwitch
@@ -60,21 +62,51 @@ def build_daemon(
     randomness: random.Random | None = None,
 ) -> MeterDaemon:
     """A daemon that holds its outbox open; close `daemon.outbox` when it has ended. Raises UserError."""
-    driver: Driver = open_section(settings.driver, clock)
     outbox = Outbox.open(settings.meter.outbox, reading_domain(settings), meter.address)
     try:
         ledger = MeterLedger(node, settings.ledger.meter_contract, settings.ledger.exhaustion_contract)
         submitter = Submitter(outbox, ledger, payer, clock, settings.submitter(), randomness)
-        relay = None
-        if settings.relay.enabled:
-            switch = SimulatedSwitch(driver.set_supply)
-            relay = Relay(
-                meter.address, ledger, switch, SwitchJournal(outbox.database), clock, relay_settings(settings.relay)
-            )
-        return MeterDaemon(outbox, driver, submitter, relay, meter, clock, settings.meter.reading_interval_s)
+        driver = build_driver(settings, clock)
+        daemon = MeterDaemon(outbox, driver, submitter, meter, clock, settings.meter.reading_interval_s)
+        parts = MeterParts(settings, clock, ledger, daemon)
+        for add in PARTS:
+            add(parts)
+        return daemon
     except BaseException:
         outbox.close()
         raise
+
+
+@dataclass(frozen=True, slots=True)
+class MeterParts:
+    """What is there when the parts around the measuring are added: each takes what it needs."""
+
+    settings: MeterSettings
+    clock: Clock
+    ledger: MeterLedger
+    daemon: MeterDaemon
+
+
+def build_driver(settings: MeterSettings, clock: Clock) -> Driver:
+    """Where samples come from: a driver, or a device under the rules for real meters. Raises UserError."""
+    opened = open_section(settings.driver, clock)
+    if isinstance(opened, Driver):
+        return opened
+    return MeasuringDriver(opened, clock)
+
+
+def add_relay(parts: MeterParts) -> None:
+    if not parts.settings.relay.enabled:
+        return
+    daemon = parts.daemon
+    journal = SwitchJournal(daemon.outbox.database)
+    settings = relay_settings(parts.settings.relay)
+    switch = SimulatedSwitch(daemon.set_supply)
+    daemon.relay = Relay(daemon.outbox.meter, parts.ledger, switch, journal, parts.clock, settings)
+
+
+PARTS: tuple[Callable[[MeterParts], None], ...] = (add_relay,)
+"""In this order; each adds its observers and services to the daemon, or nothing where the settings ask for none."""
 
 
 @asynccontextmanager

@@ -1,7 +1,8 @@
 """The metering daemon: driver -> reading -> signature -> outbox -> submitter, and the relay, in one task group.
 
-Wires parts that were made elsewhere (meter/assembly.py); holds no rule of its own but when a reading is signed. A task
-that dies takes the daemon down loudly.
+Wires parts that were made elsewhere (meter/assembly.py); holds no rule of its own but when a reading is signed. What
+else a meter does is an observer of its samples, a service that runs beside, or both (meter/live.py). A task that dies
+takes the daemon down loudly.
 """
 
 import asyncio
@@ -10,7 +11,9 @@ import random
 
 from contracts.reading_format import StatusFlag
 from meter.drivers.driver import Driver, Sample
+from meter.drivers.measurement import NO_FLAGS
 from meter.ledger import NodeTrouble
+from meter.live import Observation, Observer, Service
 from meter.outbox import Outbox, OutboxFullError
 from meter.reading import Reading
 from meter.relay import Relay
@@ -26,25 +29,43 @@ FINISH_POLL_S = 1.0
 
 
 class MeterDaemon:
-    """One meter."""
+    """One meter. Its relay, observers and services are added before it runs; they may `note` in its readings."""
 
     def __init__(
         self,
         outbox: Outbox,
         driver: Driver,
         submitter: Submitter,
-        relay: Relay | None,
         signer: Signer,
         clock: Clock,
         reading_interval_s: int,
     ) -> None:
         self.outbox = outbox
         self.submitter = submitter
-        self.relay = relay
+        self.relay: Relay | None = None
+        self.observers: list[Observer] = []
+        self.services: list[Service] = []
         self._driver = driver
         self._signer = signer
         self._clock = clock
         self._reading_interval_s = reading_interval_s
+        self._supply_is_on: bool | None = None
+        self._noted = NO_FLAGS
+        self._is_urgent = False
+
+    def note(self, flags: StatusFlag, reason: str, *, at_once: bool = False) -> None:
+        """Set flags in the next reading (meter/live.py, Noting)."""
+        if at_once or flags & ~self._noted:
+            logger.info("noted for the next reading: %s", reason)
+        self._noted |= flags
+        self._is_urgent = self._is_urgent or at_once
+
+    def set_supply(self, is_on: bool) -> None:
+        """For the relay's switch: the household is supplied from now on, or not. A switching is a reason to read."""
+        self._driver.set_supply(is_on)
+        if self._supply_is_on not in (None, is_on):
+            self.note(NO_FLAGS, f"the supply was switched {'on' if is_on else 'off'}", at_once=True)
+        self._supply_is_on = is_on
 
     async def run(self, *, until_settled: bool = False) -> None:
         """Until cancelled, or until the source has ended and the ledger has every reading that it will take.
@@ -55,8 +76,9 @@ class MeterDaemon:
             async with asyncio.TaskGroup() as group:
                 if self.relay is not None:
                     await self.relay.start()
+                carrying = [group.create_task(service.run()) for service in self.services]
                 await self._adopt()
-                carrying = [group.create_task(self.submitter.run())]
+                carrying.append(group.create_task(self.submitter.run()))
                 if self.relay is not None:
                     carrying.append(group.create_task(self.relay.run()))
                 await self._measure()
@@ -70,7 +92,7 @@ class MeterDaemon:
                 raise cause from failures
             raise
         finally:
-            self._driver.close()
+            await self._driver.close()
 
     async def _adopt(self) -> None:
         """Nothing is signed by a new outbox before it has seen where the ledger stands; an old one may be offline."""
@@ -95,17 +117,24 @@ class MeterDaemon:
             raise RuntimeError("measuring begins before the outbox has a head")
         self._driver.start(head.driver_state, head.registers)
         last_signed_s = head.registers.time_s
-        flags = StatusFlag.RESTARTED
+        self._noted |= StatusFlag.RESTARTED
         unsigned: Sample | None = None
         while (sample := await self._driver.read()) is not None:
-            flags |= sample.flags
+            self._tell(sample)
+            self._noted |= sample.flags
             unsigned = sample
-            if sample.registers.time_s - last_signed_s >= self._reading_interval_s and self._sign(sample, flags):
-                last_signed_s, flags, unsigned = sample.registers.time_s, StatusFlag(0), None
+            is_due = sample.registers.time_s - last_signed_s >= self._reading_interval_s
+            if (is_due or self._is_urgent) and sample.is_timed and self._sign(sample):
+                last_signed_s, unsigned = sample.registers.time_s, None
         if unsigned is not None:
-            self._sign(unsigned, flags)
+            self._sign(unsigned)
 
-    def _sign(self, sample: Sample, flags: StatusFlag) -> bool:
+    def _tell(self, sample: Sample) -> None:
+        observation = Observation(sample, sample.measurement)
+        for observer in self.observers:
+            observer.observe(observation)
+
+    def _sign(self, sample: Sample) -> bool:
         """Put a signed reading on the disk; False where it has to be left to the next one."""
         head = self.outbox.head()
         if head is None:
@@ -119,13 +148,14 @@ class MeterDaemon:
                 registers.import_wh,
                 registers.export_wh,
                 sample.power_w,
-                int(flags),
+                int(self._noted),
                 head.hash,
             )
             self.outbox.append(self.outbox.domain.sign(reading, self._signer), sample.state)
         except (InvalidReading, OutboxFullError, SignerUnavailable) as error:
             logger.error("NO READING WAS SIGNED: %s. The next one that can be covers its energy", error)
             return False
+        self._noted, self._is_urgent = NO_FLAGS, False
         self.submitter.wake()
         return True
 

@@ -6,9 +6,10 @@ stored in one transaction with the reading that is made of it, so that energy is
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from contracts.reading_format import StatusFlag
+from meter.drivers.measurement import Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,18 @@ class Sample:
     flags: StatusFlag
     state: bytes
     """Opaque to all but the driver: hand it to `start` to go on exactly behind this sample."""
+    measurement: Measurement | None = None
+    """What a device said, where the sample was made of it."""
+    is_timed: bool = True
+    """False while the clock is not set: the sample is for observers, no reading is signed of it."""
 
 
+@runtime_checkable
 class Driver(Protocol):
     """A source of samples. Called by one task only."""
+
+    spacing_s: int
+    """Samples come exactly so far apart, so that the last one before a time is known as such; 0 where they do not."""
 
     def start(self, state: bytes | None, floor: Registers) -> None:
         """Go on behind the sample that carried `state`, or begin anew; never below or before `floor`.
@@ -46,5 +55,5 @@ class Driver(Protocol):
     def set_supply(self, is_on: bool) -> None:
         """From now on the household is supplied, or not. A real meter sees that by itself."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Release the device."""

@@ -97,6 +97,7 @@ class ReplayDriver:
         """
         self._path = path
         self._form = form
+        self.spacing_s = form.interval_s
         self._clock = clock
         self._repeat = repeat
         self._begin_s = begin_s
@@ -155,7 +156,7 @@ class ReplayDriver:
     def set_supply(self, is_on: bool) -> None:
         self._switched.append((self._clock.time_s(), is_on))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._rows = iter(())
 
     def _rows_from(self, row: int) -> Iterator[Row]:

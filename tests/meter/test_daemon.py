@@ -14,6 +14,7 @@ from contracts.reading_format import StatusFlag
 from meter.assembly import build_daemon
 from meter.daemon import MeterDaemon
 from meter.drivers.measured_csv import Column, CsvFormat, read_rows
+from meter.live import Observation
 from meter.profile import write_profile
 from meter.settings import MeterSettings, parse_settings
 from meter.signer import KeySigner
@@ -244,3 +245,56 @@ def test_second_daemon_on_the_same_outbox(tmp_path: Path) -> None:
     world = World(tmp_path)
     with world.open(), pytest.raises(UserError, match="another meter daemon"), world.open():
         pass
+
+
+class Watch:
+    """An observer and a service in one, that notes tamper at the second sample."""
+
+    def __init__(self, daemon: MeterDaemon) -> None:
+        self._daemon = daemon
+        self.seen: list[Observation] = []
+        self.is_running = False
+
+    def observe(self, observation: Observation) -> None:
+        self.seen.append(observation)
+        if len(self.seen) == 2:
+            self._daemon.note(StatusFlag.TAMPER, "somebody touched it", at_once=True)
+
+    async def run(self) -> None:
+        self.is_running = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.is_running = False
+
+
+async def test_observers_see_every_sample_and_services_run_beside(tmp_path: Path) -> None:
+    world = World(tmp_path, hours=3, row_interval_s=900)
+    with world.open() as daemon:
+        watch = Watch(daemon)
+        daemon.observers.append(watch)
+        daemon.services.append(watch)
+        task = asyncio.ensure_future(daemon.run())
+        world.node.gas_limit = 1  # nothing is sent
+        await world.advance(HOUR_S)
+        assert watch.is_running
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not watch.is_running
+        readings = [stored.signed.reading for stored in reversed(daemon.outbox.newest(9))]
+    assert len(watch.seen) == 3
+    assert readings[1].flags == StatusFlag.TAMPER
+    assert readings[1].time_s == watch.seen[1].sample.registers.time_s
+
+
+async def test_a_service_that_fails_ends_the_daemon(tmp_path: Path) -> None:
+    class Broken:
+        async def run(self) -> None:
+            raise UserError("this cannot go on")
+
+    world = World(tmp_path, hours=3)
+    with world.open() as daemon:
+        daemon.services.append(Broken())
+        with pytest.raises(UserError, match="this cannot go on"):
+            await daemon.run()

@@ -76,7 +76,7 @@ def test_registers_are_the_floor_of_the_exact_sum_over_restarts(
                 last = samples[-1] if samples else None
                 driver.start(last and last.state, last.registers if last else Registers())
                 samples += await play(driver, clock, count)
-                driver.close()
+                await driver.close()
             return samples
 
         samples = asyncio.run(whole())
