@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from meter.daemon import MeterDaemon
 from meter.drivers.catalogue import open_section
@@ -12,6 +13,7 @@ from meter.drivers.driver import Driver
 from meter.ledger import MeterLedger, Node
 from meter.measuring import MeasuringDriver
 from meter.outbox import Outbox
+from meter.pkcs11 import ElementSigner
 from meter.reading import ReadingDomain
 from meter.relay import FAIL_SAFE_STATES, Relay, RelaySettings, SimulatedSwitch
 from meter.settings import MeterSettings, SwitchSettings
@@ -29,16 +31,21 @@ logger = logging.getLogger(__name__)
 
 
 def meter_address(settings: MeterSettings) -> bytes:
-    """The address in the meter's key file, without its password. Raises UserError, InvalidKeystore."""
-    address = keystore_address(read_key_file(settings.meter.key))
+    """The meter's address, without password or PIN. Raises UserError, InvalidKeystore."""
+    if settings.pkcs11 is not None:
+        return settings.pkcs11.address
+    path = _key_file(settings)
+    address = keystore_address(read_key_file(path))
     if address is None:
-        raise UserError(f"the key file {settings.meter.key} does not name its address: import it with `wallet import`")
+        raise UserError(f"the key file {path} does not name its address: import it with `wallet import`")
     return address
 
 
 def open_meter_key(settings: MeterSettings) -> Signer:
-    """The meter's own key, ready to sign; may ask for its password. Raises UserError, InvalidKeystore."""
-    return open_key_file(settings.meter.key, settings.meter.password_file, METER_PASSWORD, "meter's")
+    """The meter's own key, ready to sign; may ask for its password or PIN. Raises UserError, InvalidKeystore."""
+    if settings.pkcs11 is not None:
+        return ElementSigner.open(settings.pkcs11)
+    return open_key_file(_key_file(settings), settings.meter.password_file, METER_PASSWORD, "meter's")
 
 
 def open_paying_key(settings: MeterSettings, meter: Signer) -> Signer:
@@ -47,6 +54,12 @@ def open_paying_key(settings: MeterSettings, meter: Signer) -> Signer:
     if account is None:
         return meter
     return open_key_file(account.key, account.password_file, ACCOUNT_PASSWORD, "paying account's")
+
+
+def _key_file(settings: MeterSettings) -> Path:
+    if settings.meter.key is None:
+        raise RuntimeError("settings with neither a key file nor an element were not checked")
+    return settings.meter.key
 
 
 def reading_domain(settings: MeterSettings) -> ReadingDomain:

@@ -11,6 +11,7 @@ from typing import Any
 
 from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
 from meter.drivers.catalogue import DriverSection, driver_kind
+from meter.pkcs11 import ElementSettings
 from meter.relay import FAIL_SAFE_STATES
 from meter.submitter import MAX_IN_FLIGHT, SubmitterSettings
 from primitives.errors import UserError
@@ -22,9 +23,9 @@ from wallet.transfer import DEFAULT_MAX_FEE_WEI
 class KeySettings:
     """[meter]: the device's own key, and where its readings are kept."""
 
-    key: Path
-    """Key file (Web3 Secret Storage) of the meter; its address is the meter's."""
     outbox: Path
+    key: Path | None = None
+    """Key file (Web3 Secret Storage) of the meter; its address is the meter's. Without it [pkcs11] says where it is."""
     password_file: Path | None = None
     """Without it the password is asked at the terminal."""
     reading_interval_s: int = 3600
@@ -73,6 +74,7 @@ class MeterSettings:
     ledger: LedgerSettings
     driver: DriverSection
     account: AccountSettings | None = None
+    pkcs11: ElementSettings | None = None
     relay: SwitchSettings = field(default_factory=SwitchSettings)
     clock: ClockSettings = field(default_factory=ClockSettings)
 
@@ -90,6 +92,7 @@ class MeterSettings:
 _SECTIONS: dict[str, Any] = {
     "meter": KeySettings,
     "account": AccountSettings,
+    "pkcs11": ElementSettings,
     "ledger": LedgerSettings,
     "relay": SwitchSettings,
     "clock": ClockSettings,
@@ -129,6 +132,13 @@ def _driver_settings(document: Mapping[str, object]) -> type:
 
 
 def _check(settings: MeterSettings, path: Path) -> None:
+    if (settings.meter.key is None) == (settings.pkcs11 is None):
+        raise UserError(
+            f"in {path}, the meter's key must be in one place: meter.key names its file, or the section [pkcs11] the "
+            "element that holds it (docs/metering/keys.md)"
+        )
+    if settings.pkcs11 is not None:
+        settings.pkcs11.check()
     if settings.relay.kind != "simulated":
         raise UserError(f'in {path}, relay.kind is {settings.relay.kind!r}; there is "simulated"')
     if settings.relay.fail_safe not in FAIL_SAFE_STATES:

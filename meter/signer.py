@@ -6,6 +6,7 @@ gives it away.
 """
 
 import os
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -13,8 +14,8 @@ from typing import Protocol
 from primitives import secp256k1
 from primitives.errors import UserError
 from wallet.command_line import ask_secret, secret_in
-from wallet.key_directory import read_key_file
-from wallet.keystore import decrypt_key
+from wallet.key_directory import read_key_file, write_private_file
+from wallet.keystore import LIGHT_COST, decrypt_key, encrypt_key
 
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 """Where systemd puts what a unit names with LoadCredential= or LoadCredentialEncrypted= (systemd.exec(5))."""
@@ -58,6 +59,21 @@ def open_key_file(path: Path, password_file: Path | None, credential: str, what:
     """The key in a key file. Raises UserError, InvalidKeystore."""
     text = read_key_file(path)
     return KeySigner(decrypt_key(text, read_secret(credential, password_file, f"Password of the {what} key {path}")))
+
+
+def make_key_file(path: Path, password: str) -> bytes:
+    """A new key in a new file, as cheap to open as a small computer needs it; its address. Raises UserError."""
+    private_key = secrets.token_bytes(32)
+    while not secp256k1.private_key_is_valid(private_key):
+        private_key = secrets.token_bytes(32)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private_file(path, encrypt_key(private_key, password, LIGHT_COST))
+    except FileExistsError as error:
+        raise UserError(f"there is a file {path} already, and no key is ever overwritten: name another") from error
+    except OSError as error:
+        raise UserError(f"the key cannot be written to {path}: {error.strerror}") from error
+    return secp256k1.address_of(private_key)
 
 
 def read_secret(credential: str, file: Path | None, prompt: str) -> str:

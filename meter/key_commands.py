@@ -1,0 +1,117 @@
+"""`wattchain meter key`: make the key of a meter in a file or in a secure element, show it, and try it."""
+
+import time
+from pathlib import Path
+
+import click
+
+from meter.assembly import meter_address, open_meter_key
+from meter.commands import settings_option
+from meter.pkcs11 import ElementSigner, make_key, parse_id
+from meter.settings import load_settings
+from meter.signer import TOKEN_PIN, Signer, make_key_file, read_secret
+from primitives import secp256k1
+from primitives.errors import UserError
+from primitives.hexadecimal import to_checksum_address
+from primitives.keccak import keccak256
+from wallet.command_line import PlainGroup, json_option, print_result, read_password
+
+# Signed by `test`: the hash of a text that is neither a reading nor a transaction.
+_TEST_HASH = keccak256(b"wattchain meter key test")
+
+
+@click.group(cls=PlainGroup)
+def key() -> None:
+    """The key that makes a device the meter.
+
+    Its address is what the supplier installs. A secure element never gives the key away; a key file is as safe as its
+    password and the card that it lies on.
+    """
+
+
+@key.command()
+@click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Keep the key in this new key file.")
+@click.option("--module", type=click.Path(path_type=Path), metavar="LIBRARY", help="The element's PKCS #11 library.")
+@click.option("--token", metavar="LABEL", help="The label of the element's token.")
+@click.option("--label", "key_label", metavar="LABEL", default="wattchain-meter", show_default=True)
+@click.option(
+    "--id", "key_id", metavar="HEX", default="01", show_default=True, help="The id of the key in the element."
+)
+@click.option(
+    "--password-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A file with the key file's new password, or the element's PIN. Without it you are asked.",
+)
+@json_option
+def new(
+    file: Path | None,
+    module: Path | None,
+    token: str | None,
+    key_label: str,
+    key_id: str,
+    password_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a new key, in a file or in a secure element, and say what to write into the settings.
+
+    Nothing is overwritten. A key in an element cannot be copied: when the element is lost, the supplier swaps the meter
+    for one with another key.
+    """
+    if (file is None) == (module is None or token is None):
+        raise UserError("Say where the key is to be: --file FILE, or --module LIBRARY and --token LABEL.")
+    if file is not None:
+        address = make_key_file(file, read_password(password_file, "Password for the new key", is_new=True))
+        lines = ["[meter]", f'key = "{file}"']
+    else:
+        assert module is not None
+        assert token is not None
+        pin = read_secret(TOKEN_PIN, password_file, f"PIN of the token {token}")
+        address = make_key(module, token, key_label, parse_id(key_id), pin)
+        lines = ["[pkcs11]", f'module = "{module}"', f'token = "{token}"', f'key_label = "{key_label}"']
+        lines += [f'key_id = "{key_id}"', f'address = "{to_checksum_address(address)}"']
+    text = "\n".join(
+        [f"Made the key of {to_checksum_address(address)}. In the settings:", *(f"    {x}" for x in lines)]
+    )
+    print_result({"address": to_checksum_address(address), "settings": "\n".join(lines)}, text, as_json)
+
+
+@key.command()
+@settings_option
+@json_option
+def show(settings_path: Path, as_json: bool) -> None:
+    """Show the address of the key in the settings, and where the key is. Asks for no password."""
+    settings = load_settings(settings_path)
+    address = to_checksum_address(meter_address(settings))
+    if settings.pkcs11 is not None:
+        where = f"the secure element {settings.pkcs11.token}"
+    else:
+        where = f"the file {settings.meter.key}"
+    print_result({"address": address, "where": where}, f"{address} in {where}", as_json)
+
+
+@key.command()
+@settings_option
+@json_option
+def test(settings_path: Path, as_json: bool) -> None:
+    """Sign once with the key and check it; the PIN of an element is asked.
+
+    After a wrong PIN the meter does not try its element again until a right one was given here.
+    """
+    settings = load_settings(settings_path)
+    signer: Signer
+    if settings.pkcs11 is not None:
+        signer = ElementSigner.open(settings.pkcs11, asks=True)
+    else:
+        signer = open_meter_key(settings)
+    begin_s = time.monotonic()
+    signed = signer.sign(_TEST_HASH)
+    duration_ms = (time.monotonic() - begin_s) * 1000
+    if secp256k1.recover_address(_TEST_HASH, *signed) != signer.address:
+        raise UserError("the signature is not that of the key: the element is defective")
+    address = to_checksum_address(signer.address)
+    print_result(
+        {"address": address, "duration_ms": round(duration_ms, 1)},
+        f"The key of {address} signs, in {duration_ms:.1f} ms.",
+        as_json,
+    )

@@ -1,0 +1,164 @@
+"""Signatures of a real PKCS #11 library, SoftHSM2: recoverable, of low s, and again after the token was pulled out."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from meter.pkcs11 import ElementSettings, ElementSigner, log_in, make_key, parse_id
+from meter.reading import NO_HASH, Reading, ReadingDomain
+from meter.signer import SignerUnavailable
+from primitives import secp256k1
+from primitives.errors import UserError
+from primitives.keccak import keccak256
+from tests.meter.element import PIN, TOKEN, Element, plugged_in
+
+DOMAIN = ReadingDomain(1947, b"\x10" * 20)
+
+
+@pytest.fixture
+def element(tmp_path: Path) -> Iterator[Element]:
+    with plugged_in(tmp_path) as element:
+        yield element
+
+
+@pytest.fixture
+def settings(element: Element, tmp_path: Path) -> ElementSettings:
+    (tmp_path / "pin").write_text(PIN + "\n")
+    (tmp_path / "pin").chmod(0o600)
+    address = make_key(element.module, TOKEN, "meter", b"\x01", PIN)
+    return ElementSettings(element.module, TOKEN, address, "meter", "01", tmp_path / "pin")
+
+
+def signs(signer: ElementSigner, number: int = 0) -> bool:
+    message_hash = keccak256(number.to_bytes(4, "big"))
+    return secp256k1.recover_address(message_hash, *signer.sign(message_hash)) == signer.address
+
+
+def test_every_signature_recovers_the_meter_and_has_low_s(settings: ElementSettings) -> None:
+    signer = ElementSigner.open(settings)
+    # Half of what the element returns has high s, and half either parity: all four cases in 40.
+    assert all(signs(signer, number) for number in range(40))
+    reading = Reading(signer.address, 1, 1_700_000_000, 5, 0, 7, 0, NO_HASH)
+    DOMAIN.verify(DOMAIN.sign(reading, signer))
+
+
+def test_signs_again_after_it_was_pulled_out(
+    settings: ElementSettings, element: Element, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meter.pkcs11.RETRY_S", 0.0)
+    signer = ElementSigner.open(settings)
+    assert signs(signer)
+    element.pull_out()
+    with pytest.raises(SignerUnavailable, match="element wattchain is not there"):
+        signs(signer)
+    with pytest.raises(SignerUnavailable, match="element wattchain is not there"):
+        signs(signer)
+    element.put_back()
+    assert signs(signer)
+
+
+def test_starts_without_its_element(
+    settings: ElementSettings, element: Element, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    element.pull_out()
+    signer = ElementSigner.open(settings)
+    assert "is not there; tokens that are: none; readings are signed as soon as it is" in caplog.text
+    element.put_back()
+    with pytest.raises(SignerUnavailable, match="does not answer"):  # asked only every few seconds
+        signs(signer)
+    monkeypatch.setattr("meter.pkcs11.RETRY_S", 0.0)
+    assert signs(signer)
+
+
+def test_a_wrong_pin_is_not_tried_twice(settings: ElementSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.pin_file is not None
+    settings.pin_file.write_text("9999")
+    with pytest.raises(UserError, match="not the PIN of the element wattchain"):
+        ElementSigner.open(settings)
+    settings.pin_file.write_text(PIN)
+    with pytest.raises(UserError, match="wattchain meter key test"):  # a restarted service must not lock the element
+        ElementSigner.open(settings)
+    monkeypatch.setattr("meter.pkcs11.read_secret", lambda *_: PIN)
+    assert signs(ElementSigner.open(settings, asks=True))
+    assert signs(ElementSigner.open(settings))
+
+
+def test_another_key_than_the_settings_say(settings: ElementSettings) -> None:
+    with pytest.raises(UserError, match=r"is that of 0x.*, the settings say"):
+        ElementSigner.open(replace(settings, address=b"\x01" * 20))
+
+
+def test_key_is_found_by_id_or_label_and_must_be_one(settings: ElementSettings, element: Element) -> None:
+    assert signs(ElementSigner.open(replace(settings, key_label="")))
+    assert signs(ElementSigner.open(replace(settings, key_id="")))
+    with pytest.raises(UserError, match="no private key of the label and id"):
+        ElementSigner.open(replace(settings, key_label="another"))
+    make_key(element.module, TOKEN, "meter", b"\x02", PIN)
+    with pytest.raises(UserError, match="2 times a private key"):
+        ElementSigner.open(replace(settings, key_id=""))
+    signer = ElementSigner.open(settings)
+    assert signs(signer)
+    signer.close()
+    with pytest.raises(UserError, match="has a key of that label and id already"):
+        make_key(element.module, TOKEN, "meter", b"\x02", PIN)
+
+
+def test_two_tokens_of_one_label(settings: ElementSettings, element: Element) -> None:
+    element.add_token(TOKEN)
+    with pytest.raises(UserError, match="2 tokens are labelled wattchain"):
+        ElementSigner.open(settings)
+
+
+def test_the_key_cannot_be_taken_out(settings: ElementSettings) -> None:
+    import pkcs11
+
+    library = pkcs11.lib(str(settings.module))
+    with log_in(library.get_token(token_label=TOKEN), PIN, even_after_a_wrong_pin=False) as session:
+        key = session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY)
+        with pytest.raises(pkcs11.AttributeSensitive):
+            key[pkcs11.Attribute.VALUE]
+        assert not key[pkcs11.Attribute.EXTRACTABLE]
+
+
+def test_a_key_on_another_curve_is_refused(settings: ElementSettings) -> None:
+    import pkcs11
+    from pkcs11.util.ec import encode_named_curve_parameters
+
+    library = pkcs11.lib(str(settings.module))
+    with log_in(library.get_token(token_label=TOKEN), PIN, even_after_a_wrong_pin=False, rw=True) as session:
+        curve = {pkcs11.Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
+        parameters = session.create_domain_parameters(pkcs11.KeyType.EC, curve, local=True)
+        parameters.generate_keypair(store=True, label="p256")
+    with pytest.raises(UserError, match="on P-256, the ledger needs secp256k1"):
+        ElementSigner.open(replace(settings, key_label="p256", key_id=""))
+
+
+def test_nonsense_from_the_element_is_no_signature(settings: ElementSettings) -> None:
+    class Broken:
+        def sign(self, message_hash: bytes, **_: object) -> bytes:
+            return bytes(64)
+
+    signer = ElementSigner.open(settings)
+    signer._key = Broken()
+    with pytest.raises(SignerUnavailable, match="not its key's"):
+        signer.sign(bytes(32))
+
+
+def test_a_library_that_is_none(settings: ElementSettings, tmp_path: Path) -> None:
+    (tmp_path / "text.so").write_text("no library")
+    for path in (tmp_path / "missing.so", tmp_path / "text.so"):
+        with pytest.raises(UserError, match=r"PKCS #11 library .* cannot be used"):
+            ElementSigner.open(replace(settings, module=path))
+
+
+@pytest.mark.parametrize("text", ["0", "xy", "01" * 33, "0x01"])
+def test_ids_that_are_none(text: str) -> None:
+    with pytest.raises(UserError, match="in hexadecimal"):
+        parse_id(text)
+
+
+def test_settings_must_name_a_key() -> None:
+    with pytest.raises(UserError, match="must name the key"):
+        ElementSettings(Path("a.so"), "token", bytes(20)).check()
