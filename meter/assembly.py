@@ -20,12 +20,14 @@ from meter.settings import MeterSettings, SwitchSettings
 from meter.signer import ACCOUNT_PASSWORD, METER_PASSWORD, Signer, open_key_file
 from meter.submitter import Submitter
 from meter.switch_journal import SwitchJournal
-from primitives.clock import Clock
+from meter.watchdog import Watchdog, allowed_quiet_s
+from primitives.clock import Clock, SystemClock
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.client import RpcClient
 from wallet.key_directory import read_key_file
 from wallet.keystore import keystore_address
+from wallet.service_manager import ServiceManager
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +83,9 @@ def build_daemon(
         submitter = Submitter(outbox, ledger, payer, clock, settings.submitter(), randomness)
         driver = build_driver(settings, clock)
         daemon = MeterDaemon(outbox, driver, submitter, meter, clock, settings.meter.reading_interval_s)
-        parts = MeterParts(settings, clock, ledger, daemon)
+        if isinstance(driver, MeasuringDriver):
+            driver.on_trouble = daemon.tell_trouble
+        parts = MeterParts(settings, clock, ledger, driver, daemon)
         for add in PARTS:
             add(parts)
         return daemon
@@ -97,6 +101,7 @@ class MeterParts:
     settings: MeterSettings
     clock: Clock
     ledger: MeterLedger
+    driver: Driver
     daemon: MeterDaemon
 
 
@@ -118,7 +123,19 @@ def add_relay(parts: MeterParts) -> None:
     daemon.relay = Relay(daemon.outbox.meter, parts.ledger, switch, journal, parts.clock, settings)
 
 
-PARTS: tuple[Callable[[MeterParts], None], ...] = (add_relay,)
+def add_watchdog(parts: MeterParts) -> None:
+    manager = ServiceManager.from_environment()
+    if not manager.is_present:
+        return
+    driver, daemon = parts.driver, parts.daemon
+    quiet_s = allowed_quiet_s(driver.interval_s) if isinstance(driver, MeasuringDriver) else None
+    watchdog = Watchdog(manager, SystemClock(), quiet_s)
+    daemon.services.append(watchdog)
+    daemon.observers.append(watchdog)
+    daemon.on_trouble.append(watchdog.trouble)
+
+
+PARTS: tuple[Callable[[MeterParts], None], ...] = (add_relay, add_watchdog)
 """In this order; each adds its observers and services to the daemon, or nothing where the settings ask for none."""
 
 

@@ -8,6 +8,7 @@ takes the daemon down loudly.
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 
 from contracts.reading_format import StatusFlag
 from meter.drivers.driver import Driver, Sample
@@ -45,6 +46,8 @@ class MeterDaemon:
         self.relay: Relay | None = None
         self.observers: list[Observer] = []
         self.services: list[Service] = []
+        self.on_trouble: list[Callable[[str], None]] = []
+        """Each is told whenever something keeps the samples away and is dealt with; it must neither wait nor raise."""
         self._driver = driver
         self._signer = signer
         self._clock = clock
@@ -59,6 +62,10 @@ class MeterDaemon:
             logger.info("noted for the next reading: %s", reason)
         self._noted |= flags
         self._is_urgent = self._is_urgent or at_once
+
+    def tell_trouble(self, reason: str) -> None:
+        for listener in self.on_trouble:
+            listener(reason)
 
     def set_supply(self, is_on: bool) -> None:
         """For the relay's switch: the household is supplied from now on, or not. A switching is a reason to read."""
@@ -108,6 +115,7 @@ class MeterDaemon:
                 failures += 1
                 delay_s = backoff_s(failures, random.Random())
                 logger.warning("a new meter has to ask the ledger once before it signs (%s); trying again", error)
+                self.tell_trouble(f"a new meter has to ask the ledger once ({error})")
                 await self._clock.sleep_s(delay_s)
 
     async def _measure(self) -> None:

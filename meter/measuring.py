@@ -8,6 +8,7 @@ was not measured is put into them: what is missing is flagged. docs/metering/rul
 import json
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from contracts.reading_format import StatusFlag
@@ -56,6 +57,13 @@ class MeasuringDriver:
         self._failures = 0
         self._flags = NO_FLAGS
         self._floor = Registers()
+        self.on_trouble: Callable[[str], None] = lambda reason: None
+        """Told each time that the device cannot be read."""
+
+    @property
+    def interval_s(self) -> float:
+        """Of the device."""
+        return self._device.interval_s
 
     def start(self, state: bytes | None, floor: Registers) -> None:
         self._state = _decode(state)
@@ -92,6 +100,7 @@ class MeasuringDriver:
         if not self._failures:
             logger.error("NO MEASUREMENTS: %s. It is tried again until it works; until then energy is missing", error)
         self._failures += 1
+        self.on_trouble(str(error))
         self._flags |= StatusFlag.GAP
         longest_s = min(self._device.interval_s * 2.0 ** min(self._failures - 1, 30), MAX_RETRY_S)
         await self._clock.sleep_s(longest_s * random.uniform(0.5, 1.0))

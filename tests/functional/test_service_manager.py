@@ -9,6 +9,7 @@ import pytest
 
 from tests.functional.running_node import RunningCommand, run_command
 from tests.wallet.service_manager_socket import manager_socket
+from wallet.keystore import LIGHT_COST, encrypt_key
 
 OPERATOR = "0x" + "11" * 20
 
@@ -28,4 +29,39 @@ async def test_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             for _ in range(3):
                 await listener.wait_for("WATCHDOG=1")
             assert await node.stop() == 0
+        await listener.wait_for("STOPPING=1")
+
+
+SETTINGS = """
+[meter]
+key = "meter.json"
+outbox = "outbox.sqlite"
+[ledger]
+chain_id = 1947
+# Nothing listens on the discard port.
+node = "http://127.0.0.1:9"
+[driver]
+kind = "simulated-home"
+[relay]
+enabled = false
+"""
+
+
+async def test_a_meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lives while it waits for a ledger, with the password of its key as systemd hands it over."""
+    (tmp_path / "meter.json").write_text(encrypt_key(bytes([7]) * 32, "secret", LIGHT_COST))
+    (tmp_path / "meter.toml").write_text(SETTINGS)
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "meter-password").write_text("secret\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    async with manager_socket() as listener:
+        for name, value in listener.environment(watchdog_s=0.2).items():
+            monkeypatch.setenv(name, value)
+        settings = tmp_path / "meter.toml"
+        async with RunningCommand(tmp_path, tmp_path / "log", "meter", "run", "--settings", settings) as meter:
+            assert (await listener.next_lines())[0] == "READY=1"
+            await listener.wait_for("STATUS=no measurements: a new meter has to ask the ledger once")
+            for _ in range(3):
+                await listener.wait_for("WATCHDOG=1")
+            assert await meter.stop() == 0
         await listener.wait_for("STOPPING=1")

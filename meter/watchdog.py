@@ -1,0 +1,77 @@
+"""Tells the service manager that the meter lives: while samples come, or while it deals with what keeps them away.
+
+A meter whose device is unplugged lives, since it tries again; one that waits for ever inside of a driver does not, and
+is restarted. Where no manager watches, nothing is done.
+"""
+
+import logging
+
+from meter.live import Observation
+from primitives.clock import Clock
+from wallet.service_manager import ServiceManager
+
+logger = logging.getLogger(__name__)
+
+# A device may be silent for three intervals before that is trouble, which is then tried again within a minute; a new
+# meter asks a ledger that does not answer again within 300 s.
+MIN_QUIET_S = 360.0
+QUIET_INTERVALS = 10
+# Where no watchdog asks for more, the line of status is as new as this.
+STATUS_INTERVAL_S = 30.0
+
+
+def allowed_quiet_s(device_interval_s: float) -> float:
+    """How long neither sample nor trouble may be heard of from a device."""
+    return max(MIN_QUIET_S, QUIET_INTERVALS * device_interval_s)
+
+
+class Watchdog:
+    """Service and observer of a meter."""
+
+    def __init__(self, manager: ServiceManager, clock: Clock, quiet_s: float | None) -> None:
+        """`clock` is the wall's, as the manager's; without `quiet_s` a running event loop is enough, as for a file that
+        is played, whose next row may be a day away."""
+        self._manager = manager
+        self._clock = clock
+        self._quiet_ms = None if quiet_s is None else quiet_s * 1000
+        self._progress_ms = clock.elapsed_ms()
+        self._status = "no measurement yet"
+        self._is_stuck = False
+
+    def observe(self, observation: Observation) -> None:
+        sample = observation.sample
+        untimed = "" if sample.is_timed else "; the clock is not set yet, so nothing is signed"
+        self._note_progress(
+            f"{sample.power_w} W, {sample.registers.import_wh} Wh taken, {sample.registers.export_wh} Wh given{untimed}"
+        )
+
+    def trouble(self, reason: str) -> None:
+        """Something keeps the samples away, and is dealt with."""
+        self._note_progress(f"no measurements: {reason}")
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        interval_s = min(self._manager.ping_interval_s or STATUS_INTERVAL_S, STATUS_INTERVAL_S)
+        self._progress_ms = self._clock.elapsed_ms()
+        self._manager.ready(self._status)
+        try:
+            while True:
+                self._tell()
+                await self._clock.sleep_s(interval_s)
+        finally:
+            self._manager.stopping()
+
+    def _tell(self) -> None:
+        silence_ms = self._clock.elapsed_ms() - self._progress_ms
+        if self._quiet_ms is None or silence_ms <= self._quiet_ms:
+            self._is_stuck = False
+            self._manager.alive()
+        elif not self._is_stuck:
+            self._is_stuck = True
+            self._status = f"stuck: neither a measurement nor trouble for {silence_ms // 1000} s"
+            logger.error("%s; a service manager that watches restarts the meter", self._status)
+        self._manager.status(self._status)
+
+    def _note_progress(self, status: str) -> None:
+        self._progress_ms = self._clock.elapsed_ms()
+        self._status = status
