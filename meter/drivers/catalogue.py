@@ -60,6 +60,8 @@ DRIVER_KINDS: tuple[DriverKind, ...] = (
     DriverKind(
         "simulated-home", "simulated_home", "SimulatedHomeSettings", "a made-up home: panel, battery, appliances"
     ),
+    DriverKind("rpict", "rpict", "RpictSettings", "RPICT boards on a serial line, or any that tells power in lines"),
+    DriverKind("sct013", "sct013", "Sct013Settings", "clamps whose current is told in lines; power is V times I"),
 )
 
 
