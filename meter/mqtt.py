@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meter.mqtt_settings import MqttSettings, check_topic, tls_context
+from meter.signer import read_secret
 from primitives.clock import Clock
 from primitives.errors import UserError
-from wallet.command_line import read_password
 
 if TYPE_CHECKING:
     import aiomqtt
@@ -47,6 +47,8 @@ GREATEST_DELAY_S = 60.0
 # A connection that lasted this long was a good one: the next failure waits from FIRST_DELAY_S again.
 SETTLED_AFTER_S = 30.0
 
+MQTT_PASSWORD = "mqtt-password"
+"""The credential of systemd that holds the broker's password, where the service is given one."""
 ONLINE, OFFLINE = b"online", b"offline"
 
 
@@ -112,8 +114,8 @@ class MqttConnection:
         self.dropped = 0
         """Messages that were to be published and made room for newer ones."""
         self._password = None
-        if settings.password_file is not None:
-            self._password = read_password(settings.password_file, "Password of the MQTT broker")
+        if settings.username:
+            self._password = read_secret(MQTT_PASSWORD, settings.password_file, "Password of the MQTT broker")
         self._tls = tls_context(settings)
         self._clock = clock
         self._randomness = randomness or random.Random()
@@ -126,7 +128,6 @@ class MqttConnection:
         self._lost = asyncio.Event()
         self._client: aiomqtt.Client | None = None
         self._unasked: list[str] = []
-        self._is_leaving = False
         self._trouble = "no connection was tried yet"
 
     @property
@@ -195,8 +196,7 @@ class MqttConnection:
             try:
                 await self._hold_connection()
             except library.MqttError as error:
-                if self._is_leaving:
-                    raise asyncio.CancelledError from error  # the goodbye failed: that must not keep it here
+                _raise_if_cancelled()  # the goodbye failed: that must not keep it here
                 failures = 1 if self._clock.elapsed_ms() - began_ms > SETTLED_AFTER_S * 1000 else failures + 1
                 self._note_trouble(error)
             await self._clock.sleep_s(self._delay_s(failures))
@@ -212,9 +212,9 @@ class MqttConnection:
                 self._connected.set()
                 self._lost.clear()
                 logger.info("connected to the MQTT broker at %s", self.settings.place)
+                _raise_if_cancelled()
                 await _until_one_ends(self._receive(client), self._work(client))
             except asyncio.CancelledError:
-                self._is_leaving = True
                 # A will is for those who vanish; who leaves says so, and does not wait long for a broker that hangs.
                 client.timeout = GOODBYE_TIMEOUT_S
                 with contextlib.suppress(load_library().MqttError):
@@ -331,8 +331,20 @@ async def _until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        while pending := [task for task in tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            # More than once, for the reason told below.
+            await asyncio.wait(pending, timeout=0.1)
         for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            if not task.cancelled():
+                task.exception()  # looked at, so that nobody reports it as forgotten
     for task in done:
         task.result()
+
+
+def _raise_if_cancelled() -> None:
+    """asyncio.wait_for of Python 3.11, which aiomqtt uses, forgets a cancellation that comes together with a result."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -21,7 +21,7 @@ class MqttSettings:
     """0 for the usual one: 1883, with TLS 8883."""
     username: str = ""
     password_file: Path | None = None
-    """File whose first line is the password; a systemd credential lies in $CREDENTIALS_DIRECTORY."""
+    """File whose first line is the password; a service may be given the credential mqtt-password instead."""
     tls: bool = False
     ca_file: Path | None = None
     """Certificate of who signed the broker's, where the system does not know it."""

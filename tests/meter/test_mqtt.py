@@ -40,8 +40,8 @@ async def connected(settings: MqttSettings) -> AsyncIterator[MqttConnection]:
         yield connection
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.wait([task])
 
 
 @asynccontextmanager
