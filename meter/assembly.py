@@ -77,7 +77,7 @@ def build_daemon(
     randomness: random.Random | None = None,
 ) -> MeterDaemon:
     """A daemon that holds its outbox open; close `daemon.outbox` when it has ended. Raises UserError."""
-    outbox = Outbox.open(settings.meter.outbox, reading_domain(settings), meter.address)
+    outbox = Outbox.open(settings.meter.outbox, reading_domain(settings), meter.address, meter)
     try:
         ledger = MeterLedger(node, settings.ledger.meter_contract, settings.ledger.exhaustion_contract)
         submitter = Submitter(outbox, ledger, payer, clock, settings.submitter(), randomness)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from meter.alterations import Alteration
 from meter.assembly import meter_address, open_daemon, reading_domain
 from meter.outbox import Outbox, StoredReading
 from meter.profile import MAX_DAYS, write_profile
@@ -163,6 +164,9 @@ def _status_text(status: MeterStatus) -> str:
     if status.quarantined:
         lines.append(f"SET ASIDE {len(status.quarantined)} readings that the ledger will not take:")
         lines += [f"          {stored.signed.reading.sequence}: {stored.quarantined}" for stored in status.quarantined]
+    if status.altered:
+        lines.append(f"TAMPERING noticed, the newest first ({status.altered} in all):")
+        lines += [f"          {one.what}{_told_text(one)}" for one in status.alterations]
     if status.switching is not None:
         state = "on" if status.switching.is_on else "OFF"
         lines.append(f"Supply    {state} since {_time_text(status.switching.time_s)}: {status.switching.reason}")
@@ -171,6 +175,12 @@ def _status_text(status: MeterStatus) -> str:
     else:
         lines.append(f"Ledger    block {status.ledger_block}, last reading {status.ledger_sequence}")
     return "\n".join(lines)
+
+
+def _told_text(alteration: Alteration) -> str:
+    if alteration.told_sequence is None:
+        return "; the next reading tells the supplier"
+    return f"; reading {alteration.told_sequence} told the supplier"
 
 
 def _reading_json(stored: StoredReading) -> dict[str, object]:

@@ -16,6 +16,7 @@ from meter.drivers.measurement import NO_FLAGS
 from meter.ledger import NodeTrouble
 from meter.live import Observation, Observer, Service
 from meter.outbox import Outbox, OutboxFullError
+from meter.outbox_check import check_outbox
 from meter.reading import Reading
 from meter.relay import Relay
 from meter.signer import Signer, SignerUnavailable
@@ -84,6 +85,8 @@ class MeterDaemon:
                 if self.relay is not None:
                     await self.relay.start()
                 carrying = [group.create_task(service.run()) for service in self.services]
+                self.outbox.alterations.note_untold(self)
+                check_outbox(self.outbox)
                 await self._adopt()
                 carrying.append(group.create_task(self.submitter.run()))
                 if self.relay is not None:
@@ -108,7 +111,7 @@ class MeterDaemon:
             try:
                 await self.submitter.adopt()
                 return
-            except NodeTrouble as error:
+            except (*NodeTrouble, SignerUnavailable) as error:
                 if self.outbox.head() is not None:
                     logger.warning("no ledger in reach (%s); readings are kept until it is", error)
                     return
@@ -163,7 +166,9 @@ class MeterDaemon:
         except (InvalidReading, OutboxFullError, SignerUnavailable) as error:
             logger.error("NO READING WAS SIGNED: %s. The next one that can be covers its energy", error)
             return False
-        self._noted, self._is_urgent = NO_FLAGS, False
+        # What was noted meanwhile, such as an edit that this reading was put over, is for the next one.
+        self._noted &= ~StatusFlag(reading.flags)
+        self._is_urgent = bool(self._noted)
         self.submitter.wake()
         return True
 

@@ -1,7 +1,8 @@
 """The one SQLite file of a meter: opened by one daemon at a time, every change on the disk before it counts.
 
 WAL with synchronous=FULL: what a transaction wrote is there after a power cut, and nothing of one that did not end.
-What the tables mean is in meter/outbox.py and meter/switch_journal.py. Damage and a full disk become UserErrors.
+What the tables mean is in meter/outbox.py, meter/alterations.py and meter/switch_journal.py. Damage and a full disk
+become UserErrors.
 """
 
 import fcntl
@@ -15,17 +16,17 @@ from primitives.errors import UserError
 
 APPLICATION_ID = 0x77617474
 """Marks the file as ours ("watt"), so that a foreign database is not written to."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Another process only reads (`meter status`); a writer waits this long for it at most.
 BUSY_TIMEOUT_S = 10
 
 _SCHEMA = """
 CREATE TABLE identity (
     id INTEGER PRIMARY KEY CHECK (id = 1), chain_id INTEGER NOT NULL, contract BLOB NOT NULL, meter BLOB NOT NULL,
-    genesis_hash BLOB, confirmed_block INTEGER) STRICT;
+    genesis_hash BLOB, confirmed_block INTEGER, settled_sequence INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE TABLE head (
     id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL, hash BLOB NOT NULL, time_s INTEGER NOT NULL,
-    import_wh INTEGER NOT NULL, export_wh INTEGER NOT NULL, driver_state BLOB) STRICT;
+    import_wh INTEGER NOT NULL, export_wh INTEGER NOT NULL, driver_state BLOB, seal_r BLOB, seal_vs BLOB) STRICT;
 CREATE TABLE readings (
     sequence INTEGER PRIMARY KEY, time_s INTEGER NOT NULL, import_wh INTEGER NOT NULL, export_wh INTEGER NOT NULL,
     power_w INTEGER NOT NULL, flags INTEGER NOT NULL, previous_hash BLOB NOT NULL, hash BLOB NOT NULL,
@@ -34,6 +35,9 @@ CREATE INDEX quarantined_readings ON readings (sequence) WHERE quarantined IS NO
 CREATE TABLE transactions (
     nonce INTEGER PRIMARY KEY, sender BLOB NOT NULL, hash BLOB NOT NULL, raw BLOB NOT NULL,
     first_sequence INTEGER NOT NULL, last_sequence INTEGER NOT NULL, max_fee_per_gas TEXT NOT NULL) STRICT;
+CREATE TABLE alterations (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, first_sequence INTEGER NOT NULL, last_sequence INTEGER NOT NULL,
+    what TEXT NOT NULL, content TEXT NOT NULL, told_sequence INTEGER) STRICT;
 CREATE TABLE switchings (
     id INTEGER PRIMARY KEY, time_s INTEGER NOT NULL, block_number INTEGER, is_on INTEGER NOT NULL,
     reason TEXT NOT NULL) STRICT;

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 from contracts.binding import load_artifact
 from contracts.reading_format import Outcome
 from meter.drivers.driver import Registers
-from meter.outbox import Head
+from meter.head import Head
 from meter.reading import Reading, SignedReading
 from primitives.errors import Invalid, InvalidAbi, UserError
 from primitives.hexadecimal import to_checksum_address

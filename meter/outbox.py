@@ -2,37 +2,33 @@
 
 Head (last sequence, hash, registers, the driver's state) and reading are written in one transaction, so a crash can
 neither use a sequence twice nor lose or repeat energy. A reading leaves when the ledger has accepted it in a block
-that is deep enough; one that the ledger will never take is set aside with the reason, never dropped.
+that is deep enough; one that the ledger will never take is set aside with the reason, never dropped. The head is signed
+like a reading, so that nobody else can write it; who looks for edits is meter/outbox_check.py.
 """
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from contracts.reading_format import StatusFlag, compact_signature
+from meter.alterations import Alteration, Alterations, Kind, mark_told
 from meter.database import Database, open_database, open_for_reading
 from meter.drivers.driver import Registers
-from meter.reading import NO_HASH, Reading, ReadingDomain, Signature, SignedReading
-from primitives.errors import InvalidReading, UserError
+from meter.head import HEAD_COLUMNS, Head, check_continues, seal_hash, seal_signer, write_head
+from meter.reading import Reading, ReadingDomain, Signature, SignedReading
+from meter.signer import Signer
+from primitives.errors import InvalidReading, InvalidSignature, UserError
 from primitives.hexadecimal import to_checksum_address
 
 # About 250 bytes each, so 250 MB on the card: an hourly meter may be offline for a century, one at 5 s for 58 days.
 MAX_READINGS = 1_000_000
 
-_READING_COLUMNS = "time_s, import_wh, export_wh, power_w, flags, previous_hash, r, vs"
+READING_COLUMNS = "time_s, import_wh, export_wh, power_w, flags, previous_hash, r, vs"
 
 
 class OutboxFullError(Exception):
     """MAX_READINGS wait or are set aside. The registers go on, so the next reading that fits covers the energy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Where the chain of readings stands: what the next one continues."""
-
-    sequence: int
-    hash: bytes
-    registers: Registers
-    driver_state: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +66,22 @@ class Settlement:
 class Outbox:
     """The readings of one meter for one Meter contract."""
 
-    def __init__(self, database: Database, domain: ReadingDomain, meter: bytes) -> None:
+    def __init__(self, database: Database, domain: ReadingDomain, meter: bytes, signer: Signer | None = None) -> None:
         self.database = database
         self.domain = domain
         self.meter = meter
+        self.alterations = Alterations(database)
+        self._signer = signer
+        # As this program wrote it: what another writes beside it is noticed, and does not count.
+        self._head: Head | None = None
 
     @classmethod
-    def open(cls, path: Path, domain: ReadingDomain, meter: bytes) -> "Outbox":
-        """Open for writing, alone. Raises UserError where it is locked, damaged, or of another meter or ledger."""
-        outbox = cls(open_database(path), domain, meter)
+    def open(cls, path: Path, domain: ReadingDomain, meter: bytes, signer: Signer | None = None) -> "Outbox":
+        """Open for writing, alone; the meter's `signer` seals the head.
+
+        Raises UserError where it is locked, damaged, or of another meter or ledger.
+        """
+        outbox = cls(open_database(path), domain, meter, signer)
         try:
             outbox._check_identity(is_writable=True)
         except BaseException:
@@ -102,45 +105,67 @@ class Outbox:
 
     def head(self) -> Head | None:
         """None until the outbox has seen once where the ledger stands (see `adopt`)."""
+        return self._head or self.stored_head()[0]
+
+    def stored_head(self) -> tuple[Head | None, bool]:
+        """What stands in the file, and whether the meter's own key sealed it."""
         with self.database.reading() as connection:
-            row = connection.execute(
-                "SELECT sequence, hash, time_s, import_wh, export_wh, driver_state FROM head"
-            ).fetchone()
-        return None if row is None else Head(row[0], row[1], Registers(*row[2:5]), row[5])
+            row = connection.execute(f"SELECT {HEAD_COLUMNS} FROM head").fetchone()
+        if row is None:
+            return None, False
+        head = Head(row[0], row[1], Registers(*row[2:5]), row[5])
+        try:
+            return head, seal_signer(self.domain, head, Signature(row[6] or b"", row[7] or b"")) == self.meter
+        except InvalidSignature:
+            return head, False
 
     def adopt(self, head: Head, genesis_hash: bytes, confirmed_block: int) -> None:
-        """Continue behind what the ledger holds: for a new outbox, or one that is older than the ledger."""
+        """Continue behind what the ledger holds: for a new outbox, or one that is older than the ledger.
+
+        Raises what the signer raises.
+        """
+        seal = self._seal(head)
         with self.database.transaction() as connection:
+            write_head(connection, head, seal)
             connection.execute(
-                "INSERT OR REPLACE INTO head VALUES (1, ?, ?, ?, ?, ?, ?)",
-                (
-                    head.sequence,
-                    head.hash,
-                    head.registers.time_s,
-                    head.registers.import_wh,
-                    head.registers.export_wh,
-                    head.driver_state,
-                ),
+                "UPDATE identity SET genesis_hash = ?, confirmed_block = coalesce(confirmed_block, ?), "
+                "settled_sequence = max(settled_sequence, ?)",
+                (genesis_hash, confirmed_block, head.sequence),
             )
-            connection.execute(
-                "UPDATE identity SET genesis_hash = ?, confirmed_block = coalesce(confirmed_block, ?)",
-                (genesis_hash, confirmed_block),
-            )
+        self._head = head
+
+    def restore(self, head: Head | None) -> None:
+        """Put the head right after an edit; without one the ledger is asked, as by a new outbox."""
+        seal = None if head is None else self._seal(head)
+        with self.database.transaction() as connection:
+            if head is None:
+                connection.execute("DELETE FROM head")
+            else:
+                write_head(connection, head, seal)
+        self._head = head
 
     def append(self, signed: SignedReading, driver_state: bytes) -> None:
-        """Put a reading on the disk. It must continue the chain: InvalidReading otherwise. Raises OutboxFullError."""
+        """Put a reading on the disk. It must continue the chain: InvalidReading otherwise.
+
+        Raises OutboxFullError, and what the signer raises.
+        """
         reading = signed.reading
+        registers = Registers(reading.time_s, reading.import_wh, reading.export_wh)
+        next_head = Head(reading.sequence, reading.hash, registers, driver_state)
+        seal = self._seal(next_head)
+        edits: list[Alteration] = []
         with self.database.transaction() as connection:
             head = self.head()
             if head is None:
                 raise RuntimeError("a reading is signed before the ledger was asked where it stands")
             check_continues(reading, head)
+            edits += self._undo_edits(connection, head)
             # Counting a million rows takes seconds; the distance to the oldest says when it is worth it.
             oldest = self._number("SELECT coalesce(min(sequence), 0) FROM readings")
             if reading.sequence - oldest >= MAX_READINGS and self.count() >= MAX_READINGS:
                 raise OutboxFullError(f"{MAX_READINGS} readings are in the outbox {self.database.path}")
             connection.execute(
-                f"INSERT INTO readings (sequence, {_READING_COLUMNS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO readings (sequence, {READING_COLUMNS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     reading.sequence,
                     reading.time_s,
@@ -154,17 +179,34 @@ class Outbox:
                     reading.hash,
                 ),
             )
-            connection.execute(
-                "UPDATE head SET sequence = ?, hash = ?, time_s = ?, import_wh = ?, export_wh = ?, driver_state = ?",
-                (
-                    reading.sequence,
-                    reading.hash,
-                    reading.time_s,
-                    reading.import_wh,
-                    reading.export_wh,
-                    driver_state,
-                ),
-            )
+            write_head(connection, next_head, seal)
+            if reading.flags & StatusFlag.TAMPER:
+                mark_told(connection, reading.sequence)
+        self._head = next_head
+        for edit in edits:
+            self.alterations.tell(edit)
+
+    def _undo_edits(self, connection: sqlite3.Connection, head: Head) -> list[Alteration]:
+        """What another program wrote beside this one since the last reading, where the next one goes."""
+        edits = []
+        if self._head is not None and self.stored_head()[0] != self._head:
+            what = f"the head of the outbox was altered while the meter ran, behind reading {head.sequence}"
+            edits.append(Alteration(Kind.HEAD, head.sequence, head.sequence, what))
+        rows = connection.execute(
+            "DELETE FROM readings WHERE sequence > ? RETURNING sequence, hex(hash)", (head.sequence,)
+        ).fetchall()
+        if rows:
+            first, last = min(rows)[0], max(rows)[0]
+            what = f"readings {first} to {last} were put into the outbox, and this meter never signed them there"
+            edits.append(Alteration(Kind.HEAD, first, last, what))
+        for edit in edits:
+            self.alterations.insert(connection, edit, rows)
+        return edits
+
+    def _seal(self, head: Head) -> Signature | None:
+        if self._signer is None:
+            return None
+        return Signature(*compact_signature(*self._signer.sign(seal_hash(self.domain, head))))
 
     def waiting(self, after_sequence: int, limit: int) -> list[SignedReading]:
         """The oldest readings above a sequence that are not set aside."""
@@ -192,6 +234,19 @@ class Outbox:
         """Up to this block the ledger's events were settled here."""
         return self._number("SELECT coalesce(confirmed_block, -1) FROM identity")
 
+    def settled_sequence(self) -> int:
+        """Readings up to this one left because the ledger had them."""
+        return self._number("SELECT settled_sequence FROM identity")
+
+    def hash_of(self, sequence: int) -> bytes | None:
+        """Of the reading that this outbox signed under a sequence; None where it is not known any more."""
+        head = self.head()
+        if head is not None and head.sequence == sequence:
+            return head.hash
+        with self.database.reading() as connection:
+            row = connection.execute("SELECT hash FROM readings WHERE sequence = ?", (sequence,)).fetchone()
+        return None if row is None else bytes(row[0])
+
     def settle(self, accepted: Sequence[Reading], confirmed_block: int) -> Settlement:
         """Take note of all readings of this meter that were accepted up to a block that is deep enough."""
         deleted, foreign, greatest = 0, [], 0
@@ -215,7 +270,10 @@ class Outbox:
                 "UPDATE readings SET quarantined = ? WHERE sequence <= ? AND quarantined IS NULL",
                 ("passed over: the ledger accepted a later reading first, which carries this one's energy", greatest),
             )
-            connection.execute("UPDATE identity SET confirmed_block = ?", (confirmed_block,))
+            connection.execute(
+                "UPDATE identity SET confirmed_block = ?, settled_sequence = max(settled_sequence, ?)",
+                (confirmed_block, greatest),
+            )
         return Settlement(deleted, tuple(foreign), superseded)
 
     def quarantine(self, sequence: int, reason: str) -> None:
@@ -266,7 +324,7 @@ class Outbox:
     def _select(self, condition: str, value: int, limit: int, order: str = "ASC") -> list[StoredReading]:
         with self.database.reading() as connection:
             rows = connection.execute(
-                f"SELECT sequence, {_READING_COLUMNS}, quarantined FROM readings WHERE {condition} "
+                f"SELECT sequence, {READING_COLUMNS}, quarantined FROM readings WHERE {condition} "
                 f"ORDER BY sequence {order} LIMIT ?",
                 (value, limit),
             ).fetchall()
@@ -290,27 +348,9 @@ class Outbox:
         ours = (self.domain.chain_id, self.domain.contract, self.meter)
         if row is None and is_writable:
             with self.database.transaction() as connection:
-                connection.execute("INSERT INTO identity VALUES (1, ?, ?, ?, NULL, NULL)", ours)
+                connection.execute("INSERT INTO identity (id, chain_id, contract, meter) VALUES (1, ?, ?, ?)", ours)
         elif row is not None and row != ours:
             raise UserError(
                 f"the outbox {self.database.path} belongs to meter {to_checksum_address(row[2])} and the contract "
                 f"{to_checksum_address(row[1])} on chain {row[0]}: name another file for this meter's outbox"
             )
-
-
-def first_head() -> Head:
-    """The head of a meter that the ledger has no reading of."""
-    return Head(0, NO_HASH, Registers(), None)
-
-
-def check_continues(reading: Reading, head: Head) -> None:
-    """Raises InvalidReading unless the reading may stand behind the head."""
-    if reading.sequence != head.sequence + 1 or reading.previous_hash != head.hash:
-        raise InvalidReading(f"reading {reading.sequence} does not follow on reading {head.sequence}")
-    for name, value, last in (
-        ("time", reading.time_s, head.registers.time_s),
-        ("import register", reading.import_wh, head.registers.import_wh),
-        ("export register", reading.export_wh, head.registers.export_wh),
-    ):
-        if value < last:
-            raise InvalidReading(f"the {name} of reading {reading.sequence} falls from {last} to {value}")

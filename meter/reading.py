@@ -82,6 +82,11 @@ class Signature(NamedTuple):
     r: bytes
     vs: bytes
 
+    def parts(self) -> tuple[int, int, int]:
+        """(y_parity, r, s), whatever the bytes are; who recovers a key from them checks their range."""
+        vs = int.from_bytes(self.vs, "big")
+        return vs >> 255, int.from_bytes(self.r, "big"), vs & ~_HIGH_BIT
+
 
 @dataclass(frozen=True, slots=True)
 class SignedReading:
@@ -110,10 +115,8 @@ class ReadingDomain:
 
     def verify(self, signed: SignedReading) -> None:
         """Raises InvalidReading where the signature is not that of the reading's meter."""
-        vs = int.from_bytes(signed.signature.vs, "big")
-        r = int.from_bytes(signed.signature.r, "big")
         try:
-            signer = secp256k1.recover_address(self.signing_hash(signed.reading), vs >> 255, r, vs & ~_HIGH_BIT)
+            signer = secp256k1.recover_address(self.signing_hash(signed.reading), *signed.signature.parts())
         except InvalidSignature as error:
             raise InvalidReading(f"the signature of reading {signed.reading.sequence} is invalid: {error}") from error
         if signer != signed.reading.meter:

@@ -3,9 +3,11 @@
 import contextlib
 from dataclasses import dataclass
 
+from meter.alterations import Alteration
 from meter.assembly import meter_address, reading_domain
+from meter.head import Head
 from meter.ledger import MeterLedger, NodeTrouble
-from meter.outbox import Head, Outbox, StoredReading
+from meter.outbox import Outbox, StoredReading
 from meter.settings import MeterSettings
 from meter.switch_journal import Switching, SwitchJournal
 from primitives.hexadecimal import to_checksum_address
@@ -14,6 +16,7 @@ from wallet.client import RpcClient
 # A person waits for the answer.
 NODE_TIMEOUT_S = 5.0
 MAX_SHOWN_QUARANTINED = 20
+MAX_SHOWN_ALTERATIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,10 @@ class MeterStatus:
     waiting: int
     quarantined: tuple[StoredReading, ...]
     """The oldest MAX_SHOWN_QUARANTINED of them."""
+    altered: int
+    """How often the outbox was not as this meter wrote it, or another device was seen."""
+    alterations: tuple[Alteration, ...]
+    """The newest MAX_SHOWN_ALTERATIONS of them."""
     transactions: int
     switching: Switching | None
     ledger_block: int | None
@@ -46,6 +53,17 @@ class MeterStatus:
             "quarantined": [
                 {"sequence": stored.signed.reading.sequence, "reason": stored.quarantined}
                 for stored in self.quarantined
+            ],
+            "altered": self.altered,
+            "alterations": [
+                {
+                    "kind": str(one.kind),
+                    "first_sequence": one.first_sequence,
+                    "last_sequence": one.last_sequence,
+                    "what": one.what,
+                    "told_in_reading": one.told_sequence,
+                }
+                for one in self.alterations
             ],
             "transactions": self.transactions,
             "supply": None
@@ -82,6 +100,8 @@ async def read_status(settings: MeterSettings, *, ask_node: bool) -> MeterStatus
             outbox.head(),
             outbox.count() - outbox.count_quarantined(),
             tuple(outbox.quarantined(MAX_SHOWN_QUARANTINED)),
+            outbox.alterations.count(),
+            tuple(outbox.alterations.newest(MAX_SHOWN_ALTERATIONS)),
             len(outbox.transactions()),
             SwitchJournal(outbox.database).last(),
             block,

@@ -14,8 +14,11 @@ from dataclasses import dataclass, replace
 
 from chain.transaction import Transaction, decode_transaction, with_signature
 from contracts.reading_format import MAX_BATCH, Outcome
+from meter.alterations import Alteration, Kind
+from meter.head import Head
 from meter.ledger import MeterLedger, NodeTrouble
-from meter.outbox import Head, Outbox, OutgoingTransaction, Settlement
+from meter.outbox import Outbox, OutgoingTransaction, Settlement
+from meter.outbox_check import genuine_waiting
 from meter.reading import SignedReading
 from meter.signer import Signer, SignerUnavailable
 from primitives.clock import Clock
@@ -103,12 +106,7 @@ class Submitter:
             logger.info("the outbox is new; the ledger's last reading of this meter is %d", last.sequence)
             state = None
         else:
-            logger.warning(
-                "the ledger holds reading %d, this outbox ends at %d: it is an old copy, or another device uses this "
-                "meter's key. Going on behind the ledger's reading",
-                last.sequence,
-                head.sequence,
-            )
+            self._note_foreign(last, "it is an old copy, or a second device signs with this meter's key")
             state = head.driver_state
         adopted = Head(last.sequence, last.hash, last.registers, state)
         self._outbox.adopt(adopted, genesis_hash, max(block - self._settings.confirmations, 0))
@@ -143,18 +141,27 @@ class Submitter:
         last = await self._ledger.last_reading(self._outbox.meter)
         head = self._outbox.head()
         if head is None or last.sequence > head.sequence:
+            self._note_foreign(last, "a second device signs with this meter's key")
             raise UserError(
                 f"the ledger holds reading {last.sequence} of this meter, which this outbox did not sign: another "
                 "device uses the same key. Give one of them a new key and have it registered"
             )
+        if last.sequence and self._outbox.hash_of(last.sequence) not in (last.hash, None):
+            self._note_foreign(last, "a second device signs with this meter's key")
         after = max([last.sequence, *(transaction.last_sequence for transaction in pending)])
         for _ in range(min(self._settings.max_in_flight, MAX_IN_FLIGHT) - len(pending)):
             # Two at least: whether one reading is at fault shows only beside another.
-            waiting = self._outbox.waiting(after, max(self._batch_limit, 2))
+            waiting = genuine_waiting(self._outbox, last, after, max(self._batch_limit, 2))
             sent = await self._submit(waiting) if waiting else []
             if not sent:
                 return
             after = sent[-1].reading.sequence
+
+    def _note_foreign(self, last: Head, why: str) -> None:
+        head = self._outbox.head()
+        ours = "has none" if head is None or head.sequence < last.sequence else "signed another one under that number"
+        what = f"the ledger holds reading {last.sequence} of this meter, and this outbox {ours}: {why}"
+        self._outbox.alterations.record(Alteration(Kind.FOREIGN, last.sequence, last.sequence, what))
 
     async def _identify(self) -> bytes:
         """Make sure that the node's ledger is the one that readings are signed for; its genesis hash."""

@@ -11,7 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from meter.drivers.driver import Registers
-from meter.outbox import Head, Outbox, OutgoingTransaction, first_head
+from meter.head import Head, first_head
+from meter.outbox import Outbox, OutgoingTransaction
 from meter.reading import Reading, ReadingDomain, SignedReading
 from meter.signer import KeySigner
 from primitives.secp256k1 import address_of

@@ -8,9 +8,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from contracts.addresses import METER_ADDRESS
+from meter.alterations import Alteration, Kind
 from meter.commands import meter
 from meter.drivers.driver import Registers
-from meter.outbox import Head, Outbox
+from meter.head import Head
+from meter.outbox import Outbox
 from meter.reading import NO_HASH, Reading, ReadingDomain
 from meter.signer import KeySigner
 from meter.switch_journal import Switching, SwitchJournal
@@ -56,6 +58,7 @@ def with_readings(folder: Path) -> Path:
             reading = Reading(METER, sequence, 1_700_000_000, 1000 * sequence, 5, -20, 16, previous)
             previous = reading.hash
             outbox.append(DOMAIN.sign(reading, KeySigner(METER_KEY)), b"")
+        outbox.alterations.record(Alteration(Kind.MISSING, 5, 6, "readings 5 to 6 are gone"))
         outbox.quarantine(7, "the ledger refuses it: time fell")
         SwitchJournal(outbox.database).record(Switching(1_700_000_100, 12, False, "Exhausted in block 12"))
     return folder
@@ -82,6 +85,16 @@ def test_status_as_json(with_readings: Path) -> None:
         "last_reading": {"sequence": 8, "time_s": 1_700_000_000, "import_wh": 8000, "export_wh": 5},
         "waiting": 1,
         "quarantined": [{"sequence": 7, "reason": "the ledger refuses it: time fell"}],
+        "altered": 1,
+        "alterations": [
+            {
+                "kind": "missing",
+                "first_sequence": 5,
+                "last_sequence": 6,
+                "what": "readings 5 to 6 are gone",
+                "told_in_reading": None,
+            }
+        ],
         "transactions": 0,
         "supply": {"is_on": False, "time_s": 1_700_000_100, "block": 12, "reason": "Exhausted in block 12"},
         "ledger": None,

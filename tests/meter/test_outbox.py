@@ -14,7 +14,8 @@ import pytest
 import meter.outbox as outbox_module
 from meter.database import OutboxNotReady, open_database, open_for_reading
 from meter.drivers.driver import Registers
-from meter.outbox import Head, Outbox, OutboxFullError, OutgoingTransaction, first_head
+from meter.head import Head, first_head
+from meter.outbox import Outbox, OutboxFullError, OutgoingTransaction
 from meter.reading import Reading, ReadingDomain, SignedReading
 from meter.signer import KeySigner
 from meter.switch_journal import MAX_SWITCHINGS, Switching, SwitchJournal

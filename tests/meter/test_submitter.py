@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
 from contracts.reading_format import MAX_BATCH
 from meter.drivers.driver import Registers
+from meter.head import Head
 from meter.ledger import MeterLedger, NodeTrouble
-from meter.outbox import Head, Outbox
+from meter.outbox import Outbox
 from meter.reading import Reading, ReadingDomain, SignedReading
 from meter.signer import KeySigner
 from meter.submitter import MAX_ATTEMPTS, MAX_BACKOFF_S, Submitter, SubmitterSettings, backoff_s
@@ -362,13 +364,18 @@ async def test_poisoned_reading_is_set_aside_and_the_others_go_on(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene.measure(9)
+    late = scene.outbox.waiting(3, 1)[0].reading
+    poisoned = DOMAIN.sign(replace(late, time_s=late.time_s - 1), KeySigner(METER_KEY))
     with scene.outbox.database.transaction() as connection:
-        connection.execute("UPDATE readings SET r = zeroblob(32) WHERE sequence = 4")
+        connection.execute(
+            "UPDATE readings SET time_s = ?, hash = ?, r = ?, vs = ? WHERE sequence = 4",
+            (late.time_s - 1, poisoned.reading.hash, *poisoned.signature),
+        )
     await scene.settle()
     assert scene.node.accepted_sequences() == [1, 2, 3, 5, 6, 7, 8, 9]
     assert scene.node.charged_wh() == 9 * STEP_WH
     assert [one.signed.reading.sequence for one in scene.outbox.quarantined(9)] == [4]
-    assert "READING 4 IS SET ASIDE: the ledger refuses it: invalid signature" in caplog.text
+    assert "READING 4 IS SET ASIDE: the ledger refuses it: time fell" in caplog.text
 
 
 async def test_reading_for_which_the_contract_reverts_is_found_by_halves(scene: Scene) -> None:
