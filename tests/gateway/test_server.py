@@ -113,12 +113,29 @@ async def test_a_body_that_does_not_come_gives_its_place_back(
 
 
 async def test_requests_at_a_time_are_bounded(
-    gateway: Gateway, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    ledger: MemoryLedger, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_module, "MAX_CONCURRENT_REQUESTS", 0)
-    async with session.post(gateway.url, data=BODY, headers=JSON) as response:
+    monkeypatch.setattr(server_module, "TURN_TIME_LIMIT_S", 0.02)
+    async with (
+        Gateway(ledger, GatewaySettings(port=0)) as gateway,
+        session.post(gateway.url, data=BODY, headers=JSON) as response,
+    ):
         assert response.status == 429
         assert (await response.json())["error"]["code"] == -32005
+
+
+async def test_what_comes_at_once_is_answered_in_turn(gateway: Gateway) -> None:
+    """200 meters sign with the same minute, each over a connection of its own."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def ask() -> int:
+            async with session.post(gateway.url, data=BODY, headers=JSON) as response:
+                await response.read()
+                return response.status
+
+        assert set(await asyncio.gather(*[ask() for _ in range(200)])) == {200}
 
 
 async def test_connections_at_a_time_are_bounded(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
