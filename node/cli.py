@@ -3,8 +3,6 @@
 A part is loaded when its command is called, since a Pi takes seconds to load all of them.
 """
 
-from importlib.metadata import version
-
 import click
 
 from wallet.command_line import LazyCommand, LazyGroup
@@ -33,7 +31,7 @@ COMMANDS = {
 
 
 @click.group(cls=LazyGroup, lazy_commands=COMMANDS)
-@click.version_option(version("wattchain"), prog_name="wattchain")
+@click.version_option(package_name="wattchain", prog_name="wattchain")
 def main() -> None:
     """Meter, bill and trade electricity on a ledger that its users keep together.
 

@@ -13,9 +13,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from Crypto.Protocol.KDF import scrypt as portable_scrypt
-from cryptography.hazmat.primitives.ciphers import Cipher, modes
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from Crypto.Cipher import AES
 
 from primitives.errors import InvalidKeystore
 from primitives.json_text import InvalidJson, parse_json
@@ -176,11 +174,13 @@ def _scrypt(password: bytes, salt: bytes, cost: ScryptCost, length: int) -> byte
         # OpenSSL counts a little working memory on top of scrypt's own.
         maxmem = cost.memory_bytes + 2**20
         return hashlib.scrypt(password, salt=salt, n=cost.n, r=cost.r, p=cost.p, maxmem=maxmem, dklen=length)
+    # Two megabytes that a meter on a small computer need not load.
+    from Crypto.Protocol.KDF import scrypt as portable_scrypt
+
     derived = portable_scrypt(password, salt, length, cost.n, cost.r, cost.p)  # type: ignore[arg-type]
     assert isinstance(derived, bytes)  # one key was asked for
     return derived
 
 
 def _aes_ctr(key: bytes, iv: bytes, data: bytes) -> bytes:
-    encryptor = Cipher(AES(key), modes.CTR(iv)).encryptor()
-    return encryptor.update(data) + encryptor.finalize()
+    return AES.new(key, AES.MODE_CTR, nonce=b"", initial_value=iv).encrypt(data)
