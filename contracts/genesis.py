@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from contracts.addresses import (
     AUCTION_ADDRESS,
     BILLING_ADDRESS,
+    CALIBRATIONS_ADDRESS,
     EXHAUSTION_ADDRESS,
     MARKET_ADDRESS,
     METER_ADDRESS,
@@ -114,6 +115,7 @@ def genesis_alloc(
     }
     alloc["0x" + POLICY_ADDRESS.hex()] = _account("Policy", _policy_storage(), 0)
     alloc["0x" + BILLING_ADDRESS.hex()] = _account("Billing", _billing_storage(), 0)
+    alloc["0x" + CALIBRATIONS_ADDRESS.hex()] = _account("Calibrations", _calibrations_storage(), 0)
     for address, code in genesis_version_codes(tariff_list).items():
         alloc["0x" + address.hex()] = {"balance": "0x0", "nonce": hex(CONTRACT_NONCE), "code": "0x" + code.hex()}
     if validator_list:
@@ -171,6 +173,10 @@ def _registry_storage(
 
 def _policy_storage() -> dict[int, int]:
     return load_artifact("Policy").storage_layout.assign("registry", value=REGISTRY_ADDRESS)
+
+
+def _calibrations_storage() -> dict[int, int]:
+    return load_artifact("Calibrations").storage_layout.assign("registry", value=REGISTRY_ADDRESS)
 
 
 def _billing_storage() -> dict[int, int]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
 from meter.drivers.catalogue import DriverSection, driver_kind
+from meter.mqtt_settings import MqttSettings
 from meter.pkcs11 import ElementSettings
 from meter.relay import FAIL_SAFE_STATES
 from meter.submitter import MAX_IN_FLIGHT, SubmitterSettings
@@ -76,6 +77,7 @@ class MeterSettings:
     account: AccountSettings | None = None
     pkcs11: ElementSettings | None = None
     relay: SwitchSettings = field(default_factory=SwitchSettings)
+    mqtt: MqttSettings | None = None
     clock: ClockSettings = field(default_factory=ClockSettings)
 
     def submitter(self) -> SubmitterSettings:
@@ -95,6 +97,7 @@ _SECTIONS: dict[str, Any] = {
     "pkcs11": ElementSettings,
     "ledger": LedgerSettings,
     "relay": SwitchSettings,
+    "mqtt": MqttSettings,
     "clock": ClockSettings,
 }
 
@@ -159,3 +162,5 @@ def _check(settings: MeterSettings, path: Path) -> None:
     )
     check_ranges(rows)
     settings.driver.check()
+    if settings.mqtt is not None:
+        settings.mqtt.check()

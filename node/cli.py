@@ -14,6 +14,9 @@ COMMANDS = {
     "credit": LazyCommand("wallet.credit_commands:credit", "Prepaid credit: top up, look, give to a neighbour."),
     "demo": LazyCommand("node.commands:demo", "Watch everything at work, in a minute and a half."),
     "init": LazyCommand("node.commands:init", "Make the folder of a node, of a new network or a given one."),
+    "install-service": LazyCommand(
+        "node.install_service:install_service", "Start node, meter or agent with the computer."
+    ),
     "light": LazyCommand("wallet.light.commands:light", "What the ledger says, proved without trusting any node."),
     "market": LazyCommand("wallet.market_commands:market", "Sell your energy to neighbours, or buy theirs."),
     "meter": LazyCommand("meter.commands:meter", "Your electricity meter: sign readings, carry them to the ledger."),

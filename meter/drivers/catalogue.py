@@ -9,6 +9,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from meter.mqtt import MqttConnection
 from primitives.clock import Clock
 from primitives.errors import UserError
 
@@ -33,6 +34,8 @@ class DriverKind:
     summary: str
     extra: str = ""
     """The optional part of the package whose libraries it needs: pip install 'wattchain[extra]'."""
+    uses_mqtt: bool = False
+    """Its function takes the meter's MQTT connection as well."""
 
     def settings_type(self) -> type:
         return self._load(self.settings_name)  # type: ignore[no-any-return]
@@ -74,8 +77,12 @@ def driver_kind(name: str) -> DriverKind:
     raise UserError(f'driver.kind is "{name}"; there is {known}')
 
 
-def open_section(section: DriverSection, clock: Clock) -> Any:
+def open_section(section: DriverSection, clock: Clock, mqtt: MqttConnection | None = None) -> Any:
     """What the section's kind opens: a Driver or a Device. Raises UserError."""
     kind = driver_kind(section.kind)
     opener = kind.opener("open_driver") or kind.opener("open_device")
-    return opener(section, clock)
+    if not kind.uses_mqtt:
+        return opener(section, clock)
+    if mqtt is None:
+        raise UserError(f'driver.kind = "{kind.name}" needs the section [mqtt] with the host of the broker')
+    return opener(section, clock, mqtt)

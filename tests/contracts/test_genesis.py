@@ -8,6 +8,7 @@ from chain.genesis import parse_genesis
 from contracts.addresses import (
     AUCTION_ADDRESS,
     BILLING_ADDRESS,
+    CALIBRATIONS_ADDRESS,
     EXHAUSTION_ADDRESS,
     MARKET_ADDRESS,
     METER_ADDRESS,
@@ -138,7 +139,7 @@ def test_the_constructor_writes_what_the_genesis_writes() -> None:
 
 def test_without_validators_there_is_no_contract_for_them() -> None:
     contracts = [REGISTRY_ADDRESS, METER_ADDRESS, EXHAUSTION_ADDRESS, TARIFFS_ADDRESS, PAYMENT_CHANNEL_ADDRESS]
-    contracts += [POLICY_ADDRESS, BILLING_ADDRESS, MARKET_ADDRESS, AUCTION_ADDRESS]
+    contracts += [POLICY_ADDRESS, BILLING_ADDRESS, MARKET_ADDRESS, AUCTION_ADDRESS, CALIBRATIONS_ADDRESS]
     assert set(genesis_alloc(OPERATOR)) == {"0x" + address.hex() for address in contracts}
 
 
