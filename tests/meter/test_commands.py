@@ -74,6 +74,7 @@ def test_status_tells_how_things_are(with_readings: Path) -> None:
     assert to_checksum_address(METER) in result.output
     assert "8 signed, the last at 2023-11-14 22:13:20 UTC: 8000 Wh taken, 5 Wh given" in result.output
     assert "7: the ledger refuses it: time fell" in result.output
+    assert "readings 5 to 6 are gone; the next reading tells the supplier" in result.output
     assert "OFF since 2023-11-14 22:15:00 UTC: Exhausted in block 12" in result.output
     assert "Ledger    not in reach" in result.output
 

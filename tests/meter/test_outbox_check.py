@@ -178,9 +178,8 @@ def test_edited_head_is_put_right_from_the_last_signed_reading(card: Card, chang
 
 def test_older_head_with_its_seal_does_not_use_a_sequence_twice(card: Card) -> None:
     connection = card.outbox.database.connection
-    old = connection.execute(
-        "SELECT sequence, hash, time_s, import_wh, driver_state, seal_r, seal_vs FROM head"
-    ).fetchone()
+    columns = "sequence, hash, time_s, import_wh, driver_state, seal_r, seal_vs"
+    old = connection.execute(f"SELECT {columns} FROM head").fetchone()
     card.append(2)
     card.edit(
         "UPDATE head SET sequence = ?, hash = ?, time_s = ?, import_wh = ?, driver_state = ?, seal_r = ?, seal_vs = ?",
@@ -215,8 +214,8 @@ def test_head_edited_while_the_meter_runs_does_not_count(card: Card) -> None:
 
 def test_readings_put_behind_the_head(card: Card) -> None:
     card.edit(
-        "INSERT INTO readings SELECT sequence + 7, time_s, import_wh, export_wh, power_w, flags, previous_hash, hash, r, vs, "
-        "0, NULL FROM readings WHERE sequence > 8"
+        "INSERT INTO readings SELECT sequence + 7, time_s, import_wh, export_wh, power_w, flags, previous_hash, hash, "
+        "r, vs, 0, NULL FROM readings WHERE sequence > 8"
     )
     card.append()
     assert card.waiting() == list(range(1, 12))
@@ -231,7 +230,7 @@ def test_more_altered_than_is_looked_at_in_one_go(card: Card, monkeypatch: pytes
     monkeypatch.setattr("meter.outbox_check.MAX_CHECKED_AT_START", 1)
     card.append(MAX_ROUNDS + 1)
     card.edit("UPDATE readings SET import_wh = 1")
-    with pytest.raises(UserError, match="were altered. Move it away"):
+    with pytest.raises(UserError, match=r"were altered\. Move it away"):
         card.restart()
 
 
