@@ -37,6 +37,8 @@ LOGGER = logging.getLogger(__name__)
 class _Peer:
     session: PeerSession
     pushes: TokenBucket
+    patience: TokenBucket
+    """Pushed blocks until it counts as flooding."""
     known: KnownHashes = field(default_factory=lambda: KnownHashes(limits.MAX_KNOWN_BLOCKS))
     is_fetching: bool = False
     importing: int = 0
@@ -71,7 +73,11 @@ class BlockGossip:
     # The sessions
 
     def joined(self, session: PeerSession) -> None:
-        peer = _Peer(session, TokenBucket(self._clock, limits.PUSHED_BLOCKS_BURST, limits.PUSHED_BLOCKS_PER_S))
+        pushes, patience = (
+            TokenBucket(self._clock, burst, limits.PUSHED_BLOCKS_PER_S)
+            for burst in (limits.PUSHED_BLOCKS_BURST, limits.DELAYED_BLOCKS_BURST)
+        )
+        peer = _Peer(session, pushes, patience)
         self._peers[session.node_id] = peer
         peer.known.add(session.claimed_head.hash)
         if session.claimed_head.total_difficulty > self._chain.head().total_difficulty:
@@ -89,8 +95,11 @@ class BlockGossip:
         peer = self._peers.get(session.node_id)
         if peer is None:
             return
-        if not peer.pushes.take():
+        is_patient, is_affordable = peer.patience.take(), peer.pushes.take()
+        if not is_patient:
             session.offend(Offence.FLOOD, "too many blocks pushed")
+        if not is_affordable:
+            LOGGER.debug("%s: a pushed block is dropped, too many came at once", session)
             return
         try:
             block = decode_block(message.block)

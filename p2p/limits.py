@@ -220,6 +220,9 @@ PUSHED_BLOCKS_BURST = 16
 """Blocks that a peer may push at once; each costs us its decoding and the root of its transactions."""
 PUSHED_BLOCKS_PER_S = 2
 """And how fast that is filled up again: twice as many as the fastest chains of this ledger make."""
+DELAYED_BLOCKS_BURST = PUSHED_BLOCKS_BURST + int(PUSHED_BLOCKS_PER_S * IDLE_TIME_S)
+"""What an honest peer may have pushed while its connection stood still, which then comes at once. Blocks above
+PUSHED_BLOCKS_BURST are dropped unread; only those above this number are held against it."""
 MAX_IMPORTS_WAITING = 4
 """Blocks of one peer that wait for the chain thread; the other blocks are announced by others, or again."""
 MAX_ORPHANS_OF_PEER = 4

@@ -230,8 +230,19 @@ async def test_blocks_pushed_without_end_are_a_flood() -> None:
     async with world() as here:
         talk = await here.peer()
         block = here.next()
-        await talk.says(*[pushed(block)] * (limits.PUSHED_BLOCKS_BURST + 1))
+        await talk.says(*[pushed(block)] * (limits.DELAYED_BLOCKS_BURST + 1))
         assert talk.offences == [Offence.FLOOD]
+
+
+async def test_blocks_that_a_stalled_connection_held_back_are_dropped_and_forgiven() -> None:
+    async with world() as here:
+        talk = await here.peer()
+        block = here.next()
+        await talk.says(*[pushed(block)] * limits.PUSHED_BLOCKS_BURST)
+        late = next_block(block)
+        await talk.says(pushed(late))
+        assert talk.offences == []
+        assert here.chain.best == block
 
 
 async def test_blocks_far_ahead_are_left_to_the_synchroniser() -> None:

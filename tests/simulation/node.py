@@ -117,6 +117,8 @@ class SimulatedNode:
         self._world = world
         self._ledger: Ledger | None = None
         self._main: asyncio.Task[None] | None = None
+        self._is_stopping = False
+        self._starts_again = False
 
     @property
     def url(self) -> NodeUrl:
@@ -140,9 +142,11 @@ class SimulatedNode:
         return self.core.service.head.hash if self.core is not None else b""
 
     def power_on(self) -> None:
-        """Start with what the disk holds."""
+        """Start with what the disk holds; a node that is just being stopped starts when it has ended."""
         if self.is_on:
+            self._starts_again = self._is_stopping
             return
+        self._is_stopping = self._starts_again = False
         life = Life(self._world.loop, self.name, self._work_time_s)
         life.is_honest = self.is_honest
         life.power = PowerSupply(self.disk, self._fails_at, self._off)
@@ -161,6 +165,7 @@ class SimulatedNode:
     def stop(self) -> None:
         """As an operator would."""
         if self._main is not None:
+            self._is_stopping = True
             self._main.cancel()
 
     def validators_of(self, number: int) -> ValidatorSet:
@@ -274,6 +279,8 @@ class SimulatedNode:
         if not main.cancelled() and (error := main.exception()) is not None and not isinstance(error, PowerCut):
             self._world.witness.fail(f"{self.name} died: {error!r}")
         self._leave(life)
+        if self._starts_again:
+            self.power_on()
 
     def _off(self) -> None:
         life = self.host.life
