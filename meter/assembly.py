@@ -12,14 +12,14 @@ from meter.drivers.catalogue import open_section
 from meter.drivers.driver import Driver
 from meter.ledger import MeterLedger, Node
 from meter.measuring import MeasuringDriver
+from meter.mqtt import MqttConnection
 from meter.outbox import Outbox
 from meter.pkcs11 import ElementSigner
 from meter.reading import ReadingDomain
-from meter.relay import FAIL_SAFE_STATES, Relay, RelaySettings, SimulatedSwitch
-from meter.settings import MeterSettings, SwitchSettings
+from meter.settings import MeterSettings
 from meter.signer import ACCOUNT_PASSWORD, METER_PASSWORD, Signer, open_key_file
 from meter.submitter import Submitter
-from meter.switch_journal import SwitchJournal
+from meter.supply import build_supply
 from meter.watchdog import Watchdog, allowed_quiet_s
 from primitives.clock import Clock, SystemClock
 from primitives.errors import UserError
@@ -81,11 +81,14 @@ def build_daemon(
     try:
         ledger = MeterLedger(node, settings.ledger.meter_contract, settings.ledger.exhaustion_contract)
         submitter = Submitter(outbox, ledger, payer, clock, settings.submitter(), randomness)
+        mqtt = build_mqtt(settings, outbox.meter, clock)
         driver = build_driver(settings, clock)
         daemon = MeterDaemon(outbox, driver, submitter, meter, clock, settings.meter.reading_interval_s)
         if isinstance(driver, MeasuringDriver):
             driver.on_trouble = daemon.tell_trouble
-        parts = MeterParts(settings, clock, ledger, driver, daemon)
+        if mqtt is not None:
+            daemon.services.append(mqtt)
+        parts = MeterParts(settings, clock, ledger, driver, daemon, mqtt)
         for add in PARTS:
             add(parts)
         return daemon
@@ -103,6 +106,13 @@ class MeterParts:
     ledger: MeterLedger
     driver: Driver
     daemon: MeterDaemon
+    mqtt: MqttConnection | None
+    """Where the settings name a broker."""
+
+
+def build_mqtt(settings: MeterSettings, meter: bytes, clock: Clock) -> MqttConnection | None:
+    """The one connection to the broker. Raises UserError."""
+    return None if settings.mqtt is None else MqttConnection(settings.mqtt, to_checksum_address(meter), clock)
 
 
 def build_driver(settings: MeterSettings, clock: Clock) -> Driver:
@@ -113,14 +123,17 @@ def build_driver(settings: MeterSettings, clock: Clock) -> Driver:
     return MeasuringDriver(opened, clock)
 
 
-def add_relay(parts: MeterParts) -> None:
-    if not parts.settings.relay.enabled:
-        return
+def add_supply(parts: MeterParts) -> None:
+    """The relay, and what the owner's policy switches."""
     daemon = parts.daemon
-    journal = SwitchJournal(daemon.outbox.database)
-    settings = relay_settings(parts.settings.relay)
-    switch = SimulatedSwitch(daemon.set_supply)
-    daemon.relay = Relay(daemon.outbox.meter, parts.ledger, switch, journal, parts.clock, settings)
+    supply = build_supply(parts.settings, parts.clock, parts.ledger, daemon, parts.mqtt)
+    # Policies first: the relay asks them in the same sample.
+    if supply.policies is not None:
+        daemon.observers.append(supply.policies)
+        daemon.services.append(supply.policies)
+    if supply.relay is not None:
+        daemon.observers.append(supply.relay)
+        daemon.relay = supply.relay
 
 
 def add_watchdog(parts: MeterParts) -> None:
@@ -135,7 +148,7 @@ def add_watchdog(parts: MeterParts) -> None:
     daemon.on_trouble.append(watchdog.trouble)
 
 
-PARTS: tuple[Callable[[MeterParts], None], ...] = (add_relay, add_watchdog)
+PARTS: tuple[Callable[[MeterParts], None], ...] = (add_supply, add_watchdog)
 """In this order; each adds its observers and services to the daemon, or nothing where the settings ask for none."""
 
 
@@ -157,8 +170,3 @@ async def open_daemon(settings: MeterSettings) -> AsyncIterator[MeterDaemon]:
             yield daemon
         finally:
             daemon.outbox.close()
-
-
-def relay_settings(settings: SwitchSettings) -> RelaySettings:
-    fail_safe = next(state for state in FAIL_SAFE_STATES if state == settings.fail_safe)
-    return RelaySettings(fail_safe, float(settings.fail_safe_after_s), float(settings.poll_interval_s))

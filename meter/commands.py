@@ -29,6 +29,7 @@ SUPPLIER_COMMANDS = {
     "key": LazyCommand("meter.key_commands:key", "The meter's own key: in a file, or in a secure element."),
     "keypad": LazyCommand("meter.keypad_commands:keypad", "Codes that are typed on a meter without a connection."),
     "install": LazyCommand("wallet.installation_commands:install", "As a supplier: install a meter for a customer."),
+    "override": LazyCommand("meter.override_commands:override", "Switch the supply by hand for some time."),
     "reinstate": LazyCommand("wallet.installation_commands:reinstate", "As a supplier: bring a removed meter back."),
     "remove": LazyCommand("wallet.installation_commands:remove", "As a supplier: accept no more readings."),
     "show": LazyCommand("wallet.installation_commands:show", "What the registry knows about a meter."),

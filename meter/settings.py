@@ -9,12 +9,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
+from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, POLICY_ADDRESS
 from meter.drivers.catalogue import DriverSection, driver_kind
 from meter.mqtt_settings import MqttSettings
 from meter.pkcs11 import ElementSettings
-from meter.relay import FAIL_SAFE_STATES
+from meter.policy_rules import PolicySettings
+from meter.relay_section import CircuitSection, RelaySection, check_switches
 from meter.submitter import MAX_IN_FLIGHT, SubmitterSettings
+from meter.switches.catalogue import SwitchSettings
 from primitives.errors import UserError
 from wallet.settings_file import DAY_S, ClockSettings, Range, check_ranges, parse_sections, read_document
 from wallet.transfer import DEFAULT_MAX_FEE_WEI
@@ -51,22 +53,12 @@ class LedgerSettings:
     """Other nodes of the same ledger, which are asked in their order while `node` does not answer."""
     meter_contract: bytes = METER_ADDRESS
     exhaustion_contract: bytes = EXHAUSTION_ADDRESS
+    policy_contract: bytes = POLICY_ADDRESS
     confirmations: int = 6
     poll_interval_s: Decimal = Decimal(5)
     resend_after_s: Decimal = Decimal(60)
     max_in_flight: int = 4
     max_fee_wei: int = DEFAULT_MAX_FEE_WEI
-
-
-@dataclass(frozen=True, slots=True)
-class SwitchSettings:
-    """[relay]: what obeys the ledger's word on the supply."""
-
-    enabled: bool = True
-    kind: str = "simulated"
-    fail_safe: str = "keep"
-    fail_safe_after_s: Decimal = Decimal(3600)
-    poll_interval_s: Decimal = Decimal(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +68,10 @@ class MeterSettings:
     driver: DriverSection
     account: AccountSettings | None = None
     pkcs11: ElementSettings | None = None
-    relay: SwitchSettings = field(default_factory=SwitchSettings)
+    relay: RelaySection = field(default_factory=RelaySection)
+    circuits: tuple[CircuitSection, ...] = ()
+    saving: SwitchSettings | None = None
+    policy: PolicySettings = field(default_factory=PolicySettings)
     mqtt: MqttSettings | None = None
     clock: ClockSettings = field(default_factory=ClockSettings)
 
@@ -96,7 +91,10 @@ _SECTIONS: dict[str, Any] = {
     "account": AccountSettings,
     "pkcs11": ElementSettings,
     "ledger": LedgerSettings,
-    "relay": SwitchSettings,
+    "relay": RelaySection,
+    "circuits": tuple[CircuitSection, ...],
+    "saving": SwitchSettings,
+    "policy": PolicySettings,
     "mqtt": MqttSettings,
     "clock": ClockSettings,
 }
@@ -142,12 +140,6 @@ def _check(settings: MeterSettings, path: Path) -> None:
         )
     if settings.pkcs11 is not None:
         settings.pkcs11.check()
-    if settings.relay.kind != "simulated":
-        raise UserError(f'in {path}, relay.kind is {settings.relay.kind!r}; there is "simulated"')
-    if settings.relay.fail_safe not in FAIL_SAFE_STATES:
-        raise UserError(
-            f"in {path}, relay.fail_safe is {settings.relay.fail_safe!r}; choose one of {', '.join(FAIL_SAFE_STATES)}"
-        )
     rows: tuple[Range, ...] = (
         ("meter.reading_interval_s", settings.meter.reading_interval_s, 1, DAY_S),
         ("ledger.chain_id", settings.ledger.chain_id, 1, 2**53 - 1),
@@ -156,11 +148,11 @@ def _check(settings: MeterSettings, path: Path) -> None:
         ("ledger.resend_after_s", settings.ledger.resend_after_s, Decimal("0.1"), DAY_S),
         ("ledger.max_in_flight", settings.ledger.max_in_flight, 1, MAX_IN_FLIGHT),
         ("ledger.max_fee_wei", settings.ledger.max_fee_wei, 0, 2**63 - 1),
-        ("relay.fail_safe_after_s", settings.relay.fail_safe_after_s, 0, 365 * DAY_S),
-        ("relay.poll_interval_s", settings.relay.poll_interval_s, Decimal("0.01"), DAY_S),
         *settings.clock.ranges(),
     )
     check_ranges(rows)
     settings.driver.check()
+    settings.policy.check()
+    check_switches(settings.relay, settings.circuits, settings.saving, has_mqtt=settings.mqtt is not None)
     if settings.mqtt is not None:
         settings.mqtt.check()

@@ -87,7 +87,11 @@ def parse_sections(document: Mapping[str, object], kinds: Mapping[str, type], pa
         if name not in kinds:
             what = f"section [{name}]" if isinstance(section, Mapping) else f"setting {name} outside of all sections"
             raise UserError(f"The settings file {path} has an unknown {what}. Known sections: {', '.join(kinds)}.")
-        sections[name] = _parse_section(path, name, section, kinds[name])
+        kind = kinds[name]
+        if get_origin(kind) is tuple:  # [[name]], any number of them
+            sections[name] = _convert_list(path, name, section, get_args(kind)[0])
+        else:
+            sections[name] = _parse_section(path, name, section, kind)
     return sections
 
 

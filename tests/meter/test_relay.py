@@ -12,9 +12,12 @@ from contracts.binding import load_artifact
 from meter.ledger import MeterLedger
 from meter.outbox import Outbox
 from meter.reading import NO_HASH, Reading, ReadingDomain
-from meter.relay import FailSafe, Relay, RelaySettings, SimulatedSwitch
+from meter.relay import Relay, RelayExtras
+from meter.relay_rules import FailSafe, RelaySettings
+from meter.relay_store import RelayStore
 from meter.signer import KeySigner
 from meter.switch_journal import Switching, SwitchJournal
+from meter.switches.simulated import SimulatedSwitch
 from primitives.clock import ManualClock
 from primitives.secp256k1 import address_of
 from tests.meter.fake_node import (
@@ -45,8 +48,9 @@ class Household:
 
     def relay(self, fail_safe: FailSafe = "keep", meter: bytes = METER) -> Relay:
         ledger = MeterLedger(self.node, METER_ADDRESS, EXHAUSTION_ADDRESS)
-        switch = SimulatedSwitch(self.told.append)
-        return Relay(meter, ledger, switch, self.journal, self.clock, RelaySettings(fail_safe, 600, 5))
+        settings = RelaySettings(fail_safe, 600, 5, minimum_on_s=0, minimum_off_s=0)
+        store, extras = RelayStore(self.outbox.database), RelayExtras(listeners=[self.told.append])
+        return Relay(meter, ledger, SimulatedSwitch(), self.journal, store, self.clock, settings, extras)
 
     def use(self, import_wh: int, sequence: int) -> None:
         """A reading in a block."""

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
-from meter.assembly import relay_settings
 from meter.drivers.measured_csv import Column, CsvFormat
-from meter.relay import RelaySettings
+from meter.relay_rules import RelaySettings
 from meter.settings import load_settings
 from meter.submitter import SubmitterSettings
 from primitives.clock import AcceleratedClock, SystemClock
@@ -39,7 +38,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert settings.driver.csv_format() == CsvFormat(Column("non_shiftable_load", "kWh"))
     assert (settings.ledger.meter_contract, settings.ledger.exhaustion_contract) == (METER_ADDRESS, EXHAUSTION_ADDRESS)
     assert settings.submitter() == SubmitterSettings()
-    assert relay_settings(settings.relay) == RelaySettings()
+    assert settings.relay.rules(0) == RelaySettings()
     assert isinstance(settings.clock.make(), SystemClock)
     assert settings.account is None
 
@@ -76,7 +75,7 @@ wall_origin_s = 1800000000.25
     assert settings.account is not None
     assert settings.account.key == Path("/keys/payer.json")
     assert settings.account.password_file == Path("~/payer.password").expanduser()
-    assert relay_settings(settings.relay) == RelaySettings("off", 90, 0.5)
+    assert settings.relay.rules(3) == RelaySettings("off", 90, 0.5, confirmations=3)
     assert settings.clock.wall_origin_s == Decimal("1800000000.25")
     clock = settings.clock.make()
     assert isinstance(clock, AcceleratedClock)
