@@ -7,19 +7,27 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from meter.checkpoint import CheckpointKeeper, keeper_of, read_boot_id, runtime_folder
 from meter.daemon import MeterDaemon
 from meter.drivers.catalogue import open_section
 from meter.drivers.driver import Driver
+from meter.events import ThresholdWatch
+from meter.gaps import GapJournal
+from meter.kept_values import KeptValues
 from meter.ledger import MeterLedger, Node
 from meter.measuring import MeasuringDriver
+from meter.meter_clock import EARLIEST_S, MeterClock
 from meter.mqtt import MqttConnection
+from meter.newest_block import NodeWithEar
 from meter.outbox import Outbox
 from meter.pkcs11 import ElementSigner
 from meter.reading import ReadingDomain
+from meter.recorder import Recorder
 from meter.settings import MeterSettings
 from meter.signer import ACCOUNT_PASSWORD, METER_PASSWORD, Signer, open_key_file
 from meter.submitter import Submitter
 from meter.supply import build_supply
+from meter.tamper import ChangeWatch, CoverSwitch, program_hash
 from meter.watchdog import Watchdog, allowed_quiet_s
 from primitives.clock import Clock, SystemClock
 from primitives.errors import UserError
@@ -79,16 +87,21 @@ def build_daemon(
     """A daemon that holds its outbox open; close `daemon.outbox` when it has ended. Raises UserError."""
     outbox = Outbox.open(settings.meter.outbox, reading_domain(settings), meter.address, meter)
     try:
-        ledger = MeterLedger(node, settings.ledger.meter_contract, settings.ledger.exhaustion_contract)
+        meter_clock = build_meter_clock(settings, clock)
+        heard = NodeWithEar(node, meter_clock.heard)
+        ledger = MeterLedger(heard, settings.ledger.meter_contract, settings.ledger.exhaustion_contract)
         submitter = Submitter(outbox, ledger, payer, clock, settings.submitter(), randomness)
         mqtt = build_mqtt(settings, outbox.meter, clock)
-        driver = build_driver(settings, clock)
-        daemon = MeterDaemon(outbox, driver, submitter, meter, clock, settings.meter.reading_interval_s)
+        keeper = build_keeper(settings, outbox, clock)
+        driver = build_driver(settings, clock, meter_clock, outbox, keeper)
+        recorder = build_recorder(settings, outbox, meter, clock, meter_clock, keeper, driver)
+        recorder.on_signed.append(submitter.wake)
+        daemon = MeterDaemon(outbox, driver, submitter, recorder, clock)
         if isinstance(driver, MeasuringDriver):
             driver.on_trouble = daemon.tell_trouble
         if mqtt is not None:
             daemon.services.append(mqtt)
-        parts = MeterParts(settings, clock, ledger, driver, daemon, mqtt)
+        parts = MeterParts(settings, clock, ledger, driver, recorder, daemon, mqtt)
         for add in PARTS:
             add(parts)
         return daemon
@@ -105,6 +118,7 @@ class MeterParts:
     clock: Clock
     ledger: MeterLedger
     driver: Driver
+    recorder: Recorder
     daemon: MeterDaemon
     mqtt: MqttConnection | None
     """Where the settings name a broker."""
@@ -115,12 +129,48 @@ def build_mqtt(settings: MeterSettings, meter: bytes, clock: Clock) -> MqttConne
     return None if settings.mqtt is None else MqttConnection(settings.mqtt, to_checksum_address(meter), clock)
 
 
-def build_driver(settings: MeterSettings, clock: Clock) -> Driver:
+def build_meter_clock(settings: MeterSettings, clock: Clock) -> MeterClock:
+    # An accelerated clock may begin in any year.
+    return MeterClock(clock, EARLIEST_S if settings.clock.rate == 1 else 0)
+
+
+def build_keeper(settings: MeterSettings, outbox: Outbox, clock: Clock) -> CheckpointKeeper:
+    folder = runtime_folder(settings.meter.runtime_folder)
+    return keeper_of(settings.meter.outbox, outbox.meter, clock, settings.meter.checkpoint_interval_s, folder)
+
+
+def build_driver(
+    settings: MeterSettings, clock: Clock, meter_clock: MeterClock, outbox: Outbox, keeper: CheckpointKeeper
+) -> Driver:
     """Where samples come from: a driver, or a device under the rules for real meters. Raises UserError."""
     opened = open_section(settings.driver, clock)
     if isinstance(opened, Driver):
         return opened
-    return MeasuringDriver(opened, clock)
+    gaps = GapJournal(outbox.database)
+    keeper.beside.append(gaps.flush)
+    return MeasuringDriver(opened, clock, meter_clock, gaps, read_boot_id(), settings.rules)
+
+
+def build_recorder(
+    settings: MeterSettings,
+    outbox: Outbox,
+    meter: Signer,
+    clock: Clock,
+    meter_clock: MeterClock,
+    keeper: CheckpointKeeper,
+    driver: Driver,
+) -> Recorder:
+    return Recorder(
+        outbox,
+        meter,
+        clock,
+        meter_clock,
+        keeper,
+        interval_s=settings.meter.reading_interval_s,
+        spacing_s=driver.spacing_s,
+        boot_id=read_boot_id(),
+        most_events_per_hour=settings.events.most_per_hour,
+    )
 
 
 def add_supply(parts: MeterParts) -> None:
@@ -148,7 +198,21 @@ def add_watchdog(parts: MeterParts) -> None:
     daemon.on_trouble.append(watchdog.trouble)
 
 
-PARTS: tuple[Callable[[MeterParts], None], ...] = (add_supply, add_watchdog)
+def add_tamper_evidence(parts: MeterParts) -> None:
+    kept = KeptValues(parts.daemon.outbox.database)
+    changes = ChangeWatch(kept, {"settings": parts.settings.hash, "program": program_hash()})
+    changes.note(parts.daemon)
+    parts.recorder.on_signed.append(changes.signed)
+    if parts.settings.tamper.cover_pin >= 0:
+        parts.daemon.services.append(CoverSwitch(parts.settings.tamper, parts.daemon, parts.clock))
+
+
+def add_thresholds(parts: MeterParts) -> None:
+    kept = KeptValues(parts.daemon.outbox.database)
+    parts.daemon.observers.append(ThresholdWatch(parts.settings.events, parts.daemon, kept))
+
+
+PARTS: tuple[Callable[[MeterParts], None], ...] = (add_supply, add_tamper_evidence, add_thresholds, add_watchdog)
 """In this order; each adds its observers and services to the daemon, or nothing where the settings ask for none."""
 
 

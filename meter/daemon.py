@@ -1,8 +1,8 @@
 """The metering daemon: driver -> reading -> signature -> outbox -> submitter, and the relay, in one task group.
 
-Wires parts that were made elsewhere (meter/assembly.py); holds no rule of its own but when a reading is signed. What
-else a meter does is an observer of its samples, a service that runs beside, or both (meter/live.py). A task that dies
-takes the daemon down loudly.
+Wires parts that were made elsewhere (meter/assembly.py); holds no rule of its own. When a reading is signed is decided
+in meter/recorder.py. What else a meter does is an observer of its samples, a service that runs beside, or both
+(meter/live.py). A task that dies takes the daemon down loudly.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from meter.drivers.driver import Driver, Sample
 from meter.drivers.measurement import NO_FLAGS
 from meter.ledger import NodeTrouble
 from meter.live import Observation, Observer, Service
-from meter.outbox import Outbox, OutboxFullError
+from meter.outbox import Outbox
 from meter.outbox_check import check_outbox
-from meter.reading import Reading
+from meter.recorder import Recorder
 from meter.relay import Relay
-from meter.signer import Signer, SignerUnavailable
+from meter.signer import SignerUnavailable
 from meter.submitter import Submitter, backoff_s
 from primitives.clock import Clock
-from primitives.errors import InvalidReading, plain_cause
+from primitives.errors import plain_cause
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +38,8 @@ class MeterDaemon:
         outbox: Outbox,
         driver: Driver,
         submitter: Submitter,
-        signer: Signer,
+        recorder: Recorder,
         clock: Clock,
-        reading_interval_s: int,
     ) -> None:
         self.outbox = outbox
         self.submitter = submitter
@@ -50,19 +49,13 @@ class MeterDaemon:
         self.on_trouble: list[Callable[[str], None]] = []
         """Each is told whenever something keeps the samples away and is dealt with; it must neither wait nor raise."""
         self._driver = driver
-        self._signer = signer
+        self._recorder = recorder
         self._clock = clock
-        self._reading_interval_s = reading_interval_s
         self._supply_is_on: bool | None = None
-        self._noted = NO_FLAGS
-        self._is_urgent = False
 
     def note(self, flags: StatusFlag, reason: str, *, at_once: bool = False) -> None:
         """Set flags in the next reading (meter/live.py, Noting)."""
-        if at_once or flags & ~self._noted:
-            logger.info("noted for the next reading: %s", reason)
-        self._noted |= flags
-        self._is_urgent = self._is_urgent or at_once
+        self._recorder.note(flags, reason, at_once=at_once)
 
     def tell_trouble(self, reason: str) -> None:
         for listener in self.on_trouble:
@@ -102,6 +95,7 @@ class MeterDaemon:
                 raise cause from failures
             raise
         finally:
+            self._recorder.stop()
             await self._driver.close()
 
     async def _adopt(self) -> None:
@@ -122,55 +116,17 @@ class MeterDaemon:
                 await self._clock.sleep_s(delay_s)
 
     async def _measure(self) -> None:
-        """Sign a reading of each sample that is due, until the source ends."""
-        head = self.outbox.head()
-        if head is None:
-            raise RuntimeError("measuring begins before the outbox has a head")
-        self._driver.start(head.driver_state, head.registers)
-        last_signed_s = head.registers.time_s
-        self._noted |= StatusFlag.RESTARTED
-        unsigned: Sample | None = None
+        """Hand each sample to the recorder, which signs those that are due, until the source ends."""
+        self._driver.start(*self._recorder.resume())
         while (sample := await self._driver.read()) is not None:
             self._tell(sample)
-            self._noted |= sample.flags
-            unsigned = sample
-            is_due = sample.registers.time_s - last_signed_s >= self._reading_interval_s
-            if (is_due or self._is_urgent) and sample.is_timed and self._sign(sample):
-                last_signed_s, unsigned = sample.registers.time_s, None
-        if unsigned is not None:
-            self._sign(unsigned)
+            self._recorder.take(sample)
+        self._recorder.finish()
 
     def _tell(self, sample: Sample) -> None:
         observation = Observation(sample, sample.measurement)
         for observer in self.observers:
             observer.observe(observation)
-
-    def _sign(self, sample: Sample) -> bool:
-        """Put a signed reading on the disk; False where it has to be left to the next one."""
-        head = self.outbox.head()
-        if head is None:
-            raise RuntimeError("a reading is signed before the outbox has a head")
-        registers = sample.registers
-        try:
-            reading = Reading(
-                self.outbox.meter,
-                head.sequence + 1,
-                registers.time_s,
-                registers.import_wh,
-                registers.export_wh,
-                sample.power_w,
-                int(self._noted),
-                head.hash,
-            )
-            self.outbox.append(self.outbox.domain.sign(reading, self._signer), sample.state)
-        except (InvalidReading, OutboxFullError, SignerUnavailable) as error:
-            logger.error("NO READING WAS SIGNED: %s. The next one that can be covers its energy", error)
-            return False
-        # What was noted meanwhile, such as an edit that this reading was put over, is for the next one.
-        self._noted &= ~StatusFlag(reading.flags)
-        self._is_urgent = bool(self._noted)
-        self.submitter.wake()
-        return True
 
     async def _finish(self) -> None:
         while self.outbox.count() > self.outbox.count_quarantined():

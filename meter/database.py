@@ -1,8 +1,8 @@
 """The one SQLite file of a meter: opened by one daemon at a time, every change on the disk before it counts.
 
 WAL with synchronous=FULL: what a transaction wrote is there after a power cut, and nothing of one that did not end.
-What the tables mean is in meter/outbox.py, meter/alterations.py and meter/switch_journal.py. Damage and a full disk
-become UserErrors.
+What the tables mean is in meter/outbox.py, meter/alterations.py and switch_journal.py, gaps.py and
+kept_values.py. Damage and a full disk become UserErrors.
 """
 
 import fcntl
@@ -38,6 +38,9 @@ CREATE TABLE transactions (
 CREATE TABLE alterations (
     id INTEGER PRIMARY KEY, kind TEXT NOT NULL, first_sequence INTEGER NOT NULL, last_sequence INTEGER NOT NULL,
     what TEXT NOT NULL, content TEXT NOT NULL, told_sequence INTEGER) STRICT;
+CREATE TABLE gaps (
+    id INTEGER PRIMARY KEY, from_s INTEGER NOT NULL, until_s INTEGER, reason TEXT NOT NULL) STRICT;
+CREATE TABLE kept_values (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE switchings (
     id INTEGER PRIMARY KEY, time_s INTEGER NOT NULL, block_number INTEGER, is_on INTEGER NOT NULL,
     reason TEXT NOT NULL) STRICT;

@@ -1,45 +1,53 @@
-"""Makes of a measuring device the driver that the daemon reads: the rules for what real meters do, in one place.
+"""Makes of a measuring device the driver that the daemon reads.
 
-Energy of a device that tells power only is integrated exactly (meter/integration.py); a register or counter of its own
-is followed by differences. Whatever happens to device or computer, the meter's registers never fall and nothing that
-was not measured is put into them: what is missing is flagged. docs/metering/rules.md describes the rules.
+Here are the device with its troubles, the time of day, and silence; what a measurement counts is decided in
+meter/energy_rules.py. docs/metering/rules.md describes the rules.
 """
 
-import json
+import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 from contracts.reading_format import StatusFlag
 from meter.drivers.driver import Registers, Sample
-from meter.drivers.measurement import NO_FLAGS, Device, DeviceTrouble, Measurement, Source
-from meter.integration import EnergySums
+from meter.drivers.measurement import NO_FLAGS, Device, DeviceTrouble, Measurement
+from meter.energy_rules import GAP_INTERVALS, EnergyRules, RulesSettings
+from meter.meter_clock import MeterClock
+from meter.reading import MAX_ABSOLUTE_POWER_W
 from primitives.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-# Longer without a measurement than so many of the device's intervals is a gap: two may be lost on the wire.
-GAP_INTERVALS = 3
-# Waiting doubles after each failure to open the device, from one interval up to this.
+# A little longer than a gap, so that a measurement in time is never taken for a missing one.
+SILENT_INTERVALS = GAP_INTERVALS + 0.5
+# Waiting doubles after each failure to read the device, up to this; spread at random.
+FIRST_RETRY_S = 1.0
 MAX_RETRY_S = 60.0
-# State is written by ourselves; what is longer is not ours.
-MAX_STATE_BYTES = 4096
+# A trouble that comes and goes is told so often at most, and so many different ones are remembered.
+TELL_AGAIN_MS = 3_600_000
+MAX_TOLD = 20
+
+_NOT_RUNNING = "the meter's program was not running, or its computer had no power"
+_NO_ANSWER = "the device told no energy"
+_OTHER_DEVICE = "another device, or its register was reset"
 
 
-@dataclass(frozen=True, slots=True)
-class MeasuredState:
-    """What has been measured so far, and where the next measurement goes on."""
+class Gaps(Protocol):
+    """Where gaps are listed (meter/gaps.py)."""
 
-    import_mwms: int = 0
-    export_mwms: int = 0
-    time_s: int = 0
-    device_id: str = ""
-    raw_import_mwh: int | None = None
-    raw_export_mwh: int | None = None
+    def begin(self, from_s: int, reason: str) -> None: ...
 
-    def encode(self) -> bytes:
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+    def end(self, until_s: int) -> None: ...
+
+
+@runtime_checkable
+class SuppliedDevice(Protocol):
+    """A device that plays a home, and so has to be told when the home has no supply."""
+
+    def set_supply(self, is_on: bool) -> None: ...
 
 
 class MeasuringDriver:
@@ -47,16 +55,30 @@ class MeasuringDriver:
 
     spacing_s = 0
 
-    def __init__(self, device: Device, clock: Clock) -> None:
+    def __init__(
+        self,
+        device: Device,
+        clock: Clock,
+        meter_clock: MeterClock,
+        gaps: Gaps,
+        boot_id: str = "",
+        settings: RulesSettings | None = None,
+        randomness: random.Random | None = None,
+    ) -> None:
         self._device = device
         self._clock = clock
-        self._state = MeasuredState()
-        self._sums = EnergySums()
-        self._last_ms: int | None = None
-        self._supply_is_on = True
-        self._failures = 0
-        self._flags = NO_FLAGS
+        self._meter_clock = meter_clock
+        self._gaps = gaps
+        self._rules = EnergyRules(device.source, device.interval_s, settings or RulesSettings(), boot_id)
+        self._random = randomness or random.Random()
         self._floor = Registers()
+        self._last_time_s = 0
+        self._reading: asyncio.Task[Measurement | None] | None = None
+        self._trouble = ""
+        self._told: dict[str, int] = {}
+        self._supply_is_on = True
+        self._flags = NO_FLAGS
+        self._gap_reason = _NOT_RUNNING
         self.on_trouble: Callable[[str], None] = lambda reason: None
         """Told each time that the device cannot be read."""
 
@@ -66,106 +88,108 @@ class MeasuringDriver:
         return self._device.interval_s
 
     def start(self, state: bytes | None, floor: Registers) -> None:
-        self._state = _decode(state)
-        self._sums = EnergySums(self._state.import_mwms, self._state.export_mwms)
-        self._sums.raise_to(floor.import_wh, floor.export_wh)
-        self._floor = floor
-        if self._device.source is Source.COUNTER:
-            self._state = replace(self._state, raw_import_mwh=0, raw_export_mwh=0)
+        self._rules.resume(state, floor)
+        self._last_time_s = floor.time_s
+        self._meter_clock.start(floor.time_s)
 
     async def read(self) -> Sample | None:
+        while True:
+            if self._reading is None:
+                self._reading = asyncio.ensure_future(self._measure())
+            if not await self._is_there(self._reading):
+                return self._silence()
+            measurement = self._reading.result()
+            self._reading = None
+            if measurement is None:
+                return None
+            if measurement.elapsed_ms > (now_ms := self._clock.elapsed_ms()):
+                measurement = replace(measurement, elapsed_ms=now_ms)
+            if self._rules.is_flood(measurement):
+                self._flags |= measurement.flags
+                continue
+            return self._sample(measurement)
+
+    def set_supply(self, is_on: bool) -> None:
+        if not is_on:
+            self._flags |= StatusFlag.SUPPLY_OFF
+        self._supply_is_on = is_on
+        if isinstance(self._device, SuppliedDevice):
+            self._device.set_supply(is_on)
+
+    async def close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait((self._reading,))
+            self._reading = None
+        await self._device.close()
+
+    async def _is_there(self, reading: "asyncio.Task[Measurement | None]") -> bool:
+        """Wait for a measurement, but no longer than until its absence is a gap."""
+        silence = asyncio.ensure_future(self._clock.sleep_s(SILENT_INTERVALS * self._device.interval_s))
+        try:
+            await asyncio.wait((reading, silence), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            silence.cancel()
+        return reading.done()
+
+    async def _measure(self) -> Measurement | None:
+        """The device's next measurement, however long it is in trouble."""
+        failures = 0
         while True:
             try:
                 measurement = await self._device.read()
             except DeviceTrouble as error:
-                await self._wait_for_device(error)
+                failures += 1
+                self._tell_trouble(str(error))
+                self.on_trouble(str(error))
+                longest_s = min(FIRST_RETRY_S * 2.0 ** min(failures - 1, 30), MAX_RETRY_S)
+                await self._clock.sleep_s(longest_s * self._random.uniform(0.5, 1.0))
                 continue
-            if measurement is None:
-                return None
-            if self._failures:
+            if failures and self._trouble:
                 logger.warning("the measuring device answers again")
-                self._failures = 0
-            return self._sample(measurement)
+            self._trouble = ""
+            return measurement
 
-    def set_supply(self, is_on: bool) -> None:
-        self._supply_is_on = is_on
-        follow = getattr(self._device, "set_supply", None)
-        if follow is not None:  # a simulated home draws nothing without supply
-            follow(is_on)
-
-    async def close(self) -> None:
-        await self._device.close()
-
-    async def _wait_for_device(self, error: DeviceTrouble) -> None:
-        if not self._failures:
-            logger.error("NO MEASUREMENTS: %s. It is tried again until it works; until then energy is missing", error)
-        self._failures += 1
-        self.on_trouble(str(error))
-        self._flags |= StatusFlag.GAP
-        longest_s = min(self._device.interval_s * 2.0 ** min(self._failures - 1, 30), MAX_RETRY_S)
-        await self._clock.sleep_s(longest_s * random.uniform(0.5, 1.0))
+    def _tell_trouble(self, trouble: str) -> None:
+        """Log each trouble once; one that stays away for an hour is told again."""
+        now_ms = self._clock.elapsed_ms()
+        told_ms = self._told.pop(trouble, None)
+        self._told[trouble] = now_ms
+        if len(self._told) > MAX_TOLD:
+            del self._told[next(iter(self._told))]
+        if told_ms is None or now_ms - told_ms >= TELL_AGAIN_MS:
+            logger.error("NO MEASUREMENTS: %s. It is tried again until it works; the time without is marked", trouble)
+        self._trouble, self._gap_reason = trouble, trouble
 
     def _sample(self, measurement: Measurement) -> Sample:
-        self._count(measurement)
-        flags = self._flags | measurement.flags
-        if not self._supply_is_on:
-            flags |= StatusFlag.SUPPLY_OFF
-        self._flags = NO_FLAGS
-        time_s = max(self._clock.time_s(), self._state.time_s, self._floor.time_s)
-        self._state = replace(
-            self._state, import_mwms=self._sums.import_mwms, export_mwms=self._sums.export_mwms, time_s=time_s
-        )
-        registers = Registers(time_s, self._sums.import_wh, self._sums.export_wh)
-        power_w = round((measurement.power_mw or 0) / 1000)
-        return Sample(registers, power_w, flags, self._state.encode(), measurement)
+        elapsed_ms = measurement.elapsed_ms
+        time_s = self._meter_clock.time_s(elapsed_ms)
+        before_s = self._rules.measured_s
+        flags = self._rules.apply(measurement, time_s)
+        if self._rules.is_silent(elapsed_ms):
+            flags |= StatusFlag.GAP
+        if flags & StatusFlag.GAP:
+            self._begin_gap(before_s, _OTHER_DEVICE if flags & StatusFlag.DEVICE_CHANGED else self._gap_reason)
+        if not self._rules.is_silent(elapsed_ms):
+            self._gap_reason = _NO_ANSWER
+            if time_s is not None:
+                self._gaps.end(time_s)
+        return self._at(time_s, flags, self._rules.power_w, measurement)
 
-    def _count(self, measurement: Measurement) -> None:
-        if self._device.source is Source.POWER:
-            self._integrate(measurement)
-        else:
-            self._follow_registers(measurement)
+    def _silence(self) -> Sample:
+        """A sample of nothing: registers as they were, so that readings go on and say that something is missing."""
+        time_s = self._meter_clock.time_s(self._clock.elapsed_ms())
+        self._begin_gap(self._rules.measured_s, self._gap_reason)
+        return self._at(time_s, StatusFlag.GAP, 0, None)
 
-    def _integrate(self, measurement: Measurement) -> None:
-        if measurement.power_mw is None:
-            return
-        last_ms, self._last_ms = self._last_ms, measurement.elapsed_ms
-        if last_ms is None:
-            return
-        duration_ms = measurement.elapsed_ms - last_ms
-        if duration_ms > GAP_INTERVALS * self._device.interval_s * 1000:
-            self._flags |= StatusFlag.GAP
-        elif duration_ms > 0:
-            self._sums.add_power(measurement.power_mw, duration_ms)
+    def _begin_gap(self, from_s: int, reason: str) -> None:
+        # Of a meter that never measured anything, nothing is missing before its first sample.
+        self._gaps.begin(from_s or self._last_time_s, reason)
 
-    def _follow_registers(self, measurement: Measurement) -> None:
-        state = self._state
-        if measurement.device_id and state.device_id and measurement.device_id != state.device_id:
-            self._flags |= StatusFlag.DEVICE_CHANGED
-            state = replace(state, raw_import_mwh=None, raw_export_mwh=None)
-        import_mwh = self._difference(state.raw_import_mwh, measurement.import_mwh)
-        export_mwh = self._difference(state.raw_export_mwh, measurement.export_mwh)
-        self._sums.add_energy(import_mwh, export_mwh)
-        self._state = replace(
-            state,
-            device_id=measurement.device_id or state.device_id,
-            raw_import_mwh=state.raw_import_mwh if measurement.import_mwh is None else measurement.import_mwh,
-            raw_export_mwh=state.raw_export_mwh if measurement.export_mwh is None else measurement.export_mwh,
-        )
-
-    def _difference(self, last_mwh: int | None, now_mwh: int | None) -> int:
-        if last_mwh is None or now_mwh is None:
-            return 0
-        if now_mwh < last_mwh:
-            self._flags |= StatusFlag.DEVICE_CHANGED
-            return 0
-        return now_mwh - last_mwh
-
-
-def _decode(state: bytes | None) -> MeasuredState:
-    """What `encode` made; where it is of another driver, nothing but the registers in the outbox is known."""
-    if state is None or len(state) > MAX_STATE_BYTES:
-        return MeasuredState()
-    try:
-        return MeasuredState(**json.loads(state))
-    except (ValueError, TypeError):
-        return MeasuredState()
+    def _at(self, time_s: int | None, flags: StatusFlag, power_w: int, measurement: Measurement | None) -> Sample:
+        self._last_time_s = self._last_time_s if time_s is None else time_s
+        flags |= self._flags | self._meter_clock.take_flags()
+        self._flags = NO_FLAGS if self._supply_is_on else StatusFlag.SUPPLY_OFF
+        registers = Registers(self._last_time_s, *self._rules.registers_wh)
+        power_w = max(-MAX_ABSOLUTE_POWER_W, min(power_w, MAX_ABSOLUTE_POWER_W))
+        return Sample(registers, power_w, flags, self._rules.state(), measurement, time_s is not None)

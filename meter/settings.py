@@ -3,6 +3,8 @@
 Names of files are taken from the folder of the settings file.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,12 +13,15 @@ from typing import Any
 
 from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, POLICY_ADDRESS
 from meter.drivers.catalogue import DriverSection, driver_kind
+from meter.energy_rules import RulesSettings
+from meter.events import EventSettings
 from meter.mqtt_settings import MqttSettings
 from meter.pkcs11 import ElementSettings
 from meter.policy_rules import PolicySettings
 from meter.relay_section import CircuitSection, RelaySection, check_switches
 from meter.submitter import MAX_IN_FLIGHT, SubmitterSettings
 from meter.switches.catalogue import SwitchSettings
+from meter.tamper import COVER_STATES, TamperSettings
 from primitives.errors import UserError
 from wallet.settings_file import DAY_S, ClockSettings, Range, check_ranges, parse_sections, read_document
 from wallet.transfer import DEFAULT_MAX_FEE_WEI
@@ -32,7 +37,11 @@ class KeySettings:
     password_file: Path | None = None
     """Without it the password is asked at the terminal."""
     reading_interval_s: int = 3600
-    """A reading is signed this often at most."""
+    """A reading is signed at whole multiples of this, by the clock."""
+    checkpoint_interval_s: int = 60
+    """What was measured since the last reading is put on the card so often; a power cut costs so much at most."""
+    runtime_folder: Path | None = None
+    """A folder in memory for what is kept with every sample. Without it: of systemd, /run/wattchain, of the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,11 @@ class MeterSettings:
     policy: PolicySettings = field(default_factory=PolicySettings)
     mqtt: MqttSettings | None = None
     clock: ClockSettings = field(default_factory=ClockSettings)
+    rules: RulesSettings = field(default_factory=RulesSettings)
+    events: EventSettings = field(default_factory=EventSettings)
+    tamper: TamperSettings = field(default_factory=TamperSettings)
+    hash: str = field(default="", compare=False)
+    """SHA-256 of what the file and the command line say; comments do not count."""
 
     def submitter(self) -> SubmitterSettings:
         ledger = self.ledger
@@ -97,6 +111,9 @@ _SECTIONS: dict[str, Any] = {
     "policy": PolicySettings,
     "mqtt": MqttSettings,
     "clock": ClockSettings,
+    "rules": RulesSettings,
+    "events": EventSettings,
+    "tamper": TamperSettings,
 }
 
 
@@ -120,9 +137,13 @@ def parse_settings(document: Mapping[str, object], path: Path) -> MeterSettings:
     for name in ("meter", "ledger", "driver"):
         if name not in sections:
             raise UserError(f"The settings file {path} lacks the section [{name}]: docs/metering.md has an example.")
-    settings = MeterSettings(**sections)
+    settings = MeterSettings(**sections, hash=_hash(document))
     _check(settings, path)
     return settings
+
+
+def _hash(document: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _driver_settings(document: Mapping[str, object]) -> type:
@@ -140,8 +161,14 @@ def _check(settings: MeterSettings, path: Path) -> None:
         )
     if settings.pkcs11 is not None:
         settings.pkcs11.check()
+    if settings.tamper.cover_closed_is not in COVER_STATES:
+        raise UserError(
+            f"in {path}, tamper.cover_closed_is is {settings.tamper.cover_closed_is!r}; "
+            f"choose one of {', '.join(COVER_STATES)}"
+        )
     rows: tuple[Range, ...] = (
         ("meter.reading_interval_s", settings.meter.reading_interval_s, 1, DAY_S),
+        ("meter.checkpoint_interval_s", settings.meter.checkpoint_interval_s, 1, DAY_S),
         ("ledger.chain_id", settings.ledger.chain_id, 1, 2**53 - 1),
         ("ledger.confirmations", settings.ledger.confirmations, 0, 1000),
         ("ledger.poll_interval_s", settings.ledger.poll_interval_s, Decimal("0.01"), DAY_S),
@@ -149,6 +176,9 @@ def _check(settings: MeterSettings, path: Path) -> None:
         ("ledger.max_in_flight", settings.ledger.max_in_flight, 1, MAX_IN_FLIGHT),
         ("ledger.max_fee_wei", settings.ledger.max_fee_wei, 0, 2**63 - 1),
         *settings.clock.ranges(),
+        *settings.rules.ranges(),
+        *settings.events.ranges(),
+        *settings.tamper.ranges(),
     )
     check_ranges(rows)
     settings.driver.check()

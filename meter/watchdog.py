@@ -40,6 +40,8 @@ class Watchdog:
 
     def observe(self, observation: Observation) -> None:
         sample = observation.sample
+        if self._quiet_ms is not None and observation.measurement is None:
+            return  # the meter's own word that its device is silent
         untimed = "" if sample.is_timed else "; the clock is not set yet, so nothing is signed"
         self._note_progress(
             f"{sample.power_w} W, {sample.registers.import_wh} Wh taken, {sample.registers.export_wh} Wh given{untimed}"

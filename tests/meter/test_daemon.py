@@ -187,10 +187,10 @@ async def test_lost_outbox_goes_on_behind_the_ledger(tmp_path: Path) -> None:
 async def test_readings_cover_the_rows_between_them(tmp_path: Path) -> None:
     world = World(tmp_path, hours=8, row_interval_s=900)
     await world.run_to_the_end()
-    # Eight rows of a quarter of an hour: one reading at the first, then hourly, and one at the end.
+    # Eight rows of a quarter of an hour: one reading at the first, two at the hour's last row, and one at the end.
     times = [block.time_s for block in world.node.blocks if block.logs]
-    assert world.node.accepted_sequences() == [1, 2, 3]
-    assert len(times) == 3
+    assert world.node.accepted_sequences() == [1, 2, 3, 4]
+    assert len(times) == 4
     assert world.node.charged_wh() == world.exact_wh()
 
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from contracts.reading_format import StatusFlag
 from meter.drivers.driver import Registers, Sample
+from meter.drivers.measurement import Measurement
 from meter.live import Observation
 from meter.watchdog import Watchdog, allowed_quiet_s
 from primitives.clock import ManualClock
@@ -50,7 +51,10 @@ async def running(quiet_s: float | None = QUIET_S) -> AsyncIterator[Stage]:
 
 
 def observation(power_w: int, *, is_timed: bool = True) -> Observation:
-    return Observation(Sample(Registers(1, 70, 5), power_w, StatusFlag(0), b"", is_timed=is_timed))
+    measurement = Measurement(0, power_w * 1000)
+    return Observation(
+        Sample(Registers(1, 70, 5), power_w, StatusFlag(0), b"", measurement, is_timed=is_timed), measurement
+    )
 
 
 async def test_it_lives_while_samples_come() -> None:

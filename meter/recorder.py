@@ -1,0 +1,192 @@
+"""When a reading is signed, and of which sample: in turn at whole multiples of the interval, out of turn for a reason.
+
+A reading in turn is that of the last sample at or before the boundary. What happens between two readings (flags,
+registers, the driver's state) is kept with every sample (meter/checkpoint.py), so that a crash costs none of it.
+"""
+
+import logging
+from collections.abc import Callable
+
+from contracts.reading_format import StatusFlag
+from meter.checkpoint import Checkpoint, CheckpointKeeper
+from meter.drivers.driver import Registers, Sample
+from meter.drivers.measurement import NO_FLAGS
+from meter.events import EventBudget
+from meter.head import Head
+from meter.meter_clock import MeterClock
+from meter.outbox import Outbox, OutboxFullError
+from meter.reading import Reading
+from meter.signer import Signer, SignerUnavailable
+from primitives.clock import Clock
+from primitives.errors import InvalidReading
+
+logger = logging.getLogger(__name__)
+
+# A reading that could not be signed (the outbox is full, the key cannot be reached) is tried again so soon.
+RETRY_MS = 60_000
+
+
+class Recorder:
+    """Signs the readings of one meter."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        signer: Signer,
+        clock: Clock,
+        meter_clock: MeterClock,
+        keeper: CheckpointKeeper,
+        *,
+        interval_s: int,
+        spacing_s: int,
+        boot_id: str,
+        most_events_per_hour: int,
+    ) -> None:
+        """`spacing_s`: as a driver's."""
+        self._outbox = outbox
+        self._signer = signer
+        self._clock = clock
+        self._meter_clock = meter_clock
+        self._keeper = keeper
+        self._interval_s = interval_s
+        self._spacing_s = spacing_s
+        self._boot_id = boot_id
+        self._budget = EventBudget(most_events_per_hour)
+        self.on_signed: list[Callable[[], None]] = []
+        """Called when another reading is on the disk."""
+        self._head: Head | None = None
+        self._noted = NO_FLAGS
+        self._is_urgent = False
+        self._last: Sample | None = None
+        self._unsigned: Sample | None = None
+        self._retry_at_ms: int | None = None
+        self._is_told = False
+        self._number = 0
+
+    def resume(self) -> tuple[bytes | None, Registers]:
+        """What the driver goes on from: its last known state, and the registers of the last reading."""
+        self._head = head = self._outbox.head()
+        if head is None:
+            raise RuntimeError("measuring begins before the outbox has a head")
+        self._noted |= StatusFlag.RESTARTED
+        self._is_urgent = True
+        self._keeper.open()
+        last, kept = self._keeper.newest, self._keeper.behind(head.sequence, head.hash)
+        if last is not None:
+            self._number = last.number + 1
+            self._budget.hour, self._budget.count = last.event_hour, last.event_count
+            self._meter_clock.start(head.registers.time_s, last.block_time_s)
+            if not last.is_clean and self._boot_id and last.boot_id not in ("", self._boot_id):
+                self._noted |= StatusFlag.POWER_LOST
+        if kept is not None:
+            self._noted |= StatusFlag(kept.flags)
+        return head.driver_state if kept is None else kept.driver_state, head.registers
+
+    def note(self, flags: StatusFlag, reason: str, *, at_once: bool = False) -> None:
+        """As meter/live.py, Noting. A new flag is on the card when this returns, once there was a sample."""
+        is_new = bool(flags & ~self._noted)
+        if is_new or at_once:
+            logger.info("noted for the next reading: %s", reason)
+        self._noted |= flags
+        self._is_urgent = self._is_urgent or at_once
+        if is_new:
+            self._keep(on_card=True)
+
+    def take(self, sample: Sample) -> None:
+        """One more sample: sign what is due."""
+        before = self._unsigned
+        if before is not None and sample.is_timed and self._period(sample) > self._period(before):
+            self._sign(before, is_event=False)
+        self._noted |= sample.flags
+        self._last = sample
+        if sample.is_timed:
+            self._unsigned = sample
+            if self._is_due(sample):
+                self._sign(sample, is_event=False)
+            elif self._is_urgent and self._may_interrupt(sample):
+                self._sign(sample, is_event=True)
+        self._keep(on_card=self._keeper.is_due())
+
+    def finish(self) -> None:
+        """The source has ended: what is not signed yet is signed now."""
+        if self._unsigned is not None:
+            self._sign(self._unsigned, is_event=False)
+
+    def stop(self) -> None:
+        """The program ends in order."""
+        self._keep(on_card=True, is_clean=True)
+        self._keeper.close()
+        self._last = None
+
+    def _period(self, sample: Sample) -> int:
+        """The number of the interval that a sample lies in; one at a boundary is the last of its interval."""
+        return -(-sample.registers.time_s // self._interval_s)
+
+    def _is_due(self, sample: Sample) -> bool:
+        """Whether no later sample lies before the boundary, as far as is known now; or an earlier try failed."""
+        if self._retry_at_ms is not None and self._clock.elapsed_ms() >= self._retry_at_ms:
+            return True
+        time_s = sample.registers.time_s
+        to_boundary_s = self._period(sample) * self._interval_s - time_s
+        return to_boundary_s == 0 or to_boundary_s < self._spacing_s
+
+    def _may_interrupt(self, sample: Sample) -> bool:
+        if self._budget.allows(sample.registers.time_s):
+            self._is_told = False
+            return True
+        if not self._is_told:
+            logger.warning("too many readings out of turn in this hour: the next one in turn says what happens now")
+            self._is_told = True
+        return False
+
+    def _sign(self, sample: Sample, *, is_event: bool) -> None:
+        """Put a signed reading on the disk; where that fails the next one covers its energy."""
+        head = self._outbox.head()
+        if head is None:
+            raise RuntimeError("a reading is signed before the outbox has a head")
+        registers = sample.registers
+        try:
+            reading = Reading(
+                self._outbox.meter,
+                head.sequence + 1,
+                registers.time_s,
+                registers.import_wh,
+                registers.export_wh,
+                sample.power_w,
+                int(self._noted),
+                head.hash,
+            )
+            self._outbox.append(self._outbox.domain.sign(reading, self._signer), sample.state)
+        except (InvalidReading, OutboxFullError, SignerUnavailable) as error:
+            logger.error("NO READING WAS SIGNED: %s. The next one that can be covers its energy", error)
+            self._retry_at_ms = self._clock.elapsed_ms() + RETRY_MS
+            return
+        if is_event:
+            self._budget.spend(registers.time_s)
+        self._head = self._outbox.head()
+        # What was noted meanwhile, such as an edit that this reading was put over, is for the next one.
+        self._noted &= ~StatusFlag(reading.flags)
+        self._is_urgent, self._retry_at_ms = bool(self._noted), None
+        if self._unsigned is sample:
+            self._unsigned = None
+        for listener in self.on_signed:
+            listener()
+
+    def _keep(self, *, on_card: bool, is_clean: bool = False) -> None:
+        if self._last is None or self._head is None:
+            return
+        self._number += 1
+        checkpoint = Checkpoint(
+            self._outbox.meter,
+            self._head.sequence,
+            self._head.hash,
+            self._last.state,
+            int(self._noted),
+            self._number,
+            self._boot_id,
+            is_clean,
+            self._meter_clock.block_time_s,
+            self._budget.hour,
+            self._budget.count,
+        )
+        self._keeper.keep(checkpoint, on_card=on_card)
