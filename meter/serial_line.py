@@ -95,6 +95,11 @@ class SerialPort:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
+    def place(self) -> str:
+        """For people."""
+        return self.settings.port
+
+    @property
     def is_open(self) -> bool:
         return self._port is not None
 

@@ -65,6 +65,8 @@ DRIVER_KINDS: tuple[DriverKind, ...] = (
     ),
     DriverKind("rpict", "rpict", "RpictSettings", "RPICT boards on a serial line, or any that tells power in lines"),
     DriverKind("sct013", "sct013", "Sct013Settings", "clamps whose current is told in lines; power is V times I"),
+    DriverKind("dsmr", "dsmr", "DsmrSettings", "smart meters with a P1 port (DSMR)", "dsmr"),
+    DriverKind("sml", "sml", "SmlSettings", "smart meters with an infrared port that speak SML", "sml"),
 )
 
 
