@@ -32,6 +32,7 @@ SUPPLIER_COMMANDS = {
     "override": LazyCommand("meter.override_commands:override", "Switch the supply by hand for some time."),
     "reinstate": LazyCommand("wallet.installation_commands:reinstate", "As a supplier: bring a removed meter back."),
     "remove": LazyCommand("wallet.installation_commands:remove", "As a supplier: accept no more readings."),
+    "setup": LazyCommand("meter.setup.commands:setup", "Find the board, make the key, try the relay, write settings."),
     "show": LazyCommand("wallet.installation_commands:show", "What the registry knows about a meter."),
     "swap": LazyCommand("wallet.installation_commands:swap", "As a supplier: another device, or another key."),
     "tariff": LazyCommand("wallet.installation_commands:tariff", "As a supplier: announce another tariff for a meter."),

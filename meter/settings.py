@@ -117,6 +117,11 @@ _SECTIONS: dict[str, Any] = {
 }
 
 
+def section_kinds() -> Mapping[str, Any]:
+    """The dataclass of each section but [driver], whose kind decides."""
+    return _SECTIONS
+
+
 def load_settings(path: Path, driver_overrides: Mapping[str, object] | None = None) -> MeterSettings:
     """The settings in a file; values in the [driver] section can be overridden. Raises UserError."""
     try:

@@ -1,0 +1,241 @@
+"""`wattchain meter setup` with a person at a terminal and a board on a serial line, both real to the program."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from meter.commands import meter
+from meter.drivers.rpict import RpictSettings
+from meter.settings import load_settings
+from primitives.hexadecimal import to_checksum_address
+from tests.functional.running_node import run_command
+from tests.meter.mock_pins import mock_pins
+from tests.meter.serial_pair import SerialPair
+from tests.meter.setup.scripted_person import ScriptedPerson, at_a_terminal
+from wallet.keystore import LIGHT_COST, encrypt_key, keystore_address
+
+PLAIN_3V1 = "11 1402.65 -0.31 0.00 6412.5 38.2 0.0 231.87"
+BACKWARDS = "11 -1402.65 -0.31 0.00 6412.5 38.2 0.0 231.87"
+NO_NODE = "http://127.0.0.1:9"
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(meter, ["setup", *map(str, arguments)])
+
+
+@asynccontextmanager
+async def board(folder: Path, line: str = PLAIN_3V1) -> AsyncIterator[str]:
+    """A board that tells its line a hundred times a second; its port."""
+
+    async def speak(pair: SerialPair) -> None:
+        while True:
+            pair.send_now(line.encode() + b"\r\n")
+            await asyncio.sleep(0.01)
+
+    with SerialPair(folder) as pair:
+        task = asyncio.create_task(speak(pair))
+        try:
+            yield pair.port
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def answer_the_rest(person: ScriptedPerson, *, password: str = "secret") -> None:
+    """From the ledger on, with what is usual."""
+    await person.answers("Address of a node", NO_NODE)
+    await person.answers("Chain id of the network", "1947")
+    await person.answers("Password for the new key", password)
+    await person.answers("Repeat for confirmation", password)
+    await person.answers("Is there a relay", "n")
+
+
+async def test_a_person_sets_up_a_board(tmp_path: Path) -> None:
+    settings = tmp_path / "meter" / "meter.toml"
+    async with (
+        board(tmp_path) as port,
+        at_a_terminal(tmp_path, "meter", "setup", "--settings", settings, "--port", port) as person,
+    ):
+        await person.sees("listening to")
+        await person.answers("Use it?")
+        await person.answers("Clamps that count", "1")
+        await person.sees("1402.7 W")
+        await answer_the_rest(person)
+        assert await person.ends() == 0
+        screen = person.screen
+    made = load_settings(settings)
+    assert isinstance(made.driver, RpictSettings)
+    assert (made.driver.board, made.driver.channels, made.driver.port) == ("RPICT3V1", ("1",), port)
+    assert not made.relay.enabled
+    assert made.ledger.chain_id == 1947
+    address = keystore_address((tmp_path / "meter" / "meter.json").read_text())
+    assert address is not None
+    assert f"wattchain meter install {to_checksum_address(address)}" in screen
+    assert "install-service meter --settings" in screen
+    assert "▄" in screen  # the QR code
+    assert "secret" not in screen
+    assert settings.stat().st_mode & 0o777 == 0o600
+
+
+async def test_mistakes_are_asked_again_and_clamps_turned_round(tmp_path: Path) -> None:
+    settings = tmp_path / "meter.toml"
+    async with (
+        board(tmp_path, BACKWARDS) as port,
+        at_a_terminal(tmp_path, "meter", "setup", "--settings", settings, "--port", port) as person,
+    ):
+        await person.answers("Use it?", "perhaps")
+        await person.answers("Use it?", "y")
+        await person.answers("Clamps that count", "1")
+        await person.answers("because a solar panel", "n")
+        await person.answers("the other way round?", "y")
+        await person.answers("Address of a node", "somewhere")
+        await person.sees("is no address of a node")
+        await person.answers("Address of a node", NO_NODE)
+        await person.answers("Chain id", "-3")
+        await person.answers("Chain id", "1947")
+        await person.answers("Password for the new key", "one")
+        await person.answers("Repeat for confirmation", "other")
+        await person.answers("Password for the new key", "one")
+        await person.answers("Repeat for confirmation", "one")
+        await person.answers("Is there a relay", "n")
+        assert await person.ends() == 0
+    made = load_settings(settings)
+    assert isinstance(made.driver, RpictSettings)
+    assert made.driver.channels == ("-1",)
+
+
+async def test_who_leaves_in_the_middle_has_changed_nothing_but_may_find_the_key_again(tmp_path: Path) -> None:
+    settings = tmp_path / "meter.toml"
+    arguments = ("meter", "setup", "--settings", settings, "--driver", "simulated-home", "--live", "0")
+    async with at_a_terminal(tmp_path, *arguments) as person:
+        await person.answers("seed", "7")
+        await person.answers("Address of a node", NO_NODE)
+        await person.answers("Chain id", "1947")
+        await person.answers("Password for the new key", "secret")
+        await person.answers("Repeat for confirmation", "secret")
+        await person.sees("Is there a relay")
+        await person.leaves()
+        assert await person.ends() == 1
+    assert not settings.exists()
+    key = (tmp_path / "meter.json").read_text()
+    async with at_a_terminal(tmp_path, *arguments, "--chain-id", 1947, "--node", NO_NODE) as person:
+        await person.answers("seed", "7")
+        await person.sees("already; it is used")
+        await person.answers("Is there a relay", "n")
+        assert await person.ends() == 0
+    assert (tmp_path / "meter.json").read_text() == key
+    assert load_settings(settings).meter.key == tmp_path / "meter.json"
+
+
+async def test_nothing_is_overwritten_without_a_question(tmp_path: Path) -> None:
+    settings = tmp_path / "meter.toml"
+    settings.write_text("mine")
+    async with at_a_terminal(tmp_path, "meter", "setup", "--settings", settings) as person:
+        await person.answers("There are settings at", "n")
+        assert await person.ends() == 2
+    assert settings.read_text() == "mine"
+
+
+async def test_a_script_needs_no_person(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    settings = tmp_path / "meter.toml"
+    async with board(tmp_path) as port:
+        done = await asyncio.to_thread(
+            run_command,
+            tmp_path,
+            *("meter", "setup", "--yes", "--json", "--settings", settings, "--port", port, "--no-relay"),
+            *("--node", NO_NODE, "--chain-id", 1947, "--password-file", password, "--set", "driver.interval_s=2"),
+        )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    made = load_settings(settings)
+    assert answer["driver"] == "rpict"
+    assert [one["power_mw"] for one in answer["measurements"]] == [1_402_340] * 3
+    assert answer["key_is_new"] is True
+    assert made.meter.password_file == password
+    assert isinstance(made.driver, RpictSettings)
+    assert (made.driver.channels, made.driver.interval_s) == (("1", "2", "3"), 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "There is no terminal to ask"),
+        (("--yes", "--port", "/nowhere"), "--driver KIND"),
+        (("--yes", "--driver", "replay"), "--set driver.file=VALUE"),
+        (("--yes", "--driver", "simulated-home", "--live", "0"), "--chain-id NUMBER"),
+        (("--yes", "--driver", "simulated-home", "--live", "0", "--chain-id", "1"), "--password-file FILE"),
+        (("--set", "driver"), "is no setting"),
+    ],
+)
+def test_what_a_script_has_to_say(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    settings = tmp_path / "meter.toml"
+    result = invoke("--settings", settings, "--node", NO_NODE, *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not settings.exists()
+
+
+def test_a_wrong_password_of_a_key_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "meter.json").write_text(encrypt_key(bytes([7]) * 32, "secret", LIGHT_COST))
+    (tmp_path / "password").write_text("wrong\n")
+    result = invoke(
+        *("--yes", "--settings", tmp_path / "meter.toml", "--driver", "simulated-home", "--live", 0),
+        *("--node", NO_NODE, "--chain-id", 1947, "--password-file", tmp_path / "password"),
+    )
+    assert result.exit_code == 2
+    assert "password does not open" in result.stderr
+
+
+async def test_a_relay_is_tried_only_after_a_question(tmp_path: Path) -> None:
+    """The relay is a program here, which notes what it is told."""
+    notes = tmp_path / "notes"
+    arguments = (
+        *("meter", "setup", "--settings", tmp_path / "meter.toml", "--driver", "simulated-home", "--live", "0"),
+        *("--node", NO_NODE, "--chain-id", 1947, "--set", "driver.seed=7"),
+        *("--set", f"relay.on_command=/bin/sh,-c,echo on >> {notes}"),
+    )
+    async with at_a_terminal(tmp_path, *arguments) as person:
+        await person.answers("Password for the new key", "secret")
+        await person.answers("Repeat for confirmation", "secret")
+        await person.answers("Which", "5")
+        await person.answers("Program that switches off", f"/bin/sh,-c,echo off >> {notes}")
+        await person.sees("Try it now? THE SUPPLY BEHIND IT GOES OFF")
+        assert not notes.exists()
+        await person.answers("", "y")
+        await person.sees("The relay is OFF")
+        assert notes.read_text() == "off\n"
+        await person.answers("switch it on again?")
+        await person.answers("Did it click", "n")
+        await person.sees("try active_low")
+        assert await person.ends() == 0
+    assert notes.read_text() == "off\non\n"
+    relay = load_settings(tmp_path / "meter.toml").relay
+    assert (relay.enabled, relay.kind) == (True, "command")
+
+
+def test_a_relay_at_a_pin_is_tried_by_an_option(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "password").chmod(0o600)
+    arguments = (
+        *("--yes", "--json", "--settings", tmp_path / "meter.toml", "--driver", "simulated-home", "--live", 0),
+        *("--node", NO_NODE, "--chain-id", 1947, "--password-file", tmp_path / "password"),
+        *("--set", "relay.kind=gpio", "--set", "relay.pin=17", "--set", "relay.active_low=yes"),
+    )
+    with mock_pins() as pins:
+        result = invoke(*arguments)
+        assert result.exit_code == 0, result.stderr
+        assert json.loads(result.stdout)["relay"] == {"clicked": None, "trouble": ""}
+        assert pins.pin(17).function == "input"  # not touched
+        result = invoke(*arguments, "--overwrite", "--test-relay")
+        assert result.exit_code == 0, result.stderr
+        assert json.loads(result.stdout)["relay"] == {"clicked": True, "trouble": ""}
+        assert [entry.state for entry in pins.pin(17).states][-2:] == [True, False]
