@@ -65,11 +65,12 @@ class MeterClock:
 
     def time_s(self, elapsed_ms: int) -> int | None:
         """Unix time of a moment, a recent one; None while the clock is not set. Never falls."""
-        shown_ms = round(self._clock.precise_time_s() * 1000) - self._clock.elapsed_ms()
+        now_ms = self._clock.elapsed_ms()
+        shown_ms = round(self._clock.precise_time_s() * 1000) - now_ms
         self._look_for_steps(shown_ms)
-        believed_ms = self._judge(shown_ms, elapsed_ms)
+        believed_ms = self._judge(shown_ms, now_ms)
         if believed_ms is None:
-            self._wait(shown_ms + elapsed_ms)
+            self._wait(shown_ms + now_ms)
             return None
         if self._is_waiting:
             logger.warning("the clock can be believed again; readings are signed")
@@ -93,11 +94,11 @@ class MeterClock:
             logger.warning("the computer's clock was set, by %+.1f s", (shown_ms - last_ms) / 1000)
             self._flags |= StatusFlag.CLOCK_SET
 
-    def _judge(self, shown_ms: int, elapsed_ms: int) -> int | None:
+    def _judge(self, shown_ms: int, now_ms: int) -> int | None:
         """The clock to go by: the computer's, unless the two others agree against it."""
-        earliest_ms = self._floor_ms() - LIFT_MS - elapsed_ms
+        earliest_ms = self._floor_ms() - LIFT_MS - now_ms
         believed_ms, ledger_ms = self._believed_ms, self._ledger_ms
-        if self._clock.elapsed_ms() - self._heard_ms > WITNESS_MS:
+        if now_ms - self._heard_ms > WITNESS_MS:
             ledger_ms = None
         if shown_ms >= earliest_ms and not (_agree(believed_ms, ledger_ms) and not _agree(shown_ms, ledger_ms)):
             return shown_ms

@@ -24,8 +24,8 @@ PROGRAM_ROOMS = ("primitives", "contracts", "chain", "vm", "wallet", "meter")
 """Whose code a running meter may execute."""
 # A switch that rattles is one event.
 BOUNCE_S = 0.05
-# How often an open cover is noted again, so that every reading of that time says so.
-REMIND_S = 1.0
+# How often the switch is looked at anyway; an open cover is noted each time, so that every reading says so.
+LOOK_S = 1.0
 
 
 COVER_STATES = ("connected", "open")
@@ -97,9 +97,9 @@ class CoverSwitch:
         was_open = False
         try:
             while True:
-                was_open = self._look(was_open)
                 self._changed.clear()
-                await self._wait(was_open)
+                was_open = self._look(was_open)
+                await self._wait()
         finally:
             self._pin.close()
 
@@ -118,15 +118,12 @@ class CoverSwitch:
             self._noting.note(StatusFlag.COVER_OPEN, "the cover was closed", at_once=True)
         return is_open
 
-    async def _wait(self, is_open: bool) -> None:
-        """Until the switch changes; not for ever while the cover is open."""
-        if not is_open:
-            await self._changed.wait()
-            return
+    async def _wait(self) -> None:
+        """Until the switch changes, or for a moment: an edge may be lost while it rattles."""
         changing = asyncio.ensure_future(self._changed.wait())
-        reminding = asyncio.ensure_future(self._clock.sleep_s(REMIND_S))
+        looking = asyncio.ensure_future(self._clock.sleep_s(LOOK_S))
         try:
-            await asyncio.wait((changing, reminding), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((changing, looking), return_when=asyncio.FIRST_COMPLETED)
         finally:
             changing.cancel()
-            reminding.cancel()
+            looking.cancel()

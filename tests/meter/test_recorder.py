@@ -1,0 +1,278 @@
+"""Which samples become readings, with which flags, and what is left after a crash or a power cut."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from contracts.reading_format import StatusFlag
+from meter.checkpoint import CheckpointKeeper
+from meter.drivers.driver import Registers, Sample
+from meter.head import first_head
+from meter.meter_clock import MeterClock
+from meter.outbox import Outbox
+from meter.reading import Reading, Signature
+from meter.recorder import Recorder
+from meter.signer import KeySigner, SignerUnavailable
+from primitives.clock import ManualClock
+from tests.meter.kill_outbox import DOMAIN, KEY, METER
+
+HOUR_S = 3600
+BEGIN_S = 500_000 * HOUR_S
+NONE, RESTARTED, TAMPER = StatusFlag(0), StatusFlag.RESTARTED, StatusFlag.TAMPER
+
+
+class FailingSigner:
+    address = METER
+
+    def __init__(self) -> None:
+        self._signer = KeySigner(KEY)
+        self.is_away = False
+
+    def sign(self, message_hash: bytes) -> Signature:
+        if self.is_away:
+            raise SignerUnavailable("the element does not answer")
+        return self._signer.sign(message_hash)
+
+
+@dataclass
+class Meter:
+    """The recorder of a meter that takes 1 Wh with each sample; `kill`, `stop` and `cut_power` end it."""
+
+    folder: Path
+    interval_s: int = HOUR_S
+    spacing_s: int = 0
+    boot_id: str = "boot 1"
+    most_events: int = 12
+
+    def __post_init__(self) -> None:
+        self.clock = ManualClock(BEGIN_S)
+        self.signer = FailingSigner()
+        self.outbox = Outbox.open(self.folder / "outbox.sqlite", DOMAIN, METER, self.signer)
+        self.outbox.adopt(first_head(), b"\x01" * 32, 0)
+        self.wh = 0
+        self.start()
+
+    def start(self, boot_id: str = "boot 1") -> None:
+        self.keeper = CheckpointKeeper(METER, self.folder / "card", self.folder / "memory", self.clock, 60)
+        self.meter_clock = MeterClock(self.clock)
+        self.recorder = Recorder(
+            self.outbox,
+            self.signer,
+            self.clock,
+            self.meter_clock,
+            self.keeper,
+            interval_s=self.interval_s,
+            spacing_s=self.spacing_s,
+            boot_id=boot_id,
+            most_events_per_hour=self.most_events,
+        )
+        self.state, self.floor = self.recorder.resume()
+
+    def kill(self) -> None:
+        self.keeper.close()
+
+    def cut_power(self) -> None:
+        self.keeper.close()
+        (self.folder / "memory").unlink()
+
+    def see(self, after_s: int, flags: StatusFlag = NONE, *, is_timed: bool = True) -> None:
+        self.clock.advance_s(after_s)
+        self.wh += 1
+        registers = Registers(self.clock.time_s(), self.wh, 0)
+        self.recorder.take(Sample(registers, 5, flags, b"%d" % self.wh, is_timed=is_timed))
+
+    def readings(self) -> list[Reading]:
+        return [stored.signed.reading for stored in reversed(self.outbox.newest(1000))]
+
+    def told(self) -> list[tuple[int, int, StatusFlag]]:
+        """Of each reading: seconds since the begin, Wh, flags."""
+        return [(one.time_s - BEGIN_S, one.import_wh, StatusFlag(one.flags)) for one in self.readings()]
+
+
+@pytest.fixture
+def meter(tmp_path: Path):  # type: ignore[no-untyped-def]
+    made = Meter(tmp_path)
+    with closing(made.outbox):
+        yield made
+        made.kill()
+
+
+def test_the_first_sample_is_a_signed_boot_event_and_then_whole_hours(meter: Meter) -> None:
+    meter.see(7)
+    for _ in range(2 * HOUR_S // 5):
+        meter.see(5)
+    # The last samples at or before the hour are those 3 s before it: at :07, then each 5 s.
+    assert meter.told() == [(7, 1, RESTARTED), (3597, 719, NONE), (7197, 1439, NONE)]
+
+
+def test_a_sample_at_the_boundary_is_signed_without_waiting_for_the_next(meter: Meter) -> None:
+    meter.see(10)
+    meter.see(HOUR_S - 10)
+    assert meter.told() == [(10, 1, RESTARTED), (3600, 2, NONE)]
+    meter.see(1)
+    meter.see(HOUR_S - 1)
+    assert [told[0] for told in meter.told()] == [10, 3600, 7200]
+
+
+def test_where_samples_come_far_apart_the_last_before_a_boundary_is_known_as_such(tmp_path: Path) -> None:
+    meter = Meter(tmp_path, spacing_s=900)
+    with closing(meter.outbox):
+        for _ in range(9):
+            meter.see(900)
+            if meter.clock.time_s() == BEGIN_S + 900:
+                meter.clock.advance_s(200)
+        meter.kill()
+        assert [told[0] for told in meter.told()] == [900, 2900, 6500]
+
+
+def test_an_interval_without_samples_has_no_reading(meter: Meter) -> None:
+    meter.see(10)
+    meter.see(5 * HOUR_S)
+    meter.see(HOUR_S)
+    assert [told[0] for told in meter.told()] == [10, 5 * HOUR_S + 10]
+
+
+def test_every_sample_at_the_shortest_interval(tmp_path: Path) -> None:
+    meter = Meter(tmp_path, interval_s=5)
+    with closing(meter.outbox):
+        for _ in range(10):
+            meter.see(5)
+        meter.kill()
+        assert [told[0] for told in meter.told()] == [5 * number for number in range(1, 11)]
+
+
+def test_flags_belong_to_the_reading_behind_them(meter: Meter) -> None:
+    meter.see(10)
+    meter.see(3580, StatusFlag.GAP)
+    meter.see(20, StatusFlag.JUMP)
+    meter.see(3600)
+    assert meter.told()[1:] == [(3590, 2, StatusFlag.GAP), (3610, 3, StatusFlag.JUMP)]
+
+
+def test_an_event_is_signed_with_the_next_sample(meter: Meter) -> None:
+    meter.see(10)
+    meter.recorder.note(StatusFlag.CALIBRATED, "later will do")
+    meter.see(5)
+    meter.recorder.note(TAMPER, "somebody touched it", at_once=True)
+    meter.see(5)
+    meter.see(5)
+    assert meter.told() == [(10, 1, RESTARTED), (20, 3, TAMPER | StatusFlag.CALIBRATED)]
+
+
+def test_events_are_limited_also_over_restarts_and_wait_for_the_reading_in_turn(tmp_path: Path) -> None:
+    meter = Meter(tmp_path, most_events=3)
+    with closing(meter.outbox):
+        for _ in range(10):
+            meter.see(10)
+            meter.recorder.note(TAMPER, "again", at_once=True)
+            meter.see(10)
+            meter.kill()
+            meter.start()
+        assert len(meter.readings()) == 3
+        meter.see(HOUR_S - 200)
+        assert meter.told()[3:] == [(3600, 21, TAMPER | RESTARTED)]
+        meter.recorder.note(TAMPER, "in the next hour", at_once=True)
+        meter.see(10)
+        assert len(meter.readings()) == 5
+        meter.kill()
+
+
+def test_a_killed_program_goes_on_behind_its_last_sample(meter: Meter) -> None:
+    meter.see(10)
+    meter.see(1, StatusFlag.GAP)
+    meter.see(1)
+    meter.kill()
+    meter.start()
+    assert (meter.state, meter.floor) == (b"3", Registers(BEGIN_S + 10, 1, 0))
+    meter.see(1)
+    assert meter.told()[1:] == [(13, 4, RESTARTED | StatusFlag.GAP)]
+
+
+def test_a_power_cut_costs_what_came_since_the_last_minute(meter: Meter) -> None:
+    for _ in range(130):
+        meter.see(1)
+    meter.cut_power()
+    meter.start("boot 2")
+    assert meter.state == b"121"
+    meter.see(60)
+    assert meter.told()[1:] == [(190, 131, RESTARTED | StatusFlag.POWER_LOST)]
+
+
+def test_a_new_flag_is_on_the_card_at_once(meter: Meter) -> None:
+    meter.see(1)
+    meter.recorder.note(TAMPER, "the cover was opened", at_once=True)
+    meter.cut_power()
+    meter.start("boot 2")
+    meter.see(60)
+    assert meter.told()[1][2] == RESTARTED | StatusFlag.POWER_LOST | TAMPER
+
+
+def test_a_reboot_in_order_is_no_power_lost(meter: Meter) -> None:
+    meter.see(1)
+    meter.see(1)
+    meter.recorder.stop()
+    (meter.folder / "memory").unlink()
+    meter.start("boot 2")
+    assert meter.state == b"2"
+    meter.see(1)
+    assert meter.told()[1][2] == RESTARTED
+    # In the new boot it has not been stopped yet.
+    meter.cut_power()
+    meter.start("boot 3")
+    meter.see(1)
+    assert meter.told()[2][2] == RESTARTED | StatusFlag.POWER_LOST
+
+
+def test_a_checkpoint_older_than_the_last_reading_is_never_used(meter: Meter) -> None:
+    meter.see(1)
+    meter.see(1)
+    memory, card = [(meter.folder / name).read_bytes() for name in ("memory", "card")]
+    meter.see(HOUR_S - 2)
+    meter.kill()
+    # Somebody puts the old files back, or a write was lost.
+    (meter.folder / "memory").write_bytes(memory)
+    (meter.folder / "card").write_bytes(card)
+    meter.start()
+    assert meter.state == b"3"
+    assert meter.floor.import_wh == 3
+
+
+def test_nothing_is_signed_while_the_clock_is_not_set(meter: Meter) -> None:
+    for _ in range(3):
+        meter.see(HOUR_S, is_timed=False)
+    meter.recorder.note(TAMPER, "x", at_once=True)
+    meter.see(1, is_timed=False)
+    assert meter.readings() == []
+    meter.see(1, StatusFlag.CLOCK_SET)
+    assert meter.told() == [(3 * HOUR_S + 2, 5, RESTARTED | TAMPER | StatusFlag.CLOCK_SET)]
+
+
+def test_a_signer_that_is_away_is_tried_again_in_a_minute(meter: Meter, caplog: pytest.LogCaptureFixture) -> None:
+    meter.see(1)
+    meter.signer.is_away = True
+    meter.see(HOUR_S - 1, StatusFlag.JUMP)
+    for _ in range(100):
+        meter.see(1)
+    meter.signer.is_away = False
+    for _ in range(60):
+        meter.see(1)
+    assert caplog.text.count("NO READING WAS SIGNED: the element does not answer") == 3
+    assert meter.told()[1:] == [(HOUR_S + 121, 123, StatusFlag.JUMP)]
+
+
+def test_the_newest_blocks_time_is_known_after_a_start_without_a_node(meter: Meter) -> None:
+    meter.meter_clock.heard(Reading(METER, 1, BEGIN_S + 40, 0, 0, 0, 0, bytes(32)))  # whatever has a time
+    meter.see(1)
+    meter.recorder.stop()
+    meter.start()
+    assert meter.meter_clock.block_time_s == BEGIN_S + 40
+
+
+def test_the_end_of_a_source_is_signed(meter: Meter) -> None:
+    meter.see(1)
+    meter.see(1)
+    meter.recorder.finish()
+    meter.recorder.finish()
+    assert meter.told() == [(1, 1, RESTARTED), (2, 2, NONE)]
