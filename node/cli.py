@@ -8,6 +8,7 @@ import click
 from wallet.command_line import LazyCommand, LazyGroup
 
 COMMANDS = {
+    "agent": LazyCommand("meter.agent.commands:agent", "Sell your surplus, or buy, automatically, within limits."),
     "bench": LazyCommand("node.bench.commands:bench", "Measure whole networks of nodes on this machine."),
     "bill": LazyCommand("wallet.bill_commands:bill", "Postpaid energy: usage and bills; pay them."),
     "channel": LazyCommand("wallet.channel_commands:channel", "Pay a producer many times with two transactions."),

@@ -12,7 +12,7 @@ from contracts.addresses import AUCTION_ADDRESS
 from contracts.auction import OrderState, Pricing, Side, needed_wei
 from primitives.errors import UserError
 from wallet.auction_matching import Clearing, Offer, Trade, clear, trades_of
-from wallet.client import RpcClient
+from wallet.client import InvalidAnswer, RpcClient
 from wallet.contract_call import Contract, ask, ask_one, require_contract
 from wallet.contract_commands import ledger_time_s
 from wallet.market import MARKET
@@ -107,6 +107,8 @@ async def read_book(client: RpcClient, slot_s: int) -> Book:
     await require_contract(client, AUCTION)
     fields = await ask_one(client, AUCTION, "slotOf", [slot_s])
     length_s, tax_bps, penalty_bps, bids, asks, _, _, is_sealed, pricing, is_cleared, traded_wh, price = fields
+    if not length_s:
+        raise InvalidAnswer(f"{AUCTION.title} says that a slot takes no time")
     if slot_s % length_s:
         raise UserError(
             f"No slot begins at {format_time(slot_s)}; the one before begins at "

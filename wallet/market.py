@@ -298,7 +298,7 @@ async def _head(client: RpcClient) -> tuple[int, int]:
 
 async def _adverts(client: RpcClient, first: int, block: int, most: int = MAX_READ) -> list[Advert]:
     raw = await _pages(client, "adverts", first, block, most)
-    return [_advert(number, values) for number, values in raw]
+    return [advert_of(number, values) for number, values in raw]
 
 
 async def _pages(
@@ -324,7 +324,8 @@ async def _with_shown(client: RpcClient, trade: Trade, block: int) -> Trade:
     return replace(trade, exported_wh=exported, imported_wh=imported)
 
 
-def _advert(number: int, values: Sequence[Any]) -> Advert:
+def advert_of(number: int, values: Sequence[Any]) -> Advert:
+    """The contract's struct."""
     producer, time_s, tax_bps, _, meter, delivery_s, unsold, first_price, deposit, _, _, energy = values
     return Advert(number, producer, time_s, tax_bps, meter, delivery_s, unsold, first_price, deposit, energy)
 

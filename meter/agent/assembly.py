@@ -1,0 +1,62 @@
+"""Makes an agent from its settings: keys, clock, node and book put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from meter.agent.asking import Asker
+from meter.agent.journal import Journal, only_agent
+from meter.agent.runner import Runner
+from meter.agent.settings import AgentSettings
+from primitives.errors import UserError
+from wallet.client import RpcClient
+from wallet.command_line import read_password
+from wallet.key_directory import read_key_file
+from wallet.keystore import decrypt_key, keystore_address
+
+
+def owner_address(settings: AgentSettings) -> bytes:
+    """The address in the owner's key file, without its password. Raises UserError, InvalidKeystore."""
+    address = keystore_address(read_key_file(settings.account.key))
+    if address is None:
+        raise UserError(
+            f"The key file {settings.account.key} does not name its address; import it with `wallet import`."
+        )
+    return address
+
+
+def make_asker(settings: AgentSettings) -> Asker:
+    """Secrets of sealed orders lie where `wattchain market bid` keeps them, so that either can reveal them."""
+    keystore = settings.account.key.parent
+    return Asker(owner_address(settings), settings.agent.meter, keystore, settings.ledger.confirmations)
+
+
+def open_journal(settings: AgentSettings) -> Journal:
+    return Journal(settings.agent.state, settings.ledger.chain_id, owner_address(settings))
+
+
+def open_client(settings: AgentSettings) -> RpcClient:
+    return RpcClient(settings.ledger.node, spare_urls=settings.ledger.spare_nodes)
+
+
+@asynccontextmanager
+async def open_agent(settings: AgentSettings, *, dry_run: bool) -> AsyncIterator[Runner]:
+    """The one agent with this book. The password is asked only where something is to be signed. Raises UserError,
+    InvalidKeystore."""
+    key = None
+    if not dry_run:
+        text = read_key_file(settings.account.key)
+        key = decrypt_key(text, read_password(settings.account.password_file, f"Password of {settings.account.key}"))
+    with only_agent(settings.agent.state), open_journal(settings) as journal:
+        async with open_client(settings) as client:
+            yield Runner(
+                client,
+                make_asker(settings),
+                journal,
+                settings.limits(),
+                key,
+                settings.clock.make(),
+                chain_id=settings.ledger.chain_id,
+                confirmations=settings.ledger.confirmations,
+                max_fee_wei=settings.ledger.max_fee_wei,
+                interval_s=settings.agent.interval_s,
+            )

@@ -1,0 +1,40 @@
+"""From all that is known to what is to be done, and why: the whole of the agent's judgement, without a node or a clock.
+
+Chores first, then trade. The runner does the first thing that can be done, looks again, and decides anew: so each
+decision sees what the ledger has of all before it, and the limits hold by that.
+"""
+
+from contracts.roles import Role
+from meter.agent.action import Decision
+from meter.agent.buying import buy
+from meter.agent.chores import chores
+from meter.agent.limits import Budget, Limits
+from meter.agent.selling import sell
+from meter.agent.situation import Situation
+
+
+def decide(situation: Situation, limits: Limits) -> list[Decision]:
+    """In the order in which they matter."""
+    found = list(chores(situation, limits))
+    budget = budget_of(situation, limits)
+    match situation.role:
+        case Role.PRODUCER if limits.least_ask_wei_per_wh:
+            found += sell(situation, limits, budget)
+        case Role.CONSUMER if limits.greatest_bid_wei_per_wh:
+            found += buy(situation, limits, budget)
+        case Role.PRODUCER:
+            found.append(Decision("no price", "Nothing is sold: the settings name no least_ask_price."))
+        case Role.CONSUMER:
+            found.append(Decision("no price", "Nothing is bought: the settings name no greatest_bid_price."))
+        case _:
+            text = "The account is registered neither as a producer nor as a consumer; a regulator does that with "
+            found.append(Decision("no role", text + "`wattchain registry add`."))
+    return found
+
+
+def budget_of(situation: Situation, limits: Limits) -> Budget:
+    """What is left of the day's limits: by the ledger, and of money by the agent's own book where that says more."""
+    since_s = situation.day_begin_s
+    dealings = situation.dealings
+    spent_wei = max(dealings.spent_wei(since_s), situation.signed_wei)
+    return Budget.left(limits, dealings.committed_wh(since_s, situation.time_s), spent_wei)

@@ -1,0 +1,218 @@
+"""What a producer's agent offers: on the market one advert at a time, in the auction an order for each of the next
+slots. Pure. Only energy that is likely to come is offered: the forecast's lower end, less the reserve, less what is
+sold already and not sent yet.
+"""
+
+from collections.abc import Iterator
+
+from contracts.auction import MIN_SEALED_WEI, Side
+from contracts.market import deposit_wei_per_wh
+from meter.agent.action import Action, Decision, Seal, forecast_text, slot_text
+from meter.agent.dealings import OwnAdvert
+from meter.agent.forecast import MAX_WINDOW_S, Forecast, TooLittleHistory, forecast
+from meter.agent.history import Direction
+from meter.agent.limits import AUCTION, MARKET, Budget, Limits
+from meter.agent.situation import AuctionView, MarketView, Situation
+from wallet import auction, market
+from wallet.amounts import format_amount
+from wallet.auction import Book
+from wallet.contract_call import ContractCall
+from wallet.quantities import format_energy, format_price, format_time
+
+STEP_WH = 100
+"""Adverts are of whole tenths of a kWh: a forecast knows no more."""
+LEAST_ORDER_WH = 50
+"""An order of less is not worth its transactions."""
+READING_MARGIN_S = 120
+"""A reading must not be an hour old when the advert's block is made (Market, MAX_READING_AGE_S)."""
+MAX_READING_AGE_S = 3_600
+TRIED_ORDERS = 4
+"""So many orders of a day without a trade, and the second market has its turn."""
+DAY_S = 86_400
+
+
+def sell(situation: Situation, limits: Limits, budget: Budget) -> Iterator[Decision]:
+    """On one market at a time, since a meter's energy is sold on one: the first named, or the second where nothing is
+    bought on the first."""
+    chosen, why = _choose(situation, limits)
+    if why is not None:
+        yield why
+    if chosen == MARKET and situation.market is not None:
+        yield _advertise(situation, situation.market, limits, budget)
+    elif chosen == AUCTION and situation.auction is not None:
+        yield from _ask(situation, situation.auction, limits, budget)
+    else:
+        yield Decision("no market", "This network has none of the markets that the settings name.")
+
+
+def undelivered_wh(situation: Situation, view: MarketView, *, sales: bool) -> int:
+    """What is sold, or bought, on the market and not seen by the own meter yet.
+
+    What the meter shows for a newer trade it shows for all older ones as well, but it serves one: the newer ones take
+    theirs first, since the older ones have more to choose from.
+    """
+    trades = situation.dealings.open_trades(sales=sales)
+    shown = [(view.shown.get(one.number, (0, 0))[0 if sales else 1], one.open_wh) for one in trades]
+    served_wh = 0
+    for shown_wh, open_wh in sorted(shown):
+        served_wh += max(0, min(open_wh, shown_wh - served_wh))
+    return sum([open_wh for _, open_wh in shown]) - served_wh
+
+
+def reading_too_old(situation: Situation, what: str) -> Decision:
+    read = "none" if not situation.reading_time_s else f"of {format_time(situation.reading_time_s)}"
+    text = f"The meter's last reading on the ledger is {read}; {what} needs one of the last hour. Is the meter running?"
+    return Decision("reading too old", text)
+
+
+def _choose(situation: Situation, limits: Limits) -> tuple[str | None, Decision | None]:
+    there = {MARKET: situation.market is not None, AUCTION: situation.auction is not None}
+    usable = [name for name in limits.markets if there[name]]
+    if len(usable) < 2 or not _is_in_vain(situation, usable[0]):
+        return next(iter(usable), None), None
+    first, second = usable
+    text = f"In the last day {TRIED_ORDERS} or more offers on the {first} found no buyer, so the {second} has its turn."
+    return second, Decision(f"{second} instead", text)
+
+
+def _is_in_vain(situation: Situation, name: str) -> bool:
+    """Whether all that was offered there in the last day is over, and found no buyer."""
+    since_s, time_s = situation.time_s - DAY_S, situation.time_s
+    if name == MARKET:
+        adverts = [one for one in situation.dealings.adverts if one.time_s > since_s]
+        return len(adverts) >= TRIED_ORDERS and not any(one.sold_wh or one.offered_wh(time_s) for one in adverts)
+    orders = [one for one in situation.dealings.orders if one.time_s > since_s and one.side is Side.ASK]
+    over = [one for one in orders if one.slot_s <= time_s]
+    return len(over) >= TRIED_ORDERS and not any(one.matched_wh for one in orders)
+
+
+def _advertise(situation: Situation, view: MarketView, limits: Limits, budget: Budget) -> Decision:
+    time_s = situation.time_s
+    if view.meter != situation.meter:
+        call = ContractCall(market.MARKET, "chooseMeter", (situation.meter,))
+        return Decision("choose meter", "The market is told which meter is traded with.", Action("choose meter", call))
+    window_s = min(view.delivery_s, MAX_WINDOW_S)
+    try:
+        told = forecast(situation.history, Direction.GIVEN, time_s, time_s + window_s, limits.least_days)
+    except TooLittleHistory as error:
+        return Decision("too little history", str(error))
+    sold_wh = undelivered_wh(situation, view, sales=True)
+    own = situation.dealings.on_offer(time_s)
+    if own is not None:
+        return _about_own(own, told, sold_wh, time_s)
+    if time_s - situation.reading_time_s > MAX_READING_AGE_S - READING_MARGIN_S:
+        return reading_too_old(situation, "an advert")
+    if situation.auction is not None and situation.reading_time_s < situation.auction.sells_until_s:
+        until = format_time(situation.auction.sells_until_s)
+        return Decision("bound in auction", f"What the meter gives until {until} is offered in the auction.")
+    free_wh = limits.after_reserve(told.low_wh) - sold_wh
+    energy_wh = min(free_wh, budget.energy_wh, view.room_wh) // STEP_WH * STEP_WH
+    numbers = (
+        f"in the next {window_s // 3_600} hours {forecast_text(told)} are to be given; {_kept(limits)} of the lower "
+        f"end are kept back, {format_energy(sold_wh)} are sold and not sent yet, {format_energy(budget.energy_wh)} are "
+        "left of the day's limit"
+    )
+    if energy_wh < view.least_wh:
+        least = f"an advert is of {format_energy(view.least_wh)} at least"
+        return Decision("too little to advertise", f"Nothing to advertise ({least}): {numbers}.")
+    price, why = _price(situation, view, limits)
+    deposit_wei = energy_wh * deposit_wei_per_wh(price, view.penalty_bps)
+    if deposit_wei > situation.balance_wei:
+        return _no_funds(situation, deposit_wei)
+    call = ContractCall(market.MARKET, "availableEnergyAdvert", (energy_wh, price), deposit_wei)
+    text = f"Advertise {format_energy(energy_wh)} at {format_price(price)}, {why}: {numbers}."
+    return Decision("advertise", text, Action("advertise", call))
+
+
+def _about_own(own: OwnAdvert, told: Forecast, sold_wh: int, time_s: int) -> Decision:
+    offered_wh = own.offered_wh(time_s)
+    if offered_wh + sold_wh > told.high_wh:
+        call = ContractCall(market.MARKET, "withdrawAdvert", (own.time_s,))
+        text = (
+            f"Take back the {format_energy(offered_wh)} on offer: with the {format_energy(sold_wh)} that are sold it "
+            f"is more than is to be given, {forecast_text(told)}."
+        )
+        return Decision("take back", text, Action(f"withdraw {own.time_s}", call))
+    text = f"{format_energy(offered_wh)} are on offer until {format_time(own.until_s)}; one advert at a time is enough."
+    return Decision("on offer", text)
+
+
+def _price(situation: Situation, view: MarketView, limits: Limits) -> tuple[int, str]:
+    """The first price of an advert: a tenth below the last one's where nothing of it was sold, a tenth above where all
+    was; just below the cheapest of others; never below the owner's least."""
+    least = limits.least_ask_wei_per_wh
+    last = next(iter(reversed(situation.dealings.adverts)), None)
+    if last is None:
+        price, why = least * 3 // 2, "half above the least price to begin with"
+    elif last.sold_wh == 0:
+        price, why = last.price_wei_per_wh * 9 // 10, "a tenth less than the last advert, which found no buyer"
+    elif last.sold_wh == last.energy_wh:
+        price, why = last.price_wei_per_wh * 11 // 10, "a tenth more than the last advert, which was sold out"
+    else:
+        price, why = last.price_wei_per_wh, "as the last advert, of which a part was sold"
+    rival = next((one.price_at(situation.time_s) for one in view.offers), None)
+    if rival is not None and rival <= price:
+        price, why = rival * 99 // 100, f"below the cheapest of others, {format_price(rival)}"
+    if price < least:
+        price, why = least, "the least price that the owner allows"
+    return min(price, _MAX_PRICE_WEI_PER_WH), why
+
+
+_MAX_PRICE_WEI_PER_WH = 10**19
+"""Market, MAX_PRICE_WEI_PER_WH."""
+
+
+def _ask(situation: Situation, view: AuctionView, limits: Limits, budget: Budget) -> Iterator[Decision]:
+    for book in view.next_books:
+        if situation.dealings.order_for(book.slot_s) is None:
+            yield _ask_for(situation, book, limits, budget)
+
+
+def _ask_for(situation: Situation, book: Book, limits: Limits, budget: Budget) -> Decision:
+    if situation.market is not None and situation.market.sells_until_s > book.slot_s:
+        text = "Something is for sale on the market, or sold there and not settled: no offer in the auction."
+        return Decision("bound on market", text)
+    try:
+        told = forecast(situation.history, Direction.GIVEN, book.slot_s, book.end_s, limits.least_days)
+    except TooLittleHistory as error:
+        return Decision("too little history", str(error))
+    energy_wh = min(limits.after_reserve(told.low_wh), budget.energy_wh)
+    numbers = (
+        f"in it {forecast_text(told)} are to be given; {_kept(limits)} of the lower end are kept back, "
+        f"{format_energy(budget.energy_wh)} are left of the day's limit"
+    )
+    if energy_wh < LEAST_ORDER_WH:
+        return Decision("too little to offer", f"Nothing to offer for {slot_text(book.slot_s)}: {numbers}.")
+    price = limits.least_ask_wei_per_wh
+    text = (
+        f"Offer {format_energy(energy_wh)} for {slot_text(book.slot_s)} at {format_price(price)}, the least price, "
+        f"since what is paid comes of all orders: {numbers}."
+    )
+    return order(situation, book, Side.ASK, energy_wh, price, "offer", text)
+
+
+def order(situation: Situation, book: Book, side: Side, energy_wh: int, price: int, code: str, text: str) -> Decision:
+    """An order in the auction, open or sealed as the slot is. Of a bid all money counts as spent."""
+    needed_wei = book.needed_wei(side, energy_wh, price)
+    key = f"{code} {book.slot_s}"
+    if not book.is_sealed:
+        terms = (book.slot_s, side, situation.meter, energy_wh, price)
+        action = Action(key, ContractCall(auction.AUCTION, "placeOrder", terms, needed_wei))
+    else:
+        needed_wei = max(needed_wei, MIN_SEALED_WEI)
+        action = Action(key, Seal(book.slot_s, side, situation.meter, energy_wh, price, needed_wei))
+    if needed_wei > situation.balance_wei:
+        return _no_funds(situation, needed_wei)
+    if side is Side.BID:
+        action = Action(action.key, action.call, needed_wei)
+    return Decision(code, text, action)
+
+
+def _no_funds(situation: Situation, needed_wei: int) -> Decision:
+    text = f"The account has {format_amount(situation.balance_wei)}; {format_amount(needed_wei)} would be needed."
+    return Decision("too little money", text)
+
+
+def _kept(limits: Limits) -> str:
+    whole, tenth = divmod(limits.reserve_permille, 10)
+    return f"{whole}{f'.{tenth}' if tenth else ''} %"

@@ -1,0 +1,251 @@
+"""Agents over the real contracts come through restarts, outages and lost blocks, bound their work, and say why."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from contracts.roles import Role
+from meter.agent.journal import DONE, DROPPED, FAILED, UNDER_WAY, Journal, only_agent
+from primitives.errors import UserError
+from tests.meter.agent.agents import LIMITS, WATT, Agent, World
+from tests.meter.agent.trading_node import CHAIN_ID, DAY_S, HOUR_S, Home, address, key_of
+from tests.meter.fake_node import Failure
+from wallet.client import InvalidAnswer, NodeUnreachable, RpcError
+from wallet.market import MARKET
+
+
+async def test_a_power_cut_at_any_question_orders_nothing_twice(world: World) -> None:
+    node = world.node
+    seller, buyer = world.agent(world.solar), world.agent(world.home)
+    await seller.round()
+    count = 0
+    for at_call in range(1, 170, 5):
+        node.failures = [Failure(node.call_count + at_call, NodeUnreachable("cut"), is_after=at_call % 2 == 0)]
+        try:
+            await buyer.round()
+        except NodeUnreachable:
+            count += 1
+        node.failures = []
+        buyer.restart()
+    await buyer.round()
+    assert count > 10
+    assert len(node.events("EnergySold")) == 1
+    assert not buyer.journal.unsettled() or buyer.journal.unsettled()[0].state != UNDER_WAY
+
+
+async def test_while_a_transaction_is_under_way_nothing_else_is_decided(world: World) -> None:
+    node = world.node
+    seller = world.agent(world.solar)
+    node.holds_blocks = True
+    seller.runner._clock = node.clock  # the node's own, which the waiting below moves on
+
+    async def sleep_s(duration_s: float) -> None:
+        node.time_s.advance_s(duration_s)
+
+    node.time_s.sleep_s = sleep_s  # type: ignore[method-assign]
+    await seller.round()
+    await seller.round()
+    assert len(node.pool) == 1
+    seller.restart()
+    node.pool.clear()  # the node has forgotten it
+    await seller.round()
+    assert len(node.pool) == 1
+    assert seller.told == ["choose meter"]
+    node.holds_blocks = False
+    node.tick()
+    await seller.round()
+    assert seller.told[:2] == ["choose meter", "advertise"]
+
+
+async def test_a_block_that_is_taken_back_is_noticed(world: World) -> None:
+    node = world.node
+    seller = world.agent(world.solar)
+    await seller.round()
+    assert len(node.events("EnergyAdvertised")) == 1
+    node.reorganise(1, forget_pool=True)
+    assert not node.events("EnergyAdvertised")
+    node.tick(5)
+    await seller.round()
+    assert len(node.events("EnergyAdvertised")) == 1
+    node.tick(5)
+    node.tick(5)
+    await seller.round()
+    assert [one.state for one in seller.journal.newest(2)] == [DONE, DONE]
+
+
+async def test_a_transaction_that_another_one_replaced_is_given_up(world: World) -> None:
+    node = world.node
+    seller = world.agent(world.solar)
+    node.holds_blocks = True
+
+    async def sleep_s(duration_s: float) -> None:
+        node.time_s.advance_s(duration_s)
+
+    node.time_s.sleep_s = sleep_s  # type: ignore[method-assign]
+    await seller.round()
+    node.pool.clear()
+    node.holds_blocks = False
+    node.act(key_of("solar"), MARKET, "chooseMeter", world.solar.meter)
+    await seller.round()
+    assert [one.state for one in seller.journal.newest(5)][-1] == DROPPED
+    assert "advertise" in seller.told
+
+
+async def test_what_the_contract_refuses_is_said_once_and_holds_nothing_up(world: World) -> None:
+    node = world.node
+    seller = world.agent(world.solar)
+    original = node.estimate_gas
+
+    async def full(sender: bytes, to: bytes | None, value: int = 0, data: bytes = b"") -> int:
+        if data[:4] == MARKET.abi.function("availableEnergyAdvert").selector:
+            error = MARKET.abi.errors
+            selector = next(key for key, one in error.items() if one.name == "StoreFull")
+            raise RpcError("eth_estimateGas", 3, "reverted", "0x" + (selector + bytes(31) + b"\x01" + bytes(64)).hex())
+        return await original(sender, to, value, data)
+
+    node.estimate_gas = full  # type: ignore[method-assign]
+    for _ in range(4):
+        await seller.round()
+        node.tick(60)
+    refused = [text for text in seller.texts if "Not possible now: There is no room" in text]
+    assert len(refused) == 1
+    node.estimate_gas = original  # type: ignore[method-assign]
+    node.pass_hours(2)
+    await seller.round()
+    assert node.events("EnergyAdvertised")
+
+
+async def test_nothing_to_do_is_said_once_a_day(world: World) -> None:
+    seller = world.agent(world.solar, greatest_energy_wh=0)
+    await world.hours(30, seller)
+    assert seller.told.count("too little to advertise") == 2
+    assert "0 kWh are left of the day's limit" in seller.texts[-1]
+
+
+async def test_a_trial_sends_nothing_and_says_what_it_would_do(world: World) -> None:
+    agent = Agent(world.node, world.solar, world.folder, trial=True)
+    world.agents.append(agent)
+    count = len(world.node.accepted_raw)
+    world.node.act(key_of("solar"), MARKET, "chooseMeter", world.solar.meter)
+    for _ in range(3):
+        await agent.round()
+    assert len(world.node.accepted_raw) == count + 1
+    assert agent.told == ["would advertise"]
+    assert agent.texts[0].startswith("Would do, were it no trial: Advertise 7.2 kWh")
+
+
+async def test_thousands_of_absurd_adverts_are_bounded_work(world: World) -> None:
+    node = world.node
+    spammer = node.homes[2]
+    seller, buyer = world.agent(world.solar), world.agent(world.home)
+    await seller.round()
+    original = node.call
+
+    async def many(
+        to: bytes, data: bytes, block: int | str = "latest", sender: bytes | None = None, value: int = 0
+    ) -> bytes:
+        if data[:4] == MARKET.abi.function("advertCount").selector:
+            return (1_000_000).to_bytes(32, "big")
+        if data[:4] == MARKET.abi.function("adverts").selector:
+            node.call_count += 1
+            _, count = MARKET.abi.function("adverts").decode_call(data)
+            one = (spammer.owner, node.now_s, 0, 0, spammer.meter, DAY_S, 10**9, 10**19, 10**13, 0, 0, 10**9)
+            return MARKET.abi.function("adverts").outputs.encode(([one] * int(str(count)),))
+        return await original(to, data, block, sender, value)
+
+    node.call = many  # type: ignore[method-assign]
+    before = node.call_count
+    await buyer.round()
+    assert node.call_count - before < 200
+    assert not node.events("EnergySold")
+    text = next(text for text in buyer.texts if "none of 256 adverts fits" in text)
+    assert "more were not looked at" in text
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\xff" * 31, b"\xff" * 64, bytes(4_096), b"\xff" * 4_096])
+async def test_garbage_from_the_node_is_trouble_and_no_crash(world: World, garbage: bytes) -> None:
+    seller = world.agent(world.solar, markets=("market", "auction"))
+    node = world.node
+    original = node.call
+    for at_call in range(0, 60, 5):
+        count = 0
+
+        async def lies(
+            to: bytes, data: bytes, block: int | str = "latest", sender: bytes | None = None, value: int = 0
+        ) -> bytes:
+            nonlocal count
+            count += 1
+            return garbage if count == at_call + 1 else await original(to, data, block, sender, value)  # noqa: B023
+
+        node.call = lies  # type: ignore[method-assign]
+        with contextlib.suppress(InvalidAnswer):
+            await seller.round()
+        seller.restart()
+    assert all(one["energyWh"] <= LIMITS.greatest_energy_wh for one in node.events("EnergyAdvertised"))
+
+
+async def test_an_outage_is_waited_out(world: World) -> None:
+    node, delays = world.node, []
+    seller = world.agent(world.solar)
+    node.is_down = True
+
+    async def sleep_s(duration_s: float) -> None:
+        delays.append(duration_s)
+        if len(delays) == 4:
+            node.is_down = False
+        if len(delays) == 6:
+            raise KeyboardInterrupt
+
+    node.time_s.sleep_s = sleep_s  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        await seller.runner.run()
+    assert delays[0] <= 1
+    assert delays[3] <= 8
+    assert delays[4:] == [300, 300]
+    assert node.events("EnergyAdvertised")
+
+
+async def test_a_node_that_lags_behind_is_not_decided_upon(world: World) -> None:
+    seller = world.agent(world.solar)
+    world.node.time_s.advance_s(2 * HOUR_S)
+    await seller.round()
+    assert seller.told == ["cannot decide"]
+    assert "it is not up to date" in seller.texts[0]
+
+
+async def test_another_ledger_stops_the_agent(world: World) -> None:
+    seller = world.agent(world.solar)
+    seller.runner._chain_id = 1
+    with pytest.raises(UserError, match="is on the ledger 4711, the settings name 1"):
+        await seller.runner.run()
+    assert not world.node.events("EnergyAdvertised")
+
+
+async def test_another_s_meter_is_not_traded_with(world: World) -> None:
+    thief = Home("home", Role.CONSUMER, [0] * 24, [0] * 24)
+    thief.meter = world.solar.meter
+    agent = world.agent(thief)
+    await agent.round()
+    assert "does not belong to this account" in agent.texts[0]
+
+
+def test_a_book_belongs_to_one_account_and_one_running_agent(tmp_path: Path) -> None:
+    path = tmp_path / "agent.sqlite"
+    Journal(path, CHAIN_ID, address("solar")).close()
+    with pytest.raises(UserError, match="the book of another account"):
+        Journal(path, CHAIN_ID, address("home"))
+    with only_agent(path), pytest.raises(UserError, match="running already"), only_agent(path):
+        pass
+
+
+def test_what_was_signed_counts_unless_it_came_to_nothing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "agent.sqlite", CHAIN_ID, address("solar"))
+    for number in range(3):
+        journal.begin(100 + number, "bid", 5 * WATT, number, bytes([number]) * 32, b"raw")
+    first, second, _ = journal.unsettled()
+    journal.mark(first, FAILED, "refused")
+    journal.mark(second, DONE)
+    assert journal.signed_wei(0) == 10 * WATT
+    assert journal.signed_wei(102) == 5 * WATT
+    journal.close()
