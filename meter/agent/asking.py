@@ -43,9 +43,10 @@ MAX_HEAD_AGE_S = 3_600
 class Asker:
     """Of one account and its meter; keeps what cannot change any more."""
 
-    def __init__(self, account: bytes, meter: bytes, keystore: Path, confirmations: int) -> None:
+    def __init__(self, account: bytes, meter: bytes, beside: Path, confirmations: int) -> None:
+        """Secrets of sealed orders are in a folder beside a file or folder, `beside`."""
         self.account, self.meter = account, meter
-        self.secrets = SealedOrders(keystore)
+        self.secrets = SealedOrders(beside)
         self._history = LedgerHistory(meter)
         self._events = OwnEvents(account, confirmations)
         self._finished: set[int] = set()

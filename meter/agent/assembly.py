@@ -7,11 +7,14 @@ from meter.agent.asking import Asker
 from meter.agent.journal import Journal, only_agent
 from meter.agent.runner import Runner
 from meter.agent.settings import AgentSettings
+from meter.signer import read_secret
 from primitives.errors import UserError
 from wallet.client import RpcClient
-from wallet.command_line import read_password
 from wallet.key_directory import read_key_file
 from wallet.keystore import decrypt_key, keystore_address
+
+CREDENTIAL = "account-password"
+"""The credential of systemd with the password, where the settings name no file."""
 
 
 def owner_address(settings: AgentSettings) -> bytes:
@@ -25,9 +28,10 @@ def owner_address(settings: AgentSettings) -> bytes:
 
 
 def make_asker(settings: AgentSettings) -> Asker:
-    """Secrets of sealed orders lie where `wattchain market bid` keeps them, so that either can reveal them."""
-    keystore = settings.account.key.parent
-    return Asker(owner_address(settings), settings.agent.meter, keystore, settings.ledger.confirmations)
+    """Secrets of sealed orders lie beside the book: where the folder of keys is there as well, `market reveal` finds
+    them."""
+    agent = settings.agent
+    return Asker(owner_address(settings), agent.meter, agent.state, settings.ledger.confirmations)
 
 
 def open_journal(settings: AgentSettings) -> Journal:
@@ -45,7 +49,8 @@ async def open_agent(settings: AgentSettings, *, dry_run: bool) -> AsyncIterator
     key = None
     if not dry_run:
         text = read_key_file(settings.account.key)
-        key = decrypt_key(text, read_password(settings.account.password_file, f"Password of {settings.account.key}"))
+        prompt = f"Password of {settings.account.key}"
+        key = decrypt_key(text, read_secret(CREDENTIAL, settings.account.password_file, prompt))
     with only_agent(settings.agent.state), open_journal(settings) as journal:
         async with open_client(settings) as client:
             yield Runner(

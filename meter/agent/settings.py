@@ -28,7 +28,7 @@ class OwnerSettings:
     key: Path
     """Key file (Web3 Secret Storage)."""
     password_file: Path | None = None
-    """Without it the password is asked at the terminal."""
+    """Without it the password is systemd's credential account-password, or asked at the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
