@@ -146,7 +146,7 @@ class SerialPort:
                 exclusive=True,
             )
         except (OSError, ValueError, termios.error) as error:
-            raise DeviceTrouble(_why_not_open(settings.port, error)) from error
+            raise DeviceTrouble(why_not_open(settings.port, error)) from error
         self._is_torn = True
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._port.fileno(), self._take)
@@ -236,7 +236,7 @@ async def _within(waiting: Awaitable[object], limit_s: float) -> None:
         await waiting
 
 
-def _why_not_open(port: str, error: Exception) -> str:
+def why_not_open(port: str, error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ENOENT:
         return (

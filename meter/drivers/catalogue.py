@@ -67,6 +67,7 @@ DRIVER_KINDS: tuple[DriverKind, ...] = (
     DriverKind("sct013", "sct013", "Sct013Settings", "clamps whose current is told in lines; power is V times I"),
     DriverKind("dsmr", "dsmr", "DsmrSettings", "smart meters with a P1 port (DSMR)", "dsmr"),
     DriverKind("sml", "sml", "SmlSettings", "smart meters with an infrared port that speak SML", "sml"),
+    DriverKind("modbus", "modbus", "ModbusSettings", "Modbus meters on RS485 or in the network", "modbus"),
 )
 
 

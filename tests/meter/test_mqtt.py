@@ -191,8 +191,14 @@ async def test_passwords(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
 
 
 async def test_a_port_where_no_broker_answers() -> None:
-    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    ended = asyncio.Event()
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH_9.2\r\n" * 20)
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        ended.set()
 
     server = await asyncio.start_server(greet, HOST, 0)
     async with server:
@@ -201,3 +207,5 @@ async def test_a_port_where_no_broker_answers() -> None:
             async with asyncio.timeout(0.3):
                 await connection.run()
         assert not connection.is_connected
+        async with asyncio.timeout(WAIT_S):
+            await ended.wait()

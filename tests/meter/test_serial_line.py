@@ -189,7 +189,7 @@ async def test_port_without_permission(tmp_path: Path) -> None:
 
 
 def test_permission_is_told_in_plain_words() -> None:
-    told = serial_line._why_not_open("/dev/ttyAMA0", PermissionError(13, "Permission denied"))
+    told = serial_line.why_not_open("/dev/ttyAMA0", PermissionError(13, "Permission denied"))
     assert "may not use the serial port /dev/ttyAMA0: `sudo usermod -a -G dialout" in told
 
 

@@ -1,0 +1,123 @@
+"""A Modbus meter made of pymodbus's own server, over TCP or over a serial line whose bytes the test can damage."""
+
+import asyncio
+import os
+import struct
+import tty
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pymodbus import FramerType
+from pymodbus.constants import ExcCodes
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+HOST = "127.0.0.1"
+Words = dict[int, int]
+
+
+def float_words(value: float) -> tuple[int, int]:
+    high, low = struct.unpack(">HH", struct.pack(">f", value))
+    return high, low
+
+
+class ModbusMeter:
+    """Its registers, which the test changes while it runs. Addresses that are not named are refused."""
+
+    def __init__(self, inputs: dict[int, float], holdings: Words | None = None, unit: int = 1) -> None:
+        self.unit = unit
+        self.input_words: Words = {}
+        self.holding_words: Words = holdings or {}
+        self.failure: ExcCodes | None = None
+        self.asked: list[tuple[int, int, int]] = []
+        for address, value in inputs.items():
+            self.set_float(address, value)
+
+    def set_float(self, address: int, value: float) -> None:
+        self.input_words[address], self.input_words[address + 1] = float_words(value)
+
+    def device(self) -> SimDevice:
+        # pymodbus's simulator wants an entry for each kind of register, and no address twice.
+        unused = [SimData(0, values=False, datatype=DataType.BITS)]
+        return SimDevice(
+            id=self.unit,
+            simdata=(unused, unused, _block(self.holding_words), _block(self.input_words)),
+            action=self._answer,
+        )
+
+    async def _answer(
+        self, function: int, start: int, address: int, count: int, registers: list[int], _: object
+    ) -> ExcCodes | None:
+        self.asked.append((function, address, count))
+        words = self.input_words if function == 4 else self.holding_words
+        for place in range(address, address + count):
+            if place in words:
+                registers[place - start] = words[place]
+        return self.failure
+
+
+def _block(words: Words) -> list[SimData]:
+    return [SimData(place, values=word, datatype=DataType.REGISTERS) for place, word in sorted(words.items())] or [
+        SimData(65_535, values=0, datatype=DataType.REGISTERS)
+    ]
+
+
+@asynccontextmanager
+async def over_tcp(meter: ModbusMeter, port: int = 0, framer: FramerType = FramerType.SOCKET) -> AsyncIterator[int]:
+    """The meter on a port of this machine, a free one unless told which."""
+    server = ModbusTcpServer(meter.device(), framer=framer, address=(HOST, port))
+    await server.serve_forever(background=True)
+    try:
+        yield server.transport.sockets[0].getsockname()[1]
+    finally:
+        await server.shutdown()
+
+
+class Rs485:
+    """A serial line with two ends, the meter at the far one; everything from the meter goes through `damage`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "ttyRS485"
+        self.damage: Callable[[bytes], bytes] = lambda data: data
+        self._near, near_end = os.openpty()
+        self._far, self._far_end = os.openpty()
+        self._near_end: int | None = near_end
+        for descriptor in (near_end, self._far_end):
+            tty.setraw(descriptor)
+        for descriptor in (self._near, self._far):
+            os.set_blocking(descriptor, False)
+        self.path.symlink_to(os.ttyname(near_end))
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._near, lambda: os.write(self._far, os.read(self._near, 4096)))
+        loop.add_reader(self._far, self._from_meter)
+
+    @property
+    def far_port(self) -> str:
+        return os.ttyname(self._far_end)
+
+    def _from_meter(self) -> None:
+        if data := self.damage(os.read(self._far, 4096)):
+            os.write(self._near, data)
+
+    def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        for descriptor in (self._near, self._far):
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        os.close(self._far_end)
+        if self._near_end is not None:
+            os.close(self._near_end)
+        self.path.unlink()
+
+
+@asynccontextmanager
+async def over_serial(meter: ModbusMeter, folder: Path) -> AsyncIterator[Rs485]:
+    line = Rs485(folder)
+    server = ModbusSerialServer(meter.device(), port=line.far_port, baudrate=9600)
+    await server.serve_forever(background=True)
+    try:
+        yield line
+    finally:
+        await server.shutdown()
+        line.close()
