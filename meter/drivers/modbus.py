@@ -20,12 +20,13 @@ from meter.drivers.measurement import DeviceTrouble, Measurement, Source
 from meter.drivers.modbus_registers import (
     MAX_ROWS,
     METERS,
-    NAMES,
+    SERIAL,
     Question,
     RegisterRow,
     plan_questions,
     value_of,
 )
+from meter.drivers.quantities import measurement_of
 from meter.serial_line import DEFAULT_PORT, PARITIES, PortSettings, why_not_open
 from meter.tcp_line import TcpSettings
 from primitives.clock import Clock
@@ -125,8 +126,8 @@ class ModbusDevice:
         self._clock = clock
         self._place = f"{settings.host}:{settings.tcp_port}" if settings.host else settings.port
         rows = settings.rows()
-        self._questions = plan_questions([row for row in rows if row.what != "serial"])
-        self._serial_questions = plan_questions([row for row in rows if row.what == "serial"])
+        self._questions = plan_questions([row for row in rows if row.what != SERIAL])
+        self._serial_questions = plan_questions([row for row in rows if row.what == SERIAL])
         self._device_id: str | None = None
         self._client: AsyncModbusSerialClient | AsyncModbusTcpClient | None = None
         self._next_ms: int | None = None
@@ -174,7 +175,7 @@ class ModbusDevice:
                 for row in question.rows:
                     begin = row.address - question.address
                     value = value_of(row, registers[begin : begin + row.length])
-                    if value is None or (value < 0 and row.what in ("import", "export")):
+                    if value is None:
                         return None
                     found[row.what] = found.get(row.what, 0) + value
         except (ModbusException, OSError, TimeoutError, asyncio.CancelledError) as error:
@@ -185,7 +186,7 @@ class ModbusDevice:
                 f"no answer from the meter at {self._place} (unit {self._settings.unit}): is it powered, are A and B "
                 "not exchanged, and are driver.unit, baud_rate and parity the meter's?"
             ) from error
-        return _measurement(self._clock.elapsed_ms(), found, self._device_id)
+        return measurement_of(self._clock.elapsed_ms(), found, self._device_id or "")
 
     async def _connect(self) -> None:
         if self._client is not None and self._client.connected:
@@ -255,23 +256,8 @@ class ModbusDevice:
         answer = await ask(question.address, count=question.count, device_id=self._settings.unit)
         if isinstance(answer, ExceptionResponse):
             what = _EXCEPTIONS.get(answer.exception_code, f"refuses (code {answer.exception_code})")
-            raise DeviceTrouble(
-                f"the meter at {self._place} {what}; asked for {question.count} from {question.address}"
-            )
+            where = f"the meter at {self._place} (unit {self._settings.unit})"
+            raise DeviceTrouble(f"{where} {what}; asked for {question.count} from {question.address}")
         if answer.isError() or len(answer.registers) != question.count:
             raise ModbusException("an answer to something else")
         return answer.registers
-
-
-def _measurement(elapsed_ms: int, found: dict[str, int], device_id: str | None) -> Measurement:
-    values = [
-        (f"{what}_{NAMES[what.split('_')[0]]}", value) for what, value in found.items() if what.split("_")[0] in NAMES
-    ]
-    return Measurement(
-        elapsed_ms,
-        found.get("power"),
-        found.get("import"),
-        found.get("export"),
-        values=tuple(values),
-        device_id=device_id or "",
-    )

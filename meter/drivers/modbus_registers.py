@@ -1,7 +1,6 @@
 """What registers of Modbus meters mean: tables of known meters, rows in the settings for all others, exact values.
 
-A value is what the register says, as a fraction (a float32 is one), times scale and unit, rounded to whole thousandths
-with halves to even: from then on nothing is rounded any more.
+A value is what the register says, as a fraction (a float32 is one), times scale and unit.
 """
 
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Literal
 
 from pymodbus.client.mixin import ModbusClientMixin
 
+from meter.drivers.quantities import MAX_SCALE, UNITS, check_unit, thousandths
 from primitives.errors import UserError
 from wallet.settings_file import check_ranges
 
@@ -30,27 +30,12 @@ TYPES = {
 WORD_ORDERS = ("big", "little")
 FUNCTIONS = ("input", "holding")
 
-# In thousandths of the unit that a measurement has.
-_ENERGY = {"Wh": 10**3, "kWh": 10**6, "MWh": 10**9, "mWh": 1}
-_POWER = {"W": 10**3, "kW": 10**6, "mW": 1}
-_VOLTAGE = {"V": 10**3, "mV": 1}
-_CURRENT = {"A": 10**3, "mA": 1}
-UNITS: dict[str, dict[str, int]] = {
-    "import": _ENERGY,
-    "export": _ENERGY,
-    "power": _POWER,
-    **{f"voltage_{phase}": _VOLTAGE for phase in (1, 2, 3)},
-    **{f"current_{phase}": _CURRENT for phase in (1, 2, 3)},
-    "serial": {"": 1},
-}
-NAMES = {"voltage": "mv", "current": "ma"}
+SERIAL = "serial"
+KINDS = (*UNITS, SERIAL)
 
 # Eastron's meters refuse questions for more than 30 values; 60 registers.
 MAX_REGISTERS_ASKED = 60
 MAX_ROWS = 40
-# 10^12 Wh is what a town uses in a year.
-MAX_THOUSANDTHS = 10**15
-MAX_SCALE = Decimal(10**9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +59,15 @@ class RegisterRow:
     def check(self, name: str) -> None:
         """Raises UserError for values that make no sense."""
         for setting, value, known in (
-            ("what", self.what, tuple(UNITS)),
+            ("what", self.what, KINDS),
             ("type", self.type, tuple(TYPES)),
             ("function", self.function, FUNCTIONS),
             ("word_order", self.word_order, WORD_ORDERS),
         ):
             if value not in known:
                 raise UserError(f"{name}.{setting} is {value!r}; choose one of {', '.join(known)}")
-        units = UNITS[self.what]
-        if self.unit not in units:
-            raise UserError(f"{name}.unit is {self.unit!r}; for {self.what} choose one of {', '.join(units) or 'none'}")
+        if self.what != SERIAL:
+            check_unit(f"{name}.unit", self.what, self.unit)
         check_ranges(
             (
                 (f"{name}.address", self.address, 0, 65_536 - self.length),
@@ -99,7 +83,7 @@ def _eastron(phases: int, power_address: int) -> tuple[RegisterRow, ...]:
         RegisterRow("power", power_address, "W"),
         *[RegisterRow(f"voltage_{phase}", 2 * (phase - 1), "V") for phase in range(1, phases + 1)],
         *[RegisterRow(f"current_{phase}", 6 + 2 * (phase - 1), "A") for phase in range(1, phases + 1)],
-        RegisterRow("serial", 0xFC00, "", "uint32", "holding"),
+        RegisterRow(SERIAL, 0xFC00, "", "uint32", "holding"),
     )
 
 
@@ -139,16 +123,13 @@ def plan_questions(rows: Sequence[RegisterRow]) -> tuple[Question, ...]:
 
 
 def value_of(row: RegisterRow, registers: Sequence[int]) -> int | None:
-    """Whole thousandths (of `serial`: the number itself); None for what is no number, or larger than makes sense."""
-    read = ModbusClientMixin.convert_from_registers(list(registers), TYPES[row.type], _word_order(row))
-    if not isinstance(read, int | float):
-        return None
+    """Whole thousandths (of a serial number: itself); None for what is no number, or makes no sense."""
+    word_order: Literal["big", "little"] = "little" if row.word_order == "little" else "big"
+    read = ModbusClientMixin.convert_from_registers(list(registers), TYPES[row.type], word_order)
     try:
-        exact = Fraction(read) * Fraction(row.scale) * UNITS[row.what][row.unit]
+        exact = Fraction(read) if isinstance(read, int | float) else None
     except (ValueError, OverflowError):  # nan and the infinities
+        exact = None
+    if exact is None:
         return None
-    return round(exact) if abs(exact) <= MAX_THOUSANDTHS else None
-
-
-def _word_order(row: RegisterRow) -> Literal["big", "little"]:
-    return "little" if row.word_order == "little" else "big"
+    return int(exact) if row.what == SERIAL else thousandths(exact, row.what, row.unit, row.scale)

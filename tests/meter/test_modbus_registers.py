@@ -12,12 +12,12 @@ pytest.importorskip("pymodbus", reason='needs pymodbus: pip install "wattchain[m
 
 from meter.drivers.modbus_registers import (
     MAX_REGISTERS_ASKED,
-    MAX_THOUSANDTHS,
     METERS,
     RegisterRow,
     plan_questions,
     value_of,
 )
+from meter.drivers.quantities import MAX_THOUSANDTHS
 from primitives.errors import UserError
 
 ROW = RegisterRow("import", 0x48, "kWh")
@@ -31,7 +31,7 @@ def words(data: bytes) -> list[int]:
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_a_float32_is_a_fraction_and_rounded_once(value: float) -> None:
     exact = Fraction(value) * 10**6
-    expected = round(exact) if abs(exact) <= MAX_THOUSANDTHS else None
+    expected = round(exact) if 0 <= exact <= MAX_THOUSANDTHS else None
     assert value_of(ROW, words(struct.pack(">f", value))) == expected
 
 
