@@ -172,6 +172,9 @@ def _status_text(status: MeterStatus) -> str:
     if status.switching is not None:
         state = "on" if status.switching.is_on else "OFF"
         lines.append(f"Supply    {state} since {_time_text(status.switching.time_s)}: {status.switching.reason}")
+    if (gap := status.gap) is not None:
+        until = "until now" if gap.until_s is None else f"to {_time_text(gap.until_s)}"
+        lines.append(f"Missing   last from {_time_text(gap.from_s)} {until}: {gap.reason}")
     if status.ledger_sequence is None:
         lines.append(f"Ledger    not in reach: {status.trouble}")
     else:

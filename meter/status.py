@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from meter.alterations import Alteration
 from meter.assembly import meter_address, reading_domain
+from meter.gaps import Gap, GapJournal
 from meter.head import Head
 from meter.ledger import MeterLedger, NodeTrouble
 from meter.outbox import Outbox, StoredReading
@@ -32,6 +33,8 @@ class MeterStatus:
     """The newest MAX_SHOWN_ALTERATIONS of them."""
     transactions: int
     switching: Switching | None
+    gap: Gap | None
+    """The last time without measurements; it may last."""
     ledger_block: int | None
     ledger_sequence: int | None
     trouble: str
@@ -74,6 +77,9 @@ class MeterStatus:
                 "block": switching.block_number,
                 "reason": switching.reason,
             },
+            "last_gap": None
+            if self.gap is None
+            else {"from_s": self.gap.from_s, "until_s": self.gap.until_s, "reason": self.gap.reason},
             "ledger": None
             if self.ledger_sequence is None
             else {"block": self.ledger_block, "last_sequence": self.ledger_sequence},
@@ -104,6 +110,7 @@ async def read_status(settings: MeterSettings, *, ask_node: bool) -> MeterStatus
             tuple(outbox.alterations.newest(MAX_SHOWN_ALTERATIONS)),
             len(outbox.transactions()),
             SwitchJournal(outbox.database).last(),
+            next(iter(GapJournal(outbox.database).newest(1)), None),
             block,
             sequence,
             trouble,

@@ -11,6 +11,7 @@ from contracts.addresses import METER_ADDRESS
 from meter.alterations import Alteration, Kind
 from meter.commands import meter
 from meter.drivers.driver import Registers
+from meter.gaps import GapJournal
 from meter.head import Head
 from meter.outbox import Outbox
 from meter.reading import NO_HASH, Reading, ReadingDomain
@@ -61,6 +62,9 @@ def with_readings(folder: Path) -> Path:
         outbox.alterations.record(Alteration(Kind.MISSING, 5, 6, "readings 5 to 6 are gone"))
         outbox.quarantine(7, "the ledger refuses it: time fell")
         SwitchJournal(outbox.database).record(Switching(1_700_000_100, 12, False, "Exhausted in block 12"))
+        gaps = GapJournal(outbox.database)
+        gaps.begin(1_700_000_040, "the board is unplugged")
+        gaps.flush()
     return folder
 
 
@@ -76,6 +80,7 @@ def test_status_tells_how_things_are(with_readings: Path) -> None:
     assert "7: the ledger refuses it: time fell" in result.output
     assert "readings 5 to 6 are gone; the next reading tells the supplier" in result.output
     assert "OFF since 2023-11-14 22:15:00 UTC: Exhausted in block 12" in result.output
+    assert "Missing   last from 2023-11-14 22:14:00 UTC until now: the board is unplugged" in result.output
     assert "Ledger    not in reach" in result.output
 
 
@@ -98,6 +103,7 @@ def test_status_as_json(with_readings: Path) -> None:
         ],
         "transactions": 0,
         "supply": {"is_on": False, "time_s": 1_700_000_100, "block": 12, "reason": "Exhausted in block 12"},
+        "last_gap": {"from_s": 1_700_000_040, "until_s": None, "reason": "the board is unplugged"},
         "ledger": None,
     }
 

@@ -112,6 +112,10 @@ def test_the_command_line_overrides_the_driver(tmp_path: Path) -> None:
         (('"measured.csv"', '"f"\nrepeat = 1'), "driver.repeat must be true or false"),
         (('"measured.csv"', '"f"\n[relay]\nfail_safe = "maybe"'), "choose one of keep, on, off"),
         (('"measured.csv"', '"f"\n[clock]\nrate = 0'), "clock.rate must be from 0.01"),
+        (('"measured.csv"', '"f"\n[rules]\nconnection_w = 5'), "rules.connection_w must be from 100"),
+        (('"measured.csv"', '"f"\n[events]\nmost_per_hour = 999'), "events.most_per_hour must be from 0 to 200"),
+        (('"measured.csv"', '"f"\n[tamper]\ncover_pin = 28'), "tamper.cover_pin must be from -1 to 27"),
+        (('"measured.csv"', '"f"\n[tamper]\ncover_closed_is = "shut"'), "choose one of connected, open"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, change: tuple[str, str], message: str) -> None:
@@ -134,3 +138,10 @@ def test_missing_section_and_file(tmp_path: Path) -> None:
     (tmp_path / "meter.toml").write_bytes(b"\xff")
     with pytest.raises(UserError, match="not valid TOML"):
         load_settings(tmp_path / "meter.toml")
+
+
+def test_the_hash_tells_whether_the_settings_are_the_same(tmp_path: Path) -> None:
+    first = load_settings(write(tmp_path, LEAST)).hash
+    assert load_settings(write(tmp_path, "# a remark\n" + LEAST)).hash == first
+    assert load_settings(write(tmp_path, LEAST), {"row_interval_s": 60}).hash != first
+    assert load_settings(write(tmp_path, LEAST + "[rules]\nconnection_w = 5000\n")).hash != first
