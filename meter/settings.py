@@ -66,7 +66,7 @@ class LedgerSettings:
     confirmations: int = 6
     poll_interval_s: Decimal = Decimal(5)
     resend_after_s: Decimal = Decimal(60)
-    max_in_flight: int = 4
+    max_in_flight: int = 16
     max_fee_wei: int = DEFAULT_MAX_FEE_WEI
 
 

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chain.transaction import Transaction, decode_transaction, with_signature
-from contracts.reading_format import MAX_BATCH, Outcome
+from contracts.reading_format import MAX_BATCH
 from meter.alterations import Alteration, Kind
 from meter.head import Head
 from meter.ledger import MeterLedger, NodeTrouble
 from meter.outbox import Outbox, OutgoingTransaction, Settlement
 from meter.outbox_check import genuine_waiting
 from meter.reading import SignedReading
+from meter.reading_judge import ReadingJudge
 from meter.signer import Signer, SignerUnavailable
 from primitives.clock import Clock
 from primitives.errors import UserError
@@ -32,16 +33,17 @@ logger = logging.getLogger(__name__)
 # Blocks asked for in one eth_getLogs, within what public and own nodes answer; also how often the place up to which
 # the ledger was settled is written to the disk when nothing else happens, so that idle blocks cost no writes.
 MAX_LOG_BLOCKS = 1000
-# Transactions that wait for a block at the same time: enough to fill a 30M-gas block with full batches (4M gas each).
-MAX_IN_FLIGHT = 7
+# Transactions that wait for a block at the same time: four blocks of 30M gas full of whole batches (4M gas each). Nodes
+# hold 64 of a sender.
+MAX_IN_FLIGHT = 32
+# While more waits than is under way, the ledger is asked so many times as often: a block that comes is followed by the
+# next batches before the one after it is made.
+BACKLOG_HURRY = 5
 # A reading alone in its transaction that fails this often, while the simulation accepts it, is set aside.
 MAX_ATTEMPTS = 3
 # Waiting doubles after each failure up to this; a node that returns is noticed within five minutes.
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 300.0
-
-# Waiting, or a registration by the supplier, cures these: the reading stays in the queue.
-_CURABLE = {Outcome.TIME_IN_FUTURE, Outcome.UNKNOWN_METER, Outcome.INACTIVE_METER}
 
 # How nodes (ours, geth, Besu, Nethermind) word a refusal; compared in lower case.
 _ALREADY_KNOWN = ("already known", "known transaction", "already imported", "already in the pool")
@@ -56,7 +58,8 @@ class SubmitterSettings:
     """How often the ledger is asked when nothing new was signed."""
     resend_after_s: float = 60.0
     """A transaction that is in no block is sent again after this long, in case the node forgot it."""
-    max_in_flight: int = 4
+    max_in_flight: int = 16
+    """Two blocks full, so that the second is there when the first is made."""
     max_fee_wei: int = DEFAULT_MAX_FEE_WEI
     """What one transaction may cost in fees; where the node asks for more, readings wait."""
 
@@ -88,7 +91,7 @@ class Submitter:
         self._confirmed_block = outbox.confirmed_block()
         # When each transaction was last sent, by its hash; empty after a start, so that all are sent again at once.
         self._sent_s: dict[bytes, float] = {}
-        self._told_to_wait: tuple[int, Outcome] | None = None
+        self._judge = ReadingJudge(outbox, ledger, self.sender)
         self._wake = asyncio.Event()
 
     async def adopt(self) -> None:
@@ -117,9 +120,9 @@ class Submitter:
         failures = 0
         while True:
             try:
-                await self.step()
+                has_more = await self.step()
                 failures, self.is_reachable = 0, True
-                await self._wait(self._settings.poll_interval_s)
+                await self._wait(self._settings.poll_interval_s / (BACKLOG_HURRY if has_more else 1))
             except (*NodeTrouble, SignerUnavailable) as error:
                 failures += 1
                 self.is_reachable = not isinstance(error, NodeUnreachable)
@@ -131,8 +134,11 @@ class Submitter:
         """A new reading is in the outbox."""
         self._wake.set()
 
-    async def step(self) -> None:
-        """One round: settle what is deep enough, follow what was sent, send what is new."""
+    async def step(self) -> bool:
+        """One round: settle what is deep enough, follow what was sent, send what is new.
+
+        Whether more waits for no other reason than that enough is under way.
+        """
         if not self._is_identified:
             await self._identify()
         block = await self._node.block_number()
@@ -149,13 +155,19 @@ class Submitter:
         if last.sequence and self._outbox.hash_of(last.sequence) not in (last.hash, None):
             self._note_foreign(last, "a second device signs with this meter's key")
         after = max([last.sequence, *(transaction.last_sequence for transaction in pending)])
-        for _ in range(min(self._settings.max_in_flight, MAX_IN_FLIGHT) - len(pending)):
+        under_way = len(pending)
+        while True:
             # Two at least: whether one reading is at fault shows only beside another.
             waiting = genuine_waiting(self._outbox, last, after, max(self._batch_limit, 2))
-            sent = await self._submit(waiting) if waiting else []
+            if not waiting:
+                return False
+            if under_way >= min(self._settings.max_in_flight, MAX_IN_FLIGHT):
+                return True
+            sent = await self._submit(waiting, is_first=under_way == 0)
             if not sent:
-                return
+                return under_way > 0
             after = sent[-1].reading.sequence
+            under_way += 1
 
     def _note_foreign(self, last: Head, why: str) -> None:
         head = self._outbox.head()
@@ -243,7 +255,7 @@ class Submitter:
         if count == 1:
             sequence = transaction.first_sequence
             if self._outbox.count_attempt(sequence) >= MAX_ATTEMPTS:
-                self._quarantine(sequence, f"its transaction failed {MAX_ATTEMPTS} times")
+                self._judge.set_aside(sequence, f"its transaction failed {MAX_ATTEMPTS} times")
 
     async def _send_again(self, transaction: OutgoingTransaction) -> bool:
         """Whether the transaction is still under way."""
@@ -254,9 +266,9 @@ class Submitter:
             transaction = self._raise_fee(transaction, fees)
         return await self._send(transaction)
 
-    async def _submit(self, waiting: Sequence[SignedReading]) -> list[SignedReading]:
+    async def _submit(self, waiting: Sequence[SignedReading], *, is_first: bool) -> list[SignedReading]:
         """Send those of the readings that the ledger takes now; which they are, none where this round should end."""
-        chosen = (await self._choose(waiting))[: self._batch_limit]
+        chosen = (await self._judge.choose(waiting))[: self._batch_limit]
         if not chosen:
             return []
         data = self._ledger.batch_call(chosen)
@@ -270,6 +282,9 @@ class Submitter:
             self._outbox.store_transaction(transaction)
             return chosen if await self._send(transaction) else []
         except RpcError as error:
+            if not is_first:
+                logger.info("no more at once: %s", error)  # a node holds so much of a sender and no more
+                return []
             if len(chosen) == 1:
                 raise
             logger.warning("a batch of %d readings was refused (%s); trying half of it", len(chosen), error)
@@ -311,45 +326,6 @@ class Submitter:
         logger.info("offering a higher fee for the transaction with nonce %d", transaction.nonce)
         return renewed
 
-    async def _choose(self, waiting: Sequence[SignedReading]) -> list[SignedReading]:
-        """The readings that the ledger would accept now, in order; sets aside those that it never will."""
-        chosen: list[SignedReading] = []
-        for one, outcome in zip(waiting, await self._judge(waiting), strict=True):
-            sequence = one.reading.sequence
-            if outcome is None:
-                self._quarantine(sequence, "the contract reverts for this reading alone")
-            elif outcome == Outcome.ACCEPTED:
-                chosen.append(one)
-            elif outcome in _CURABLE:
-                if self._told_to_wait != (sequence, outcome):
-                    self._told_to_wait = (sequence, outcome)
-                    logger.warning("reading %d has to wait: %s", sequence, _words(outcome))
-                break  # nothing behind it may overtake it
-            elif outcome != Outcome.STALE:  # a stale one was accepted meanwhile; it leaves when that is deep enough
-                self._quarantine(sequence, f"the ledger refuses it: {_words(outcome)}")
-        return chosen
-
-    async def _judge(self, readings: Sequence[SignedReading]) -> list[Outcome | None]:
-        """The ledger's opinion of each, None where the contract reverts; RpcError where it does for all."""
-        try:
-            return list(await self._ledger.outcomes(readings, self.sender))
-        except RpcError:
-            if len(readings) == 1:
-                raise
-        middle = len(readings) // 2
-        judged: list[Outcome | None] = []
-        refusal: RpcError | None = None
-        for half in (readings[:middle], readings[middle:]):
-            try:
-                judged += await self._judge(half)
-            except RpcError as error:
-                # One that reverts is at fault only where another passes; otherwise the ledger itself is in trouble.
-                judged += [None] * len(half)
-                refusal = error
-        if refusal is not None and all(outcome is None for outcome in judged):
-            raise refusal
-        return judged
-
     def _sign(
         self, nonce: int, gas_limit: int, data: bytes, fees: Fees, readings: Sequence[SignedReading]
     ) -> OutgoingTransaction:
@@ -375,15 +351,6 @@ class Submitter:
         first, last = readings[0].reading.sequence, readings[-1].reading.sequence
         return OutgoingTransaction(nonce, self.sender, signed.hash, signed.encoded, first, last, fees.max_fee_per_gas)
 
-    def _quarantine(self, sequence: int, reason: str) -> None:
-        self._outbox.quarantine(sequence, reason)
-        logger.error(
-            "READING %d IS SET ASIDE: %s. It stays in the outbox (`wattchain meter status`); tell your supplier. "
-            "Registers are cumulative, so the next accepted reading carries its energy",
-            sequence,
-            reason,
-        )
-
     async def _wait(self, duration_s: float) -> None:
         """Until a new reading is there, or for a time."""
         sleeping = asyncio.ensure_future(self._clock.sleep_s(duration_s))
@@ -400,10 +367,6 @@ def backoff_s(failures: int, randomness: random.Random) -> float:
     """How long to wait after so many failures in a row; spread, so that all meters do not return at once."""
     longest_s: float = min(FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 30), MAX_BACKOFF_S)
     return longest_s * randomness.uniform(0.5, 1.0)
-
-
-def _words(outcome: Outcome) -> str:
-    return outcome.name.lower().replace("_", " ")
 
 
 def _tell(settlement: Settlement) -> None:

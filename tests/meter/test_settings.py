@@ -103,7 +103,7 @@ def test_the_command_line_overrides_the_driver(tmp_path: Path) -> None:
         (("1947", "5\nconfirmations = -1"), "ledger.confirmations must be from 0"),
         (("1947", '5\nmeter_contract = "0x12"'), "ledger.meter_contract is no address"),
         (("1947", "5\npoll_interval_s = nan"), "ledger.poll_interval_s must be a number"),
-        (("1947", "5\nmax_in_flight = 99"), "ledger.max_in_flight must be from 1 to 7"),
+        (("1947", "5\nmax_in_flight = 99"), "ledger.max_in_flight must be from 1 to 32"),
         (('"measured.csv"', '""'), "driver.file must be the name of a file"),
         (('"measured.csv"', '"f"\nkind = "telepathy"'), 'driver.kind is "telepathy"; there is "replay"'),
         (('"measured.csv"', '"f"\nload_unit = "MWh"'), "unknown unit 'MWh'"),

@@ -17,7 +17,7 @@ from meter.ledger import MeterLedger, NodeTrouble
 from meter.outbox import Outbox
 from meter.reading import Reading, ReadingDomain, SignedReading
 from meter.signer import KeySigner
-from meter.submitter import MAX_ATTEMPTS, MAX_BACKOFF_S, Submitter, SubmitterSettings, backoff_s
+from meter.submitter import BACKLOG_HURRY, MAX_ATTEMPTS, MAX_BACKOFF_S, Submitter, SubmitterSettings, backoff_s
 from primitives.clock import ManualClock
 from primitives.errors import UserError
 from primitives.secp256k1 import address_of
@@ -324,6 +324,53 @@ async def test_batches_are_bounded_and_fill_the_pipeline(scene: Scene) -> None:
     assert [one.last_sequence for one in scene.outbox.transactions()] == [MAX_BATCH, 2 * MAX_BATCH, count]
     await scene.settle()
     scene.check_charged_once(count)
+
+
+BATCH = 5
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meter.submitter.MAX_BATCH", BATCH)
+
+
+async def test_backlog_is_sent_as_far_as_nodes_hold_it_and_looked_after_more_often(
+    tmp_path: Path, small_batches: None
+) -> None:
+    scene = Scene(tmp_path, settings=replace(SETTINGS, max_in_flight=2))
+    await scene.submitter.adopt()
+    scene.measure(3 * BATCH)
+    assert await scene.submitter.step(), "a third batch waits for nothing but the first two"
+    assert len(scene.outbox.transactions()) == 2
+    assert scene.clock.now_s == GENESIS_TIME_S
+    running = asyncio.ensure_future(scene.submitter.run())
+    await idle()
+    scene.node.mine()
+    scene.clock.advance_s(SETTINGS.poll_interval_s / BACKLOG_HURRY)
+    await idle()
+    assert [one.last_sequence for one in scene.outbox.transactions()][-1] == 3 * BATCH
+    running.cancel()
+
+
+async def test_node_that_holds_no_more_of_a_sender_is_no_reason_for_smaller_batches(
+    tmp_path: Path, small_batches: None
+) -> None:
+    scene = Scene(tmp_path)
+    await scene.submitter.adopt()
+    scene.measure(3 * BATCH)
+    honest_send = scene.node.send_raw
+
+    async def send(raw: bytes) -> bytes:
+        if len(scene.node.pool) == 2:
+            raise RpcError("eth_sendRawTransaction", -32000, "gas allowance exceeded: 8520000 gas wait already")
+        return await honest_send(raw)
+
+    scene.node.send_raw = send  # type: ignore[method-assign]
+    assert await scene.submitter.step()
+    assert [one.last_sequence for one in scene.outbox.transactions()] == [BATCH, 2 * BATCH]
+    await scene.settle()
+    scene.check_charged_once(3 * BATCH)
+    assert len(scene.node.accepted_raw) == 3
 
 
 async def test_small_blocks_make_small_batches(scene: Scene) -> None:
