@@ -15,8 +15,8 @@ CALIBRATIONS = Contract(
     refusals={
         "ChannelInvalid": "A channel is a number from 1 to {maximum}, not {channel}.",
         "FactorOutOfRange": (
-            "A factor of {ppm} millionths is outside of what the ledger takes, {minimum} to {maximum}: a sensor that is "
-            "off by more is the wrong sensor, or set up wrongly."
+            "A factor of {ppm} millionths is outside of what the ledger takes, {minimum} to {maximum}: a sensor "
+            "that is off by more is the wrong sensor, or set up wrongly."
         ),
         "FactorUnchanged": "The factor is {ppm} millionths already.",
         "MeterNotActive": "The meter {meter} was removed, or replaced by another.",
