@@ -7,14 +7,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from meter.calibration import CalibrationBook, calibration_file
+from meter.calibration_carrier import CalibrationCarrier, CarrierSettings
 from meter.checkpoint import CheckpointKeeper, keeper_of, read_boot_id, runtime_folder
 from meter.daemon import MeterDaemon
 from meter.drivers.catalogue import open_section
 from meter.drivers.driver import Driver
+from meter.drivers.factors import Calibrated
 from meter.events import ThresholdWatch
 from meter.gaps import GapJournal
 from meter.kept_values import KeptValues
 from meter.ledger import MeterLedger, Node
+from meter.live_values import LiveValues, live_file
 from meter.measuring import MeasuringDriver
 from meter.meter_clock import EARLIEST_S, MeterClock
 from meter.mqtt import MqttConnection
@@ -186,6 +190,32 @@ def add_supply(parts: MeterParts) -> None:
         daemon.relay = supply.relay
 
 
+def add_calibration(parts: MeterParts) -> None:
+    """Factors for a device that is calibrated here, and its values for who calibrates it."""
+    device = parts.driver.device if isinstance(parts.driver, MeasuringDriver) else None
+    if not isinstance(device, Calibrated):
+        return
+    settings, daemon = parts.settings, parts.daemon
+    path, chain_id, meter = calibration_file(settings.meter.outbox), settings.ledger.chain_id, daemon.outbox.meter
+    carrier = CalibrationCarrier(
+        lambda: CalibrationBook(path, chain_id, meter),
+        device.calibrate,
+        daemon,
+        daemon.outbox,
+        parts.ledger.node,
+        daemon.submitter.payer,
+        parts.clock,
+        CarrierSettings(
+            chain_id,
+            settings.ledger.confirmations,
+            float(settings.ledger.resend_after_s),
+            settings.ledger.max_fee_wei,
+        ),
+    )
+    daemon.services.append(carrier)
+    daemon.observers.append(LiveValues(live_file(settings.meter.outbox)))
+
+
 def add_watchdog(parts: MeterParts) -> None:
     manager = ServiceManager.from_environment()
     if not manager.is_present:
@@ -212,7 +242,13 @@ def add_thresholds(parts: MeterParts) -> None:
     parts.daemon.observers.append(ThresholdWatch(parts.settings.events, parts.daemon, kept))
 
 
-PARTS: tuple[Callable[[MeterParts], None], ...] = (add_supply, add_tamper_evidence, add_thresholds, add_watchdog)
+PARTS: tuple[Callable[[MeterParts], None], ...] = (
+    add_supply,
+    add_calibration,
+    add_tamper_evidence,
+    add_thresholds,
+    add_watchdog,
+)
 """In this order; each adds its observers and services to the daemon, or nothing where the settings ask for none."""
 
 

@@ -60,7 +60,7 @@ class CalibrationCarrier:
 
     def __init__(
         self,
-        book: CalibrationBook,
+        open_book: Callable[[], CalibrationBook],
         apply: Callable[[Factors], None],
         noting: Noting,
         outbox: Outbox,
@@ -69,7 +69,7 @@ class CalibrationCarrier:
         clock: Clock,
         settings: CarrierSettings,
     ) -> None:
-        self._book = book
+        self._open_book = open_book
         self._apply = apply
         self._noting = noting
         self._outbox = outbox
@@ -83,87 +83,89 @@ class CalibrationCarrier:
         # The calibration that was sent last, and when.
         self._sent: tuple[int, float] = (0, 0.0)
         self._told = ""
-        self.put_in_force()
+        with open_book() as book:  # before the first measurement
+            apply(book.factors())
 
     async def run(self) -> None:
         """Until cancelled. Raises UserError where the file was altered."""
-        while True:
-            self.look()
-            try:
-                await self.carry()
-            except (*NodeTrouble, SignerUnavailable) as error:
-                self._tell(f"calibrations wait for the ledger: {error}")
-            await self._clock.sleep_s(LOOK_INTERVAL_S)
+        with self._open_book() as book:
+            while True:
+                self.look(book)
+                try:
+                    await self.carry(book)
+                except (*NodeTrouble, SignerUnavailable) as error:
+                    self._tell(f"calibrations wait for the ledger: {error}")
+                await self._clock.sleep_s(LOOK_INTERVAL_S)
 
-    def look(self) -> None:
+    def look(self, book: CalibrationBook) -> None:
         """Take over what was written to the file; see to it that a reading tells of it."""
-        if self._book.version() != self._version:
-            self.put_in_force()
-        self._see_noted()
+        if book.version() != self._version:
+            self.put_in_force(book)
+        self._see_noted(book)
 
-    def put_in_force(self) -> None:
+    def put_in_force(self, book: CalibrationBook) -> None:
         """Tell the device its factors, and the next reading of those that none has told of."""
-        self._version = self._book.version()
-        self._apply(self._book.factors())
+        self._version = book.version()
+        self._apply(book.factors())
         self._is_settled = False
-        sequence = self._book.last()[0]
-        if sequence > self._book.noted():
+        sequence = book.last()[0]
+        if sequence > book.noted():
             self._noting.note(StatusFlag.CALIBRATED, f"calibration {sequence} is in force")
             self._noted_at = (sequence, self._head_sequence())
 
-    def _see_noted(self) -> None:
+    def _see_noted(self, book: CalibrationBook) -> None:
         """Once a reading was signed after the note it has told; before, a restart would note it again."""
         if self._noted_at is not None and self._head_sequence() > self._noted_at[1]:
-            self._book.set_noted(self._noted_at[0])
+            book.set_noted(self._noted_at[0])
             self._noted_at = None
 
     def _head_sequence(self) -> int:
         head = self._outbox.head()
         return 0 if head is None else head.sequence
 
-    async def carry(self) -> None:
+    async def carry(self, book: CalibrationBook) -> None:
         """One round: compare with the ledger, send what is next. Raises one of NodeTrouble, SignerUnavailable."""
         if self._is_settled:
             return
         try:
             deep_block = max(await self._node.block_number() - self._settings.confirmations, 0)
-            newest = await self._standing("latest")
-            if not self._agrees(newest):
+            newest = await self._standing(book.meter, "latest")
+            if not self._agrees(book, newest):
                 return
-            last = self._book.last()[0]
+            last = book.last()[0]
             if newest.sequence < last:
-                await self._send_next(newest.sequence)
-            elif (await self._standing(deep_block)).sequence >= last:
+                await self._send_next(book, newest.sequence)
+            elif (await self._standing(book.meter, deep_block)).sequence >= last:
                 self._is_settled = True
                 self._told = ""
         except NoCalibrations:
             self._is_settled = True
             self._tell("this ledger has no contract for calibrations; they are kept on this computer only")
 
-    def _agrees(self, newest: Standing) -> bool:
+    def _agrees(self, book: CalibrationBook, newest: Standing) -> bool:
         """Whether what the ledger holds is where this file comes from."""
-        last = self._book.last()[0]
-        if newest.sequence <= last and _as_set(self._book.factors(newest.sequence)) == _as_set(newest.factors):
+        last = book.last()[0]
+        if newest.sequence <= last and _as_set(book.factors(newest.sequence)) == _as_set(newest.factors):
             return True
         if last == 0:
             logger.warning("the file of calibrations is new: %d are taken from the ledger", newest.sequence)
-            self._book.adopt(newest.sequence, newest.time_s, newest.factors)
-            self.put_in_force()
+            book.adopt(newest.sequence, newest.time_s, newest.factors)
+            self.put_in_force(book)
             return True
         self._tell(
-            f"THE LEDGER HAS OTHER CALIBRATIONS of this meter, {newest.sequence} of them, than {self._book.path} with "
+            f"THE LEDGER HAS OTHER CALIBRATIONS of this meter, {newest.sequence} of them, than {book.path} with "
             f"{last}: was the file replaced by an old copy, or has another device this meter's key? The file's "
             "factors stay in force, and nothing is sent. To take the ledger's, stop the meter and move the file away"
         )
         return False
 
-    async def _send_next(self, sequence: int) -> None:
+    async def _send_next(self, book: CalibrationBook, sequence: int) -> None:
         """Hand in the calibration behind a sequence."""
         now_s = self._clock.precise_time_s()
         sent_sequence, sent_s = self._sent
         if sent_sequence == sequence + 1 and now_s - sent_s < self._settings.resend_after_s:
             return
-        signed = next(one for one in self._book.records() if one.calibration.sequence == sequence + 1)
+        signed = next(one for one in book.records() if one.calibration.sequence == sequence + 1)
         data = record_call(signed)
         try:
             gas = await self._node.estimate_gas(self._payer.address, CALIBRATIONS_ADDRESS, 0, data)
@@ -201,9 +203,9 @@ class CalibrationCarrier:
             )
         return with_signature(unsigned, *self._payer.sign(unsigned.signing_hash))
 
-    async def _standing(self, block: BlockTag) -> Standing:
+    async def _standing(self, meter: bytes, block: BlockTag) -> Standing:
         """Raises NoCalibrations, or one of NodeTrouble."""
-        abi, meter = CALIBRATIONS.abi, self._book.meter
+        abi = CALIBRATIONS.abi
         answers = []
         for name in ("standingOf", "factorsOf"):
             data = await self._node.call(CALIBRATIONS_ADDRESS, abi.encode_call(name, (meter,)), block)

@@ -83,6 +83,11 @@ class MeasuringDriver:
         """Told each time that the device cannot be read."""
 
     @property
+    def device(self) -> Device:
+        """What is measured with; some can be calibrated."""
+        return self._device
+
+    @property
     def interval_s(self) -> float:
         """Of the device."""
         return self._device.interval_s

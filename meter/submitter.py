@@ -83,6 +83,7 @@ class Submitter:
         self._clock = clock
         self._settings = settings
         self._random = randomness or random.Random()
+        self.payer = signer
         self.sender = signer.address
         self.is_reachable = True
         self._is_identified = False

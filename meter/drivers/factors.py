@@ -5,6 +5,7 @@ How they come to be, and who signed for them: meter/calibration.py.
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol, runtime_checkable
 
 from meter.drivers.field_map import CURRENT, POWER, VOLTAGE
 
@@ -41,3 +42,11 @@ class Factors:
     def with_ppm(self, quantity: str, channel: int, ppm: int) -> "Factors":
         others = [row for row in self.rows if (row.quantity, row.channel) != (quantity, channel)]
         return Factors((*others, Factor(quantity, channel, ppm)))
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A device whose values are multiplied by factors; one with a register of its own was calibrated by its maker."""
+
+    def calibrate(self, factors: Factors) -> None:
+        """From the next measurement on."""

@@ -1,0 +1,86 @@
+"""What the running meter's device told last, for programs beside it: the port itself can be open once only.
+
+A small file in memory (tmpfs), replaced at once; nothing is written where there is no such folder. For people and
+calibration, never for what is billed.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from meter.live import Observation
+
+MIN_INTERVAL_S = 0.5
+"""A demo's clock may measure a thousand times a second; nobody looks so often."""
+MAX_FILE_BYTES = 65_536
+MAX_VALUES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ToldValues:
+    """Values by name with unit, and how old they are."""
+
+    values: tuple[tuple[str, int], ...]
+    age_s: float
+
+
+class LiveValues:
+    """An observer (meter/live.py)."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._written_s = -MIN_INTERVAL_S
+
+    def observe(self, observation: Observation) -> None:
+        measurement, now_s = observation.measurement, time.monotonic()
+        if self._path is None or measurement is None or now_s - self._written_s < MIN_INTERVAL_S:
+            return
+        self._written_s = now_s
+        values = dict(measurement.values)
+        if measurement.power_mw is not None:
+            values["power_mw"] = measurement.power_mw
+        new = self._path.with_suffix(".new")
+        # A full or missing folder must not stop the meter.
+        with contextlib.suppress(OSError):
+            new.write_text(json.dumps({"monotonic_s": now_s, "values": values}))
+            new.replace(self._path)
+
+
+def live_file(outbox: Path) -> Path | None:
+    """The file that the meter of an outbox writes; None where there is no folder in memory."""
+    for folder in _folders():
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder / _name(outbox)
+    return None
+
+
+def read_live(outbox: Path) -> ToldValues | None:
+    """What the meter of an outbox told last; None where none runs here, or what is found is no such file."""
+    found = [told for folder in _folders() if (told := _read(folder / _name(outbox))) is not None]
+    return min(found, key=lambda told: told.age_s, default=None)
+
+
+def _read(path: Path) -> ToldValues | None:
+    try:
+        with path.open("rb") as file:
+            content = json.loads(file.read(MAX_FILE_BYTES))
+        age_s = time.monotonic() - float(content["monotonic_s"])
+        values = tuple([(str(key), int(value)) for key, value in content["values"].items()][:MAX_VALUES])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        return None
+    return ToldValues(values, age_s) if age_s >= 0 else None
+
+
+def _name(outbox: Path) -> str:
+    return hashlib.sha256(bytes(outbox.absolute())).hexdigest()[:32] + ".values"
+
+
+def _folders() -> list[Path]:
+    """Of systemd, of the system, of the user."""
+    given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    names = (given, "/run/wattchain-meter", "/run/wattchain", os.environ.get("XDG_RUNTIME_DIR", ""))
+    return [Path(name) for name in names if name]
