@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 KEY = "known account"
 # Tariff, terms and zone change by days, and what is charged more holds a day after its announcement at the earliest.
 TERMS_INTERVAL_S = 600
-# What only charges have changed is written this often at most: readings behind it are in the outbox anyway. Money that
-# was paid in is written at once.
+# What only charges have changed is written this often at most: readings behind it are in the outbox anyway. Any other
+# change, such as a top-up, is written at once.
 WRITE_INTERVAL_S = 600
 # Readings that are charged before others get a turn: some 20 ms of a Pi 3.
 CHUNK = 200
@@ -45,6 +45,7 @@ class AccountBook:
         self._asked_ms: int | None = None
         self._written_ms: int | None = None
         self._sequence = 0
+        self._registers: Registers | None = None
         self.local: LocalAccount | None = None
         """Only while no ledger is in reach."""
 
@@ -82,23 +83,31 @@ class AccountBook:
             # Where the ledger has readings that the known account has not, the last one stands for them.
             account.add_readings([head.registers])
             sequence = head.sequence
+        if self._registers is not None:
+            account.observe(self._registers)
         self._sequence = sequence
         self.local = account
         logger.warning("no ledger in reach: the meter keeps its account, from a credit of %d wei", account.balance_wei)
 
     def observe(self, registers: Registers) -> None:
         """A sample. What was signed of the samples before is charged as a reading."""
+        self._registers = registers
         if self.local is None:
             return
         head = self._outbox.head()
         if head is not None and head.sequence > self._sequence:
-            self.local.add_readings([head.registers])
+            # One as a rule; a reading that was set aside is not there, and the next one covers its energy.
+            signed = self._outbox.waiting(self._sequence, CHUNK)
+            self.local.add_readings([_registers(one) for one in signed])
             self._sequence = head.sequence
         self.local.observe(registers)
 
     def allows(self, time_s: int) -> bool | None:
-        """By the local account; None where there is none."""
-        return None if self.local is None else self.local.allows(time_s)
+        """By the local account; None where there is none, or before the first sample shows what was used unsigned."""
+        if self.local is None:
+            return None
+        is_allowed = self.local.allows(time_s)
+        return None if is_allowed and self._registers is None else is_allowed
 
     def _take(self, known: KnownAccount | None) -> None:
         before = self._known
@@ -106,9 +115,14 @@ class AccountBook:
         if same_money(known, self._written):
             return
         now_ms = self._clock.elapsed_ms()
-        is_paid_in = known is None or before is None or known.balance_wei > before.balance_wei
+        is_charge = (
+            known is not None
+            and before is not None
+            and known.balance_wei <= before.balance_wei
+            and known.sequence > before.sequence
+        )
         is_due = self._written_ms is None or now_ms - self._written_ms >= WRITE_INTERVAL_S * 1000
-        if is_paid_in or is_due:
+        if not is_charge or is_due:
             self._write()
 
     def _write(self) -> None:

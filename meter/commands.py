@@ -172,6 +172,7 @@ def _status_text(status: MeterStatus) -> str:
     if status.switching is not None:
         state = "on" if status.switching.is_on else "OFF"
         lines.append(f"Supply    {state} since {_time_text(status.switching.time_s)}: {status.switching.reason}")
+    lines += status.supply.lines()
     if (gap := status.gap) is not None:
         until = "until now" if gap.until_s is None else f"to {_time_text(gap.until_s)}"
         lines.append(f"Missing   last from {_time_text(gap.from_s)} {until}: {gap.reason}")

@@ -170,6 +170,8 @@ class Relay:
 
     async def _reason(self, allowed: bool, head: BlockSummary, block: BlockSummary) -> str:
         number, truth = block.number, str(allowed).lower()
+        if allowed == self._ledger_allows:  # something else keeps the supply in another state
+            return self._ledger_reason or f"supplyAllowed is {truth} in block {number}"
         seen = self._block_number if self._block_number is not None else number - 1
         if self._silence:
             return f"the ledger is in reach again: supplyAllowed is {truth} in block {number}"

@@ -9,7 +9,9 @@ from meter.gaps import Gap, GapJournal
 from meter.head import Head
 from meter.ledger import MeterLedger, NodeTrouble
 from meter.outbox import Outbox, StoredReading
+from meter.relay_store import RelayStore
 from meter.settings import MeterSettings
+from meter.supply_status import SupplyStatus, read_supply_status
 from meter.switch_journal import Switching, SwitchJournal
 from primitives.hexadecimal import to_checksum_address
 from wallet.client import RpcClient
@@ -33,6 +35,7 @@ class MeterStatus:
     """The newest MAX_SHOWN_ALTERATIONS of them."""
     transactions: int
     switching: Switching | None
+    supply: SupplyStatus
     gap: Gap | None
     """The last time without measurements; it may last."""
     ledger_block: int | None
@@ -77,6 +80,7 @@ class MeterStatus:
                 "block": switching.block_number,
                 "reason": switching.reason,
             },
+            "control": self.supply.to_json(),
             "last_gap": None
             if self.gap is None
             else {"from_s": self.gap.from_s, "until_s": self.gap.until_s, "reason": self.gap.reason},
@@ -110,6 +114,7 @@ async def read_status(settings: MeterSettings, *, ask_node: bool) -> MeterStatus
             tuple(outbox.alterations.newest(MAX_SHOWN_ALTERATIONS)),
             len(outbox.transactions()),
             SwitchJournal(outbox.database).last(),
+            read_supply_status(RelayStore(outbox.database, is_writable=False)),
             next(iter(GapJournal(outbox.database).newest(1)), None),
             block,
             sequence,

@@ -338,7 +338,7 @@ def _state_of(alloc: Alloc) -> MemoryState:
         address = bytes.fromhex(address_hex[2:])
         state.set_balance(address, int(str(account["balance"]), 16))
         if "code" in account:
-            state.set_nonce(address, 1)
+            state.set_nonce(address, int(str(account.get("nonce", "0x1")), 16))
             state.set_code(address, bytes.fromhex(str(account["code"])[2:]))
         storage = account.get("storage", {})
         assert isinstance(storage, dict)

@@ -103,6 +103,13 @@ def test_status_as_json(with_readings: Path) -> None:
         ],
         "transactions": 0,
         "supply": {"is_on": False, "time_s": 1_700_000_100, "block": 12, "reason": "Exhausted in block 12"},
+        "control": {
+            "decider": "",
+            "reason": "",
+            "waits_to_be": "",
+            "trouble": "",
+            "policy": {"version": 0, "is_saving": False, "circuits_off": [], "troubles": {}},
+        },
         "last_gap": {"from_s": 1_700_000_040, "until_s": None, "reason": "the board is unplugged"},
         "ledger": None,
     }
