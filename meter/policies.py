@@ -66,6 +66,7 @@ class Policies:
         policy, zone_s = _policy_from(store.get(POLICY_KEY))
         self.rules = PolicyRules(settings, _memory_from(store.get(MEMORY_KEY)), policy)
         self.rules.zone_s = zone_s
+        self._began_s = clock.time_s() - clock.elapsed_ms() // 1000
         self._head: tuple[int, bytes] | None = None
         self._zone_asked_ms: int | None = None
         self._written_ms = clock.elapsed_ms()
@@ -79,12 +80,12 @@ class Policies:
     def observe(self, observation: Observation) -> None:
         """A sample: rules are looked at in it, not at the next poll."""
         sample = observation.sample
-        self.rules.observe(sample.registers, sample.power_w)
+        self.rules.observe(sample.registers, sample.power_w, self._steady_s(), is_timed=sample.is_timed)
         self._look()
 
     def overload(self) -> str:
         """For the relay: why the supply is cut, or nothing."""
-        return self.rules.overload(self._clock.time_s())
+        return self.rules.overload(self._steady_s())
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -147,21 +148,25 @@ class Policies:
         if version != rules.policy.version:
             policy = await self._terms.policy(self._meter, head.number) if version else NO_POLICY
             logger.warning("version %d of the policy holds from block %d on", policy.version, head.number)
-            rules.take(policy, self._clock.time_s())
+            rules.take(policy, self._steady_s())
         self._store.put(POLICY_KEY, _policy_text(rules.policy, rules.zone_s))
         self._head = (head.number, head.hash)
 
     def _look(self) -> None:
         """Ask the rules; wakes who acts where something has changed."""
-        time_s = self._clock.time_s()
-        wanted = (self.rules.is_saving(time_s), self.rules.circuits_off(time_s))
-        alerts = self.rules.alerts(time_s)
+        now_s = self._steady_s()
+        wanted = (self.rules.is_saving(now_s), self.rules.circuits_off(self._clock.time_s()))
+        alerts = self.rules.alerts(now_s)
         if wanted != self._wanted or alerts:
             if self._wanted is not None and wanted[0] != self._wanted[0]:
                 logger.warning("power-saving mode %s", "begins" if wanted[0] else "ends")
             self._wanted = wanted
             self._alerts = [*self._alerts, *alerts][-MAX_WAITING_ALERTS:]
             self._wake.set()
+
+    def _steady_s(self) -> int:
+        """The time of day as it was at the start, and what has passed since: setting the clock ends no hold."""
+        return self._began_s + self._clock.elapsed_ms() // 1000
 
     async def _tell(self, alert: Alert) -> None:
         logger.warning("ALERT: %s", alert.text)

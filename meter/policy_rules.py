@@ -74,7 +74,10 @@ class Alert:
 
 
 class PolicyRules:
-    """Fed with samples in their order; asked at any time. All times are Unix seconds of the meter's clock."""
+    """Fed with samples in their order; asked at any time.
+
+    Holds count in seconds of a clock that is never set (`now_s`); only off-times and days go by the time of day.
+    """
 
     def __init__(self, settings: PolicySettings, memory: PolicyMemory, policy: MeterPolicy = NO_POLICY) -> None:
         self.policy = policy
@@ -89,52 +92,53 @@ class PolicyRules:
         self._is_told_of_power = False
         self._quiet_since_s: int | None = None
 
-    def take(self, policy: MeterPolicy, time_s: int) -> None:
+    def take(self, policy: MeterPolicy, now_s: int) -> None:
         """Another version: what it no longer asks for ends at once."""
         before, after = self.policy.values, policy.values
         self.policy = policy
-        if not after.is_overloaded(self._overload_w) or after.maximum_load_w == 0:
+        if not after.is_overloaded(self._overload_w):
             self.memory = replace(self.memory, overload_until_s=0, overload_count=0)
         if after.saving_above_power_w != before.saving_above_power_w:
             self._saving_until_s = 0
         if after.alert_above_power_w != before.alert_above_power_w:
             self._is_told_of_power, self._quiet_since_s = False, None
-        self._look_at_power(time_s)
+        self._look_at_power(now_s)
 
-    def observe(self, registers: Registers, power_w: int) -> None:
-        """A sample; power is negative while more is given than taken."""
+    def observe(self, registers: Registers, power_w: int, now_s: int, *, is_timed: bool = True) -> None:
+        """A sample; power is negative while more is given than taken. Without a time it begins no day."""
         day = local_second(registers.time_s, self.zone_s) // DAY_S
-        if day != self.memory.day:
+        if day != self.memory.day and is_timed:
             # What was taken since the last sample of the day before belongs to the new day.
             start_wh = registers.import_wh if self._register_wh is None else self._register_wh
             self.memory = replace(self.memory, day=day, day_start_wh=start_wh, told_energy_wh=0)
         self._register_wh = registers.import_wh
         self.power_w = power_w
-        self._look_at_power(registers.time_s)
+        self._look_at_power(now_s)
 
     @property
     def day_energy_wh(self) -> int:
         """Taken in the local day so far."""
         return 0 if self._register_wh is None else max(0, self._register_wh - self.memory.day_start_wh)
 
-    def overload(self, time_s: int) -> str:
+    def overload(self, now_s: int) -> str:
         """Why the supply is cut for its load; empty where it is not."""
         until_s = self.memory.overload_until_s
-        # A clock that was set back does not cut anybody off for longer than the longest hold.
-        if not 0 < until_s - time_s <= self._settings.overload_longest_hold_s:
+        # After a start the clock may be another one: nobody is cut off for longer than the longest hold.
+        if not 0 < until_s - now_s <= self._settings.overload_longest_hold_s:
             return ""
         limit_w = self.policy.values.maximum_load_w
         return f"maximum load: {self._overload_w or 'more'} W were taken, {limit_w} W are allowed"
 
-    def is_saving(self, time_s: int) -> bool:
+    def is_saving(self, now_s: int) -> bool:
         values = self.policy.values
-        is_held = values.saving_above_power_w != 0 and 0 < self._saving_until_s - time_s <= self._settings.saving_hold_s
+        is_held = values.saving_above_power_w != 0 and 0 < self._saving_until_s - now_s <= self._settings.saving_hold_s
         return is_held or values.is_saving(self.power_w, self.day_energy_wh)
 
     def circuits_off(self, time_s: int) -> frozenset[int]:
+        """At a Unix time."""
         return self.policy.values.circuits_off(time_s + self.zone_s)
 
-    def alerts(self, time_s: int) -> list[Alert]:
+    def alerts(self, now_s: int) -> list[Alert]:
         """What is to be told now: each crossing of a power once, of a day's energy once a day."""
         values, told = self.policy.values, []
         limit_w, limit_wh = values.alert_above_power_w, values.alert_above_energy_wh
@@ -144,26 +148,26 @@ class PolicyRules:
             self._is_told_of_power, self._quiet_since_s = True, None
         elif self._is_told_of_power:
             if self._quiet_since_s is None:
-                self._quiet_since_s = time_s
-            if time_s - self._quiet_since_s >= self._settings.alert_pause_s or time_s < self._quiet_since_s:
+                self._quiet_since_s = now_s
+            if now_s - self._quiet_since_s >= self._settings.alert_pause_s or now_s < self._quiet_since_s:
                 self._is_told_of_power = False
         if limit_wh and self.day_energy_wh > limit_wh and self.memory.told_energy_wh != limit_wh:
             told.append(Alert("energy", f"{self.day_energy_wh} Wh were taken today, more than {limit_wh} Wh"))
             self.memory = replace(self.memory, told_energy_wh=limit_wh)
         return told
 
-    def _look_at_power(self, time_s: int) -> None:
+    def _look_at_power(self, now_s: int) -> None:
         values, settings = self.policy.values, self._settings
         if values.saving_above_power_w and self.power_w > values.saving_above_power_w:
-            self._saving_until_s = time_s + settings.saving_hold_s
+            self._saving_until_s = now_s + settings.saving_hold_s
         if not values.is_overloaded(self.power_w):
             return
-        is_cut = bool(self.overload(time_s))
-        is_back = 0 <= time_s - self._last_overload_s <= settings.overload_longest_hold_s
+        is_cut = bool(self.overload(now_s))
+        is_back = 0 <= now_s - self._last_overload_s <= settings.overload_longest_hold_s
         # While the cut lasts (the switch may need a moment) it is the same overload.
         count = self.memory.overload_count if is_cut else (self.memory.overload_count + 1 if is_back else 1)
         hold_s = min(settings.overload_longest_hold_s, settings.overload_hold_s << min(max(count, 1) - 1, 16))
         self._overload_w = self.power_w
         # The hold counts from the cut; the quiet time between two from its end.
-        self.memory = replace(self.memory, overload_until_s=time_s + hold_s, overload_count=count)
-        self._last_overload_s = time_s + hold_s
+        self.memory = replace(self.memory, overload_until_s=now_s + hold_s, overload_count=count)
+        self._last_overload_s = now_s + hold_s

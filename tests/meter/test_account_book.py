@@ -1,4 +1,4 @@
-"""What the ledger said of the account is on the disk with few writes; it goes on without a ledger and over a restart."""
+"""What the ledger said of the account is on the disk, with few writes; without a ledger it goes on, after a start too."""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -154,6 +154,16 @@ async def test_maximum_load_within_one_block_and_with_each_sample(home: Home) ->
     assert "follows the maximum load" in read_supply_status(home.store).lines()[0]
 
 
+async def test_clock_that_is_set_ends_no_cut(home: Home) -> None:
+    home.write(maximum_load_w=5_000)
+    await home.policies.follow()
+    for step_s in (86_400, -200_000, 0):
+        await home.sample(6_000, after_s=61)
+        home.clock.step_s(step_s)
+        await home.sample(0, after_s=50)
+        assert home.supply.is_on is False
+
+
 async def test_power_saving_mode_within_one_block(home: Home) -> None:
     await home.sample(3_000)
     home.write(saving_above_power_w=2_000)

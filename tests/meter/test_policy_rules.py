@@ -25,7 +25,7 @@ class Life:
     def sample(self, power_w: int, *, after_s: int = 1, used_wh: int = 0) -> None:
         self.now_s += after_s
         self.import_wh += used_wh
-        self.rules.observe(Registers(self.now_s, self.import_wh, 0), power_w)
+        self.rules.observe(Registers(self.now_s, self.import_wh, 0), power_w, self.now_s)
         self.told += [alert.text for alert in self.rules.alerts(self.now_s)]
 
     def is_cut(self) -> bool:
@@ -164,6 +164,13 @@ def test_energy_is_told_once_a_day_also_over_a_restart() -> None:
     again.sample(0, after_s=DAY_S, used_wh=999)
     again.sample(0, used_wh=2)
     assert again.told == ["1001 Wh were taken today, more than 1000 Wh"]
+
+
+def test_samples_without_a_time_begin_no_day() -> None:
+    life = Life(maximum_load_w=5_000)
+    life.sample(0, used_wh=50)
+    life.rules.observe(Registers(5, 70, 0), 6_000, life.now_s, is_timed=False)
+    assert (life.rules.day_energy_wh, life.is_cut()) == (70 - life.rules.memory.day_start_wh, True)
 
 
 def test_off_times_are_of_the_local_day() -> None:
