@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.functional.running_node import REPOSITORY, clean_environment
 
 QUESTION_TIMEOUT_S = 30.0
+IMPATIENCE_S = 0.5
 READ_BYTES = 4096
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -48,9 +49,14 @@ class ScriptedPerson:
         await self.sees(question)
         os.write(self._terminal, answer.encode() + b"\n")
 
-    async def leaves(self) -> None:
-        """Ctrl-C."""
-        os.write(self._terminal, b"\x03")
+    async def leaves(self) -> int:
+        """Ctrl-C, as often as it takes: one that comes just before the program waits for a line is heard after it. The
+        exit status."""
+        while self._process.returncode is None:
+            os.write(self._terminal, b"\x03")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), IMPATIENCE_S)
+        return await self.ends()
 
     async def ends(self) -> int:
         """The exit status, when all is said."""
