@@ -97,7 +97,7 @@ def build_daemon(
         submitter = Submitter(outbox, ledger, payer, clock, settings.submitter(), randomness)
         mqtt = build_mqtt(settings, outbox.meter, clock)
         keeper = build_keeper(settings, outbox, clock)
-        driver = build_driver(settings, clock, meter_clock, outbox, keeper)
+        driver = build_driver(settings, clock, meter_clock, outbox, keeper, mqtt)
         recorder = build_recorder(settings, outbox, meter, clock, meter_clock, keeper, driver)
         recorder.on_signed.append(submitter.wake)
         daemon = MeterDaemon(outbox, driver, submitter, recorder, clock)
@@ -144,10 +144,15 @@ def build_keeper(settings: MeterSettings, outbox: Outbox, clock: Clock) -> Check
 
 
 def build_driver(
-    settings: MeterSettings, clock: Clock, meter_clock: MeterClock, outbox: Outbox, keeper: CheckpointKeeper
+    settings: MeterSettings,
+    clock: Clock,
+    meter_clock: MeterClock,
+    outbox: Outbox,
+    keeper: CheckpointKeeper,
+    mqtt: MqttConnection | None,
 ) -> Driver:
     """Where samples come from: a driver, or a device under the rules for real meters. Raises UserError."""
-    opened = open_section(settings.driver, clock)
+    opened = open_section(settings.driver, clock, mqtt)
     if isinstance(opened, Driver):
         return opened
     gaps = GapJournal(outbox.database)

@@ -68,10 +68,10 @@ class Received:
 
 
 class Subscription:
-    """The messages of one topic filter, as a queue of bounded length whose oldest make room."""
+    """The messages of one or more topic filters, as a queue of bounded length whose oldest make room."""
 
-    def __init__(self, topic_filter: str, forget: Callable[["Subscription"], None]) -> None:
-        self.topic_filter = topic_filter
+    def __init__(self, topic_filters: tuple[str, ...], forget: Callable[["Subscription"], None]) -> None:
+        self.topic_filters = topic_filters
         self.dropped = 0
         """Messages thrown away because they were too large or nobody took them."""
         self._forget = forget
@@ -143,14 +143,15 @@ class MqttConnection:
     async def wait_connected(self) -> None:
         await self._connected.wait()
 
-    def subscribe(self, topic_filter: str) -> Subscription:
+    def subscribe(self, *topic_filters: str) -> Subscription:
         """Messages from now on, through any number of connections; works without one as well. Raises UserError."""
-        check_topic(topic_filter, "a topic to subscribe to", wildcards=True)
+        for topic_filter in topic_filters:
+            check_topic(topic_filter, "a topic to subscribe to", wildcards=True)
         if len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             raise UserError(f"more than {MAX_SUBSCRIPTIONS} MQTT topics are subscribed to: use wildcards in the topics")
-        subscription = Subscription(topic_filter, self._forget)
+        subscription = Subscription(topic_filters, self._forget)
         self._subscriptions.append(subscription)
-        self._unasked.append(topic_filter)
+        self._unasked.extend(topic_filters)
         self._something_to_do.set()
         return subscription
 
@@ -205,7 +206,7 @@ class MqttConnection:
         async with self._make_client() as client:
             try:
                 await client.publish(self.availability_topic, ONLINE, qos=1, retain=True)
-                self._unasked = [one.topic_filter for one in self._subscriptions]
+                self._unasked = [topic_filter for one in self._subscriptions for topic_filter in one.topic_filters]
                 self._held_unsent = dict.fromkeys(self._held)
                 self._something_to_do.set()
                 self._client, self._trouble = client, ""
@@ -230,7 +231,7 @@ class MqttConnection:
             payload = message.payload if isinstance(message.payload, bytes) else b""
             received = Received(message.topic.value, payload, message.retain, self._clock.elapsed_ms())
             for subscription in self._subscriptions:
-                if message.topic.matches(subscription.topic_filter):
+                if any(message.topic.matches(topic_filter) for topic_filter in subscription.topic_filters):
                     subscription.put(received)
 
     async def _work(self, client: "aiomqtt.Client") -> None:

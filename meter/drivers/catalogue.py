@@ -68,6 +68,7 @@ DRIVER_KINDS: tuple[DriverKind, ...] = (
     DriverKind("dsmr", "dsmr", "DsmrSettings", "smart meters with a P1 port (DSMR)", "dsmr"),
     DriverKind("sml", "sml", "SmlSettings", "smart meters with an infrared port that speak SML", "sml"),
     DriverKind("modbus", "modbus", "ModbusSettings", "Modbus meters on RS485 or in the network", "modbus"),
+    DriverKind("mqtt", "mqtt_meter", "MqttMeterSettings", "meters that tell their values over MQTT", "mqtt", True),
 )
 
 

@@ -91,8 +91,10 @@ async def test_retained_messages_are_told_apart(broker: Broker) -> None:
 async def test_a_broker_that_comes_back_has_everything_again(broker: Broker) -> None:
     async with connected(MqttSettings(HOST, broker.port)) as connection:
         subscription = connection.subscribe("meter")
-        connection.hold("config", b"first")
-        connection.hold("config", b"second")
+        async with listening(broker, "config") as other:
+            connection.hold("config", b"first")
+            connection.hold("config", b"second")
+            assert (await next_message(other)).payload == b"second"
         broker.stop()
         connection.hold("late", b"kept")
         for number in range(3):
