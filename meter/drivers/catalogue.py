@@ -69,6 +69,7 @@ DRIVER_KINDS: tuple[DriverKind, ...] = (
     DriverKind("sml", "sml", "SmlSettings", "smart meters with an infrared port that speak SML", "sml"),
     DriverKind("modbus", "modbus", "ModbusSettings", "Modbus meters on RS485 or in the network", "modbus"),
     DriverKind("mqtt", "mqtt_meter", "MqttMeterSettings", "meters that tell their values over MQTT", "mqtt", True),
+    DriverKind("pulses", "pulses", "PulsesSettings", "meters with a pulse output, on GPIO pins", "gpio"),
 )
 
 

@@ -27,6 +27,7 @@ from meter.drivers.modbus_registers import (
     value_of,
 )
 from meter.drivers.quantities import measurement_of
+from meter.drivers.turns import Turns
 from meter.serial_line import DEFAULT_PORT, PARITIES, PortSettings, why_not_open
 from meter.tcp_line import TcpSettings
 from primitives.clock import Clock
@@ -130,13 +131,13 @@ class ModbusDevice:
         self._serial_questions = plan_questions([row for row in rows if row.what == SERIAL])
         self._device_id: str | None = None
         self._client: AsyncModbusSerialClient | AsyncModbusTcpClient | None = None
-        self._next_ms: int | None = None
+        self._turns = Turns(self.interval_s, clock)
 
     async def read(self) -> Measurement | None:
         """What the meter says now, as soon as the interval has passed. Raises DeviceTrouble."""
         senseless = 0
         while True:
-            await self._wait_for_turn()
+            await self._turns.next()
             measurement = await self._ask()
             if measurement is not None:
                 return measurement
@@ -152,16 +153,6 @@ class ModbusDevice:
         client, self._client = self._client, None
         if client is not None:
             client.close()
-
-    async def _wait_for_turn(self) -> None:
-        if self._next_ms is None:
-            self._next_ms = self._clock.elapsed_ms()
-        if (wait_ms := self._next_ms - self._clock.elapsed_ms()) > 0:
-            await self._clock.sleep_s(wait_ms / 1000)
-        interval_ms, now_ms = round(self.interval_s * 1000), self._clock.elapsed_ms()
-        self._next_ms += interval_ms
-        if self._next_ms <= now_ms:  # what was missed is not made up for
-            self._next_ms = now_ms + interval_ms
 
     async def _ask(self) -> Measurement | None:
         """None where a value makes no sense."""
