@@ -33,7 +33,7 @@ async def test_what_comes_and_when_it_was_torn() -> None:
         assert line.place == f"{HOST}:{port}"
         first, second = await line.read(), await line.read()
         assert (first.data, first.is_torn, second.data, second.is_torn) == (b"one", True, b"two", False)
-        with pytest.raises(DeviceTrouble, match="was silent for 0.2 s"):
+        with pytest.raises(DeviceTrouble, match="was silent for"):
             await line.read()
         await asyncio.wait_for(ended.wait(), 5)
         ended.clear()
