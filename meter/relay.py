@@ -122,8 +122,7 @@ class Relay:
         """A sample: the local account goes on, and what cannot wait for the next poll is done at once."""
         if self._extras.book is not None:
             self._extras.book.observe(observation.sample.registers)
-        if self._decider is Decider.OVERRIDE and self._extras.noting is not None:
-            self._extras.noting.note(StatusFlag.OVERRIDE, "a person decides on the supply")
+        self._note_override()
         if self._decide().is_on != self.is_on:
             self._wake.set()
 
@@ -205,6 +204,7 @@ class Relay:
             waits_s = wait_s(self.is_on, decision, since_s, self._settings)
             reason = self._why(decision)
             self._decider = decision.decider
+            self._note_override()
             if decision.is_on != self.is_on and waits_s == 0:
                 self.is_on = decision.is_on
                 self._switched_ms = self._clock.elapsed_ms()
@@ -238,6 +238,11 @@ class Relay:
         self._note_order(text or (order.text() if order is not None and is_ended else f"over: {self._order_text}"))
         self._order_text = text
         self._store.put(OVERRIDE_KEY, text)
+
+    def _note_override(self) -> None:
+        """Each reading tells that a person decided in some of its time."""
+        if self._decider is Decider.OVERRIDE and self._extras.noting is not None:
+            self._extras.noting.note(StatusFlag.OVERRIDE, "a person decides on the supply")
 
     def _why(self, decision: Decision) -> str:
         match decision.decider:

@@ -1,4 +1,4 @@
-"""What the ledger said of the account is on the disk, with few writes; without a ledger it goes on, after a start too."""
+"""What the ledger said of the account is on the disk, with few writes; without a ledger it goes on, restarts or not."""
 
 from collections.abc import Iterator
 from contextlib import closing

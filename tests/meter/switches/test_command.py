@@ -67,8 +67,8 @@ async def test_state_command_that_fails(tmp_path: Path) -> None:
 
 async def test_what_hangs_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
     hanging = program(tmp_path, "hang", f"sleep 60 & echo $! > {tmp_path}/child; wait")
-    with pytest.raises(SwitchTrouble, match=r"did not end within 0\.3 s"):
-        await run_command((hanging,), 0.3)
+    with pytest.raises(SwitchTrouble, match=r"did not end within 2 s"):
+        await run_command((hanging,), 2)
     child = int((tmp_path / "child").read_text())
     assert not is_running(child)
 
