@@ -95,8 +95,10 @@ class MeterDaemon:
                 raise cause from failures
             raise
         finally:
-            self._recorder.stop()
-            await self._driver.close()
+            try:
+                self._recorder.stop()
+            finally:
+                await self._driver.close()
 
     async def _adopt(self) -> None:
         """Nothing is signed by a new outbox before it has seen where the ledger stands; an old one may be offline."""

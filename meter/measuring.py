@@ -184,12 +184,12 @@ class MeasuringDriver:
     def _silence(self) -> Sample:
         """A sample of nothing: registers as they were, so that readings go on and say that something is missing."""
         time_s = self._meter_clock.time_s(self._clock.elapsed_ms())
-        self._begin_gap(self._rules.measured_s, self._gap_reason)
+        self._begin_gap(self._rules.measured_s or time_s or 0, self._gap_reason)
         return self._at(time_s, StatusFlag.GAP, 0, None)
 
     def _begin_gap(self, from_s: int, reason: str) -> None:
-        # Of a meter that never measured anything, nothing is missing before its first sample.
-        self._gaps.begin(from_s or self._last_time_s, reason)
+        if known_s := from_s or self._last_time_s:  # else the meter is new, and nobody knows since when
+            self._gaps.begin(known_s, reason)
 
     def _at(self, time_s: int | None, flags: StatusFlag, power_w: int, measurement: Measurement | None) -> Sample:
         self._last_time_s = self._last_time_s if time_s is None else time_s

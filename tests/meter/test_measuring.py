@@ -175,6 +175,17 @@ async def test_a_gap_is_flagged_listed_and_empty() -> None:
     assert sample.registers.import_wh == 10
 
 
+async def test_a_new_meter_whose_device_says_nothing() -> None:
+    stage = Stage()
+    await stage.wait(60)
+    assert {sample.flags for sample in stage.samples} == {StatusFlag.GAP}
+    first = stage.samples[0].registers
+    assert (first.import_wh, first.time_s) == (0, BEGIN_S + 18)
+    sample = await stage.see(3600)
+    assert sample.registers.import_wh == 0
+    assert [gap[:2] for gap in stage.gaps.gaps] == [[BEGIN_S + 18, BEGIN_S + 65]]
+
+
 async def test_nan_in_between_is_bridged_but_not_for_long() -> None:
     stage = Stage()
     await stage.see(3600)

@@ -63,6 +63,20 @@ def test_a_step_ahead_is_followed_and_flagged(last_s: int) -> None:
     assert stage.meter_clock.take_flags() == NONE
 
 
+def test_a_pause_while_the_clocks_are_read_is_no_step() -> None:
+    class Busy(ManualClock):
+        def precise_time_s(self) -> float:
+            self.advance_s(20)
+            return super().precise_time_s()
+
+    clock = Busy(BEGIN_S)
+    meter_clock = MeterClock(clock)
+    for _ in range(5):
+        clock.advance_s(100)
+        meter_clock.time_s(clock.elapsed_ms())
+    assert meter_clock.take_flags() == NONE
+
+
 def test_a_step_back_before_the_last_time_is_not_followed_but_flagged(caplog: pytest.LogCaptureFixture) -> None:
     stage = Stage()
     stage.time_s()

@@ -66,6 +66,14 @@ def test_a_reset_in_the_middle_is_no_roll_over() -> None:
     assert follower.flags & StatusFlag.DEVICE_CHANGED
 
 
+def test_a_reset_in_a_long_gap_is_no_roll_over_however_much_could_have_flowed() -> None:
+    follower = Follower(ROLLS_AT_MWH)
+    follower.see(ROLLS_AT_MWH // 2)
+    follower.see(5, 5, 5, most_mwh=ROLLS_AT_MWH, is_after_gap=True)
+    assert follower.total_mwh == 0
+    assert follower.flags & StatusFlag.DEVICE_CHANGED
+
+
 def test_a_late_value_is_not_counted_twice() -> None:
     follower = Follower()
     follower.see(5 * KWH, 5 * KWH + 10_000, 5 * KWH + 5_000, 5 * KWH + 15_000)
