@@ -20,7 +20,7 @@ from meter.kept_values import KeptValues
 from meter.ledger import MeterLedger, Node
 from meter.live_values import LiveValues, live_file
 from meter.measuring import MeasuringDriver
-from meter.meter_clock import EARLIEST_S, MeterClock
+from meter.meter_clock import EARLIEST_S, MeterClock, is_synchronised
 from meter.mqtt import MqttConnection
 from meter.newest_block import NodeWithEar
 from meter.outbox import Outbox
@@ -134,8 +134,9 @@ def build_mqtt(settings: MeterSettings, meter: bytes, clock: Clock) -> MqttConne
 
 
 def build_meter_clock(settings: MeterSettings, clock: Clock) -> MeterClock:
-    # An accelerated clock may begin in any year.
-    return MeterClock(clock, EARLIEST_S if settings.clock.rate == 1 else 0)
+    if settings.clock.rate != 1:  # it may begin in any year, and no time server sets it
+        return MeterClock(clock, 0, lambda: True)
+    return MeterClock(clock, EARLIEST_S, is_synchronised)
 
 
 def build_keeper(settings: MeterSettings, outbox: Outbox, clock: Clock) -> CheckpointKeeper:

@@ -79,6 +79,7 @@ class MeasuringDriver:
         self._supply_is_on = True
         self._flags = NO_FLAGS
         self._gap_reason = _NOT_RUNNING
+        self._measuring_since_ms: int | None = None
         self.on_trouble: Callable[[str], None] = lambda reason: None
         """Told each time that the device cannot be read."""
 
@@ -177,8 +178,7 @@ class MeasuringDriver:
             self._begin_gap(before_s, _OTHER_DEVICE if flags & StatusFlag.DEVICE_CHANGED else self._gap_reason)
         if not self._rules.is_silent(elapsed_ms):
             self._gap_reason = _NO_ANSWER
-            if time_s is not None:
-                self._gaps.end(time_s)
+            self._end_gap(time_s, elapsed_ms)
         return self._at(time_s, flags, self._rules.power_w, measurement)
 
     def _silence(self) -> Sample:
@@ -187,7 +187,16 @@ class MeasuringDriver:
         self._begin_gap(self._rules.measured_s or time_s or 0, self._gap_reason)
         return self._at(time_s, StatusFlag.GAP, 0, None)
 
+    def _end_gap(self, time_s: int | None, elapsed_ms: int) -> None:
+        """Measurements are there; where the clock is not set the gap is ended later, at the time that this was."""
+        if self._measuring_since_ms is None:
+            self._measuring_since_ms = elapsed_ms
+        if time_s is not None:
+            self._gaps.end(time_s - (elapsed_ms - self._measuring_since_ms) // 1000)
+            self._measuring_since_ms = None
+
     def _begin_gap(self, from_s: int, reason: str) -> None:
+        self._measuring_since_ms = None
         if known_s := from_s or self._last_time_s:  # else the meter is new, and nobody knows since when
             self._gaps.begin(known_s, reason)
 

@@ -75,8 +75,9 @@ class Recorder:
         if last is not None:
             self._number = last.number + 1
             self._budget.hour, self._budget.count = last.event_hour, last.event_count
-            self._meter_clock.start(head.registers.time_s, last.block_time_s)
-            if not last.is_clean and self._boot_id and last.boot_id not in ("", self._boot_id):
+            is_new_boot = bool(self._boot_id) and last.boot_id not in ("", self._boot_id)
+            self._meter_clock.start(head.registers.time_s, last.block_time_s, is_new_boot=is_new_boot)
+            if is_new_boot and not last.is_clean:
                 self._noted |= StatusFlag.POWER_LOST
         if kept is not None:
             self._noted |= StatusFlag(kept.flags)

@@ -401,6 +401,8 @@ async def test_an_unset_clock_counts_but_tells_no_time() -> None:
     assert sample.is_timed
     assert sample.flags & StatusFlag.CLOCK_SET
     assert sample.registers == Registers(BEGIN_S + 2 * 86_400 + 15, 20, 0)
+    # Nothing was missing after the first of them, although its time is known only now.
+    assert stage.gaps.gaps[0][:2] == [BEGIN_S + 86_400, BEGIN_S + 2 * 86_400 + 5]
 
 
 async def test_the_end_of_a_source_and_closing() -> None:

@@ -167,12 +167,68 @@ def test_a_ledger_that_makes_no_blocks_is_no_witness_against_anybody() -> None:
     assert stage.time_s() == BEGIN_S + 17_200
 
 
+def test_without_a_time_server_the_ledger_tells_the_time_once_its_blocks_keep_pace() -> None:
+    """A village without internet: after a power cut of three hours the computer begins where it was shut down."""
+    stage = Stage(BEGIN_S, last_s=BEGIN_S - 60)
+    stage.meter_clock.start(BEGIN_S - 60, 0, is_new_boot=True)
+    ahead_s = 3 * 3600
+    seen = []
+    for _ in range(20):
+        stage.hear(stage.clock.time_s() + ahead_s - 3)
+        seen.append(stage.time_s(15))
+    assert seen[:3] == [None, None, None]
+    assert seen[4:] == [BEGIN_S + ahead_s - 3 + 15 * (number + 1) for number in range(4, 20)]
+    assert stage.meter_clock.take_flags() == StatusFlag.CLOCK_SET
+    # It goes on by the monotonic clock, also while no node answers.
+    assert stage.time_s(7200) == BEGIN_S + ahead_s - 3 + 15 * 20 + 7200
+    stage.clock.step_s(ahead_s)
+    assert stage.time_s() == BEGIN_S + ahead_s + 15 * 20 + 7200
+
+
+def test_a_clock_that_drifts_behind_goes_by_the_ledger() -> None:
+    stage = Stage()
+    stage.time_s()
+    for number in range(200):
+        stage.hear(stage.clock.time_s() + number)  # a second slower with each block
+        time_s = stage.time_s(15)
+    assert time_s is not None
+    assert abs(time_s - (stage.clock.time_s() + 199)) <= 60
+    assert stage.meter_clock.take_flags() == StatusFlag.CLOCK_SET
+
+
+def test_a_ledger_far_ahead_needs_a_person() -> None:
+    stage = Stage(last_s=BEGIN_S)
+    for _ in range(20):
+        stage.hear(stage.clock.time_s() + 40 * DAY_S)
+        assert stage.time_s(15) is None
+
+
+@pytest.mark.parametrize("ended_by", ["patience", "time server", "ledger", "step"])
+def test_in_a_new_boot_a_time_server_is_waited_for_a_while(ended_by: str) -> None:
+    synchronised: list[bool] = []
+    clock = ManualClock(BEGIN_S)
+    meter_clock = MeterClock(clock, is_synchronised=lambda: bool(synchronised))
+    meter_clock.start(BEGIN_S - 60, 0, is_new_boot=True)
+    assert meter_clock.time_s(clock.elapsed_ms()) is None
+    clock.advance_s(179)
+    assert meter_clock.time_s(clock.elapsed_ms()) is None
+    if ended_by == "patience":
+        clock.advance_s(1)
+    elif ended_by == "time server":
+        synchronised.append(True)
+    elif ended_by == "ledger":
+        meter_clock.heard(Block(clock.time_s() - 20))
+    else:
+        clock.step_s(3600)
+    assert meter_clock.time_s(clock.elapsed_ms()) == clock.time_s()
+
+
 ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("advance"), st.integers(0, 5000)),
         st.tuples(st.just("step"), st.integers(-(10**6), 10**6)),
         st.tuples(st.just("block"), st.integers(-(10**6), 10**6)),
-        st.tuples(st.just("start"), st.just(0)),
+        st.tuples(st.just("start"), st.integers(0, 1)),
     ),
     max_size=40,
 )
@@ -192,7 +248,7 @@ def test_time_never_falls_nor_lies_before_the_newest_block(actions: list[tuple[s
         else:
             clock = stage.clock
             stage.meter_clock = MeterClock(clock)
-            stage.meter_clock.start(last_s, block_s)
+            stage.meter_clock.start(last_s, block_s, is_new_boot=amount > 0)
         time_s = stage.time_s()
         if time_s is not None:
             assert time_s >= max(last_s, block_s)
