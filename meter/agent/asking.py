@@ -19,7 +19,7 @@ from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.answers import BlockSummary
 from wallet.auction import AUCTION, SLOT_MARGIN_S, Book, Slot, read_book, read_slot
-from wallet.client import InvalidAnswer, RpcClient
+from wallet.client import InvalidAnswer, NodeUnreachable, RpcClient, RpcError
 from wallet.contract_call import ask, ask_one
 from wallet.market import MARKET, Advert, advert_of
 from wallet.meter_contract import METER, read_zone_s
@@ -74,9 +74,10 @@ class Asker:
         # A clock that is behind must not make old times of new ones; one that is ahead shows in the meter's readings.
         now_s = max(head.time_s, time_s)
         record = await read_meter(client, self.meter)
+        trouble = ""
         if record.owner != self.account or not record.is_active:
             why = "does not belong to this account" if record.owner != self.account else "is not in service"
-            raise UserError(f"The meter {to_checksum_address(self.meter)} {why}, so there is nothing to trade with.")
+            trouble = f"The meter {to_checksum_address(self.meter)} {why}, so there is nothing to trade with."
         zone_s = await read_zone_s(client, record.supplier, now_s)
         reading_time_s = (await ask_one(client, METER, "lastReading", [self.meter]))[1]
         dealings = dealings_of(self.account, await self._events.read(client, head))
@@ -94,6 +95,7 @@ class Asker:
             dealings=dealings,
             market=await self._market(client, head, dealings),
             auction=await self._auction(client, now_s, dealings, secrets),
+            meter_trouble=trouble,
         )
 
     async def _market(self, client: RpcClient, head: BlockSummary, dealings: Dealings) -> MarketView | None:
@@ -152,6 +154,7 @@ class Asker:
     async def _unfinished(self, client: RpcClient, time_s: int, dealings: Dealings) -> tuple[SlotView, ...]:
         """Slots whose book is complete; those that were looked at longest ago have their turn."""
         self._rounds += 1
+        self._finished &= {one.slot_s for one in dealings.orders}
         waiting = [one for one in dealings.orders if one.slot_s not in self._finished]
         complete = [one for one in waiting if time_s >= one.slot_s - CLEARING_LEAD_S]
         complete.sort(key=lambda one: (self._looked_at.get(one.slot_s, 0), one.slot_s))
@@ -163,6 +166,8 @@ class Asker:
                 self._finished.add(own.slot_s)
                 self._cleared.pop(own.slot_s, None)
                 self._looked_at.pop(own.slot_s, None)
+                book = view.slot.book
+                self._proven = {key for key in self._proven if key[1] not in (book.slot_s, book.end_s)}
             else:
                 views.append(view)
         return tuple(sorted(views, key=lambda one: one.slot.book.slot_s))
@@ -206,7 +211,14 @@ async def _next_books(client: RpcClient, time_s: int) -> tuple[Book, ...]:
         raise InvalidAnswer(f"the auction's contract has slots of {length_s} s")
     earliest_s = time_s + CLEARING_LEAD_S + (REVEAL_S if is_sealed else 0) + SLOT_MARGIN_S
     first_s = -(-earliest_s // length_s) * length_s
-    books = [await read_book(client, first_s + number * length_s) for number in range(BOOKS_AHEAD)]
+    books = []
+    for number in range(BOOKS_AHEAD):
+        try:
+            books.append(await read_book(client, first_s + number * length_s))
+        except (NodeUnreachable, RpcError):
+            raise
+        except UserError:
+            continue  # from a change of the rules on no slot begins then
     if any(not MIN_LENGTH_S <= one.length_s <= MAX_LENGTH_S for one in books):
         raise InvalidAnswer("the auction's contract has slots of impossible lengths")
     return tuple([one for one in books if one.orders_until_s > time_s + SLOT_MARGIN_S // 2])

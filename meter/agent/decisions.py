@@ -16,6 +16,8 @@ from meter.agent.situation import Situation
 def decide(situation: Situation, limits: Limits) -> list[Decision]:
     """In the order in which they matter."""
     found = list(chores(situation, limits))
+    if situation.meter_trouble:
+        return [*found, Decision("meter", situation.meter_trouble)]
     budget = budget_of(situation, limits)
     match situation.role:
         case Role.PRODUCER if limits.least_ask_wei_per_wh:

@@ -37,9 +37,14 @@ class OwnEvents:
         self._deep: list[OwnEvent] = []
         self._next_block: int | None = None
         self._times_s: dict[int, int] = {}
+        self._anchor: tuple[int, bytes] | None = None
+        """Number and hash of the last deep block: where it has another hash, all is asked for anew."""
 
     async def read(self, client: RpcClient, head: BlockSummary) -> list[OwnEvent]:
         """All up to a block, in the order of the chain. Raises UserError, InvalidAnswer."""
+        if self._anchor is not None and not await self._is_there(client, *self._anchor):
+            self._deep, self._next_block, self._anchor = [], None, None
+            self._times_s.clear()
         if self._next_block is None:
             self._next_block = await self._first_block(client, head)
         found: list[OwnEvent] = []
@@ -48,6 +53,11 @@ class OwnEvents:
             found += await self._window(client, first, min(first + WINDOW_BLOCKS - 1, head.number))
             if len(self._deep) + len(found) > MAX_EVENTS:
                 raise InvalidAnswer(f"the node tells of more than {MAX_EVENTS} events of one account")
+        anchor = await client.block(deep)
+        if anchor is None:
+            raise InvalidAnswer(f"the node has no block {deep}")
+        if self._anchor is None or deep > self._anchor[0]:
+            self._anchor = deep, anchor.hash
         self._deep += [one for one in found if one.block_number <= deep]
         self._next_block = max(self._next_block, deep + 1)
         self._deep = [one for one in self._deep if one.time_s > head.time_s - 2 * LOOK_BACK_S]
@@ -55,6 +65,11 @@ class OwnEvents:
         kept = {one.block_number for one in shallow}
         self._times_s = {number: time_s for number, time_s in self._times_s.items() if number in kept}
         return [*self._deep, *shallow]
+
+    async def _is_there(self, client: RpcClient, number: int, block_hash: bytes) -> bool:
+        """Also where the node has not got that far: another one is asked meanwhile, and it lags behind."""
+        block = await client.block(number)
+        return block is None or block.hash == block_hash
 
     async def _first_block(self, client: RpcClient, head: BlockSummary) -> int:
         first = head.number

@@ -23,6 +23,7 @@ from meter.submitter import backoff_s
 from primitives.clock import Clock
 from primitives.errors import UserError
 from primitives.secp256k1 import address_of
+from wallet.amounts import format_amount
 from wallet.answers import Receipt
 from wallet.auction import AUCTION
 from wallet.client import RpcClient, RpcError
@@ -30,7 +31,7 @@ from wallet.contract_call import ContractCall, plan_call, refusal_of
 from wallet.market import MARKET
 from wallet.sealed_orders import SealedOrder
 from wallet.signed_readings import readings_around
-from wallet.transfer import DEFAULT_MAX_FEE_WEI
+from wallet.transfer import DEFAULT_MAX_FEE_WEI, highest_fee, suggest_fees
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ POLL_S = 2.0
 """How often a block is looked for after something was sent."""
 WAIT_S = 120.0
 """Blocks come at least once a minute; what is in none by then is followed in the next round."""
+STUCK_S = 300
+"""What is in no block for so long may be for its fee."""
 MAX_REFUSALS = 1_000
 """Remembered at a time; all are forgotten where there are more."""
 
@@ -218,8 +221,32 @@ class Runner:
             else:
                 self._journal.mark(sent, UNDER_WAY)
                 if await self._hand_in(sent) and await self._client.receipt(sent.hash) is None:
+                    await self._pay_more(sent)
                     return False
         return True
+
+    async def _pay_more(self, sent: Sent) -> None:
+        """Send one with the same number and a higher fee where fees have risen: either of the two gets into a block."""
+        newest = self._journal.newest(1)[0]
+        if self._private_key is None or newest.id != sent.id or self._clock.time_s() < sent.time_s + STUCK_S:
+            return
+        old, fees = decode_transaction(sent.raw), await suggest_fees(self._client)
+        if fees.max_fee_per_gas <= old.max_fee_per_gas:
+            return  # it is not for the fee
+        raised = Transaction(
+            fees.transaction_type, old.chain_id, old.nonce,
+            max(fees.max_priority_fee_per_gas, old.max_priority_fee_per_gas * 9 // 8 + 1),
+            max(fees.max_fee_per_gas, old.max_fee_per_gas * 9 // 8 + 1), old.gas_limit, old.to, old.value, old.data,
+        )  # fmt: skip
+        if highest_fee(raised) > self._max_fee_wei:
+            logger.warning(
+                "%s waits: its fee would be %s, more than is allowed", sent.text, format_amount(highest_fee(raised))
+            )
+            return
+        signed = sign_transaction(raised, self._private_key)
+        self._journal.begin(self._clock.time_s(), sent.text, sent.spend_wei, signed.nonce, signed.hash, signed.encoded)
+        logger.info("%s: sent again with a fee of at most %s", sent.text, format_amount(highest_fee(raised)))
+        await self._client.send_raw(signed.encoded)
 
     async def _in_block(self, sent: Sent, receipt: Receipt, head: int) -> None:
         is_deep = head >= receipt.block_number + self._confirmations

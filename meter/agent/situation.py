@@ -70,6 +70,8 @@ class Situation:
     dealings: Dealings
     market: MarketView | None
     auction: AuctionView | None
+    meter_trouble: str = ""
+    """Why nothing can be traded with the meter."""
     signed_wei: int = 0
     """What this agent has signed purchases and bids for today, by its own book: a second witness beside the ledger."""
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.meter.agent.agents import LIMITS, World
+from tests.meter.agent.trading_node import HOUR_S
 from wallet.sealed_orders import SealedOrders
 
 
@@ -11,8 +12,8 @@ async def test_two_agents_trade_in_the_auction_and_prove_what_their_meters_showe
     seller = world.agent(world.solar, markets=("auction",))
     buyer = world.agent(world.home, markets=("auction",))
     node.pass_hours(10)  # the sun shines
-    await world.hours(3, seller, buyer, a_hour=4)
-    await world.hours(4, seller, buyer)
+    await world.hours(2, seller, buyer, a_hour=4)
+    await world.hours(3, seller, buyer)
     assert len(node.events("SlotCleared")) >= 6
     settled = [one for one in node.events("TradeSettled") if "slot" in one]
     assert len(settled) >= 6
@@ -20,11 +21,8 @@ async def test_two_agents_trade_in_the_auction_and_prove_what_their_meters_showe
     least, greatest = LIMITS.least_ask_wei_per_wh, LIMITS.greatest_bid_wei_per_wh
     assert all(least <= one["priceWeiPerWh"] <= greatest for one in settled)
     await world.hours(1, seller, buyer)
-    assert not [
-        one
-        for one in (await seller.asker.situation(node.client, node.now_s)).dealings.orders
-        if not one.settled and one.matched_wh
-    ]
+    dealings = (await seller.asker.situation(node.client, node.now_s)).dealings
+    assert all(one.settled for one in dealings.orders if one.matched_wh and one.slot_s < node.now_s - 2 * HOUR_S)
     assert world.whole_wei() == whole_wei
     assert {"offer", "clear", "prove", "settle"} <= set(seller.told) | set(buyer.told)
     assert "release" in buyer.told
@@ -53,10 +51,11 @@ async def test_the_secret_is_on_the_disk_before_the_node_hears_of_the_order(seal
     node.pass_hours(10)
     seller = sealed_world.agent(sealed_world.solar, markets=("auction",))
     folder = seller.folder / "sealed-orders"
-    original = node.send_raw
+    original, sent = node.send_raw, list[bytes]()
 
     async def dies(raw: bytes) -> bytes:
         assert len(list(folder.iterdir())) == 1
+        sent.append(raw)
         raise KeyboardInterrupt  # the power is cut
 
     node.send_raw = dies  # type: ignore[method-assign]
@@ -66,6 +65,7 @@ async def test_the_secret_is_on_the_disk_before_the_node_hears_of_the_order(seal
     seller.restart()
     await seller.round()
     # The very transaction that was written down was sent, not another order for the slot.
+    assert sent[0] in node.accepted_raw
     sealed = node.events("OrderSealed")
     assert len({one["slot"] for one in sealed}) == len(sealed) == 3
     first = sealed[0]

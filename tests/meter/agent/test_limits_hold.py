@@ -172,7 +172,7 @@ class Weather:
         st.tuples(st.sampled_from(["wait", "sale", "match", "offer", "settle"]), st.integers(0, 100_000)), max_size=40
     ),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_sequence_of_events_brings_the_agent_beyond_its_limits(
     role: Role, markets: tuple[str, ...], energy_wh: int, spend_wei: int, is_sealed: bool, days: list[tuple[str, int]]
 ) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from chain.transaction import decode_transaction
 from contracts.roles import Role
-from meter.agent.journal import DONE, DROPPED, FAILED, UNDER_WAY, Journal, only_agent
+from meter.agent.journal import DONE, DROPPED, FAILED, IN_BLOCK, UNDER_WAY, Journal, only_agent
 from primitives.errors import UserError
 from tests.meter.agent.agents import LIMITS, WATT, Agent, World
 from tests.meter.agent.trading_node import CHAIN_ID, DAY_S, HOUR_S, Home, address, key_of
@@ -72,6 +73,32 @@ async def test_a_block_that_is_taken_back_is_noticed(world: World) -> None:
     node.tick(5)
     await seller.round()
     assert [one.state for one in seller.journal.newest(2)] == [DONE, DONE]
+
+
+async def test_what_waits_while_fees_rise_is_sent_again_for_more(world: World) -> None:
+    node = world.node
+    seller = world.agent(world.solar)
+    node.base_fee, node.holds_blocks = 1_000, True
+
+    async def sleep_s(duration_s: float) -> None:
+        node.time_s.advance_s(duration_s)
+
+    node.time_s.sleep_s = sleep_s  # type: ignore[method-assign]
+    await seller.round()
+    node.base_fee = 10_000
+    for _ in range(3):
+        node.time_s.advance_s(200)
+        await seller.round()
+    sent = seller.journal.newest(5)
+    assert len({one.hash for one in sent}) == 2
+    assert len({one.nonce for one in sent}) == 1
+    raised, first = [decode_transaction(one.raw) for one in sent]
+    assert raised.max_fee_per_gas >= 2 * 10_000 > first.max_fee_per_gas
+    node.holds_blocks = False
+    node.tick()
+    await seller.round()
+    assert {one.state for one in seller.journal.newest(10)[-2:]} == {DROPPED, IN_BLOCK}
+    assert "advertise" in seller.told
 
 
 async def test_a_transaction_that_another_one_replaced_is_given_up(world: World) -> None:
@@ -227,6 +254,7 @@ async def test_another_s_meter_is_not_traded_with(world: World) -> None:
     thief.meter = world.solar.meter
     agent = world.agent(thief)
     await agent.round()
+    assert agent.told == ["meter"]
     assert "does not belong to this account" in agent.texts[0]
 
 
