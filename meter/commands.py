@@ -26,6 +26,7 @@ MAX_SHOWN_READINGS = 10_000
 
 SUPPLIER_COMMANDS = {
     "apply-tariff": LazyCommand("wallet.installation_commands:apply_tariff", "Put an announced tariff in force."),
+    "export": LazyCommand("meter.export_commands:export", "Readings and gaps of a time as a table (CSV)."),
     "key": LazyCommand("meter.key_commands:key", "The meter's own key: in a file, or in a secure element."),
     "keypad": LazyCommand("meter.keypad_commands:keypad", "Codes that are typed on a meter without a connection."),
     "install": LazyCommand("wallet.installation_commands:install", "As a supplier: install a meter for a customer."),

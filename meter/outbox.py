@@ -215,6 +215,10 @@ class Outbox:
     def quarantined(self, limit: int) -> list[StoredReading]:
         return self._select("sequence > ? AND quarantined IS NOT NULL", 0, limit)
 
+    def stored(self, after_sequence: int, limit: int) -> list[StoredReading]:
+        """The oldest readings above a sequence that are still here, whatever becomes of them."""
+        return self._select("sequence > ?", after_sequence, limit)
+
     def newest(self, limit: int) -> list[StoredReading]:
         """The last readings that are still here, newest first."""
         return self._select("sequence > ?", 0, limit, order="DESC")
