@@ -75,19 +75,12 @@ class Installation:
     help=f"Who runs it.  [default: the folder's owner; {OWN_USER}, who is made, below {STATE_FOLDER}]",
 )
 @click.option(
-    "--meter-password-file",
-    type=click.Path(path_type=Path),
-    help="The password of the meter's key is this file's first line; else it is asked.",
-)
-@click.option(
-    "--account-password-file",
-    type=click.Path(path_type=Path),
-    help="The same for the key that pays, where the settings name one.",
-)
-@click.option(
-    "--token-pin-file",
-    type=click.Path(path_type=Path),
-    help="The same for the PIN of a secure element, if there is one.",
+    "--credential",
+    "credential_files",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="A password that the service needs is this file's first line; else it is asked. Names: "
+    f"{', '.join(KINDS['meter'].credentials)}.",
 )
 @click.option("--no-start", is_flag=True, help="Start it with the next boot only, not now.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
@@ -107,9 +100,7 @@ def install_service(
     data_dir: Path | None,
     settings: Path | None,
     user: str | None,
-    meter_password_file: Path | None,
-    account_password_file: Path | None,
-    token_pin_file: Path | None,
+    credential_files: tuple[str, ...],
     no_start: bool,
     dry_run: bool,
     uninstall: bool,
@@ -131,9 +122,7 @@ def install_service(
         steps = _removal(service, root)
     else:
         place = _place(service, data_dir, settings)
-        files = dict(
-            zip(KINDS["meter"].credentials, (meter_password_file, account_password_file, token_pin_file), strict=True)
-        )
+        files = _credential_files(service, credential_files)
         needs = needs_of(service, root, place, files, CREDENTIAL_FOLDER, asks=not dry_run)
         chosen = user or _default_user(root, place)
         installation = Installation(service, root, place, chosen, program or _own_program(), needs, not no_start)
@@ -225,6 +214,17 @@ def _advice(kind: ServiceKind, *, uninstall: bool, is_running: bool) -> str:
         )
     look = f"How it does: systemctl status {name}   What it says: journalctl -u {name} -f"
     return look if is_running else f"It starts with the computer. {look}"
+
+
+def _credential_files(kind: ServiceKind, texts: Iterable[str]) -> dict[str, Path]:
+    found = {}
+    for text in texts:
+        name, _, file = text.partition("=")
+        if name not in kind.credentials or not file:
+            known = ", ".join(kind.credentials) or "none"
+            raise UserError(f"--credential is NAME=FILE, not {text[:80]!r}; names of a {kind.name}: {known}")
+        found[name] = Path(file)
+    return found
 
 
 def _place(kind: ServiceKind, data_dir: Path | None, settings: Path | None) -> Path:

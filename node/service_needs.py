@@ -41,7 +41,7 @@ class _Secret:
 
 
 def needs_of(
-    kind: ServiceKind, root: Path, place: Path, given: Mapping[str, Path | None], folder: Path, *, asks: bool
+    kind: ServiceKind, root: Path, place: Path, given: Mapping[str, Path], folder: Path, *, asks: bool
 ) -> Needs:
     """`given` are files with passwords, by name; `folder` is where the service's passwords are kept.
 
@@ -110,6 +110,11 @@ def _secrets(settings: Any) -> Iterator[_Secret]:
         yield _Secret("meter-password", f"Password of the meter's key {meter.key}", meter.key)
     if account is not None and account.password_file is None:
         yield _Secret("account-password", f"Password of the paying account's key {account.key}", account.key)
+    mqtt, driver = getattr(settings, "mqtt", None), getattr(settings, "driver", None)
+    if mqtt is not None and mqtt.username and mqtt.password_file is None:
+        yield _Secret("mqtt-password", f"Password of {mqtt.username} at the MQTT broker", None)
+    if driver is not None and getattr(driver, "encrypted", False) and driver.key_file is None:
+        yield _Secret("p1-key", "Key of the smart meter (32 hexadecimal digits)", None)
 
 
 def _content(secret: _Secret, given: Path | None, kept: Path, *, asks: bool) -> bytes | None:
@@ -121,9 +126,9 @@ def _content(secret: _Secret, given: Path | None, kept: Path, *, asks: bool) -> 
     elif not asks:
         return b""  # nothing is written
     else:
-        option = f"--{secret.credential}-file"
+        option = f"--credential {secret.credential}=FILE"
         if not sys.stdin.isatty():
-            raise UserError(f"The service needs the {secret.credential}: give a file with it, {option} FILE")
+            raise UserError(f"The service needs the {secret.credential}: give a file with it, {option}")
         password = ask_secret(secret.what, twice=False, otherwise=f"give a file with {option}")
     if secret.key is not None and secret.key.exists():
         decrypt_key(read_key_file(secret.key), password)  # a wrong one should be told now, not at the next boot

@@ -29,7 +29,7 @@ class ServiceKind:
     name: str
     summary: str
     credentials: tuple[str, ...]
-    """The passwords that it may be handed by systemd (meter/signer.py)."""
+    """Passwords and keys that it may be handed by systemd (meter/signer.py)."""
 
     @property
     def unit(self) -> str:
@@ -40,7 +40,11 @@ KINDS = {
     kind.name: kind
     for kind in (
         ServiceKind("node", "keeps the ledger", ()),
-        ServiceKind("meter", "signs readings", ("meter-password", "account-password", "token-pin")),
+        ServiceKind(
+            "meter",
+            "signs readings",
+            ("meter-password", "account-password", "token-pin", "mqtt-password", "p1-key"),
+        ),
         ServiceKind("agent", "sells and buys energy", ("account-password",)),
     )
 }

@@ -62,6 +62,10 @@ def install(root: Path, kind: str, *options: object) -> Result:
     return CliRunner().invoke(main, arguments)
 
 
+def credential(file: Path, name: str = "meter-password") -> tuple[str, str]:
+    return ("--credential", f"{name}={file}")
+
+
 def changes(result: Result) -> list[bool]:
     assert result.exit_code == 0, result.output
     return [step["changed"] for step in json.loads(result.stdout)["steps"]]
@@ -90,7 +94,7 @@ def test_a_node(root: Path) -> None:
 
 
 def test_a_meter_with_its_password(root: Path, password: Path) -> None:
-    assert all(changes(install(root, "meter", "--meter-password-file", password, "--json")))
+    assert all(changes(install(root, "meter", *credential(password), "--json")))
     unit = (root / METER_UNIT).read_text()
     assert f"ExecStart={PROGRAM} meter run --settings /var/lib/wattchain/meter/meter.toml\n" in unit
     assert "LoadCredential=meter-password:/etc/wattchain/meter-password\n" in unit
@@ -99,8 +103,36 @@ def test_a_meter_with_its_password(root: Path, password: Path) -> None:
     assert tree(root)[AT_BOOT] == (0, "/etc/systemd/system/wattchain-meter.service")
 
 
+def test_every_secret_that_the_settings_need(root: Path, password: Path) -> None:
+    settings = root / "var/lib/wattchain/meter/meter.toml"
+    settings.write_text(
+        METER_SETTINGS.replace('kind = "simulated-home"', 'kind = "dsmr"\nencrypted = true')
+        + '[account]\nkey = "meter.json"\n[mqtt]\nhost = "127.0.0.1"\nusername = "meter"\n'
+    )
+    names = ("meter-password", "account-password", "mqtt-password", "p1-key")
+    for count in range(len(names)):
+        given = [option for name in names[:count] for option in credential(password, name)]
+        assert f"--credential {names[count]}=FILE" in install(root, "meter", *given).stderr
+    given = [option for name in names for option in credential(password, name)]
+    assert all(changes(install(root, "meter", *given, "--json")))
+    loaded = [line for line in (root / METER_UNIT).read_text().splitlines() if line.startswith("LoadCredential=")]
+    assert loaded == [f"LoadCredential={name}:/etc/wattchain/{name}" for name in names]
+
+
+def test_an_agent(root: Path, password: Path) -> None:
+    folder = root / "var/lib/wattchain/agent"
+    folder.mkdir()
+    (folder / "agent.toml").write_text(
+        '[account]\nkey = "../meter/meter.json"\n[ledger]\nchain_id = 1947\n[agent]\nmeter = "0x' + "11" * 20 + '"\n'
+    )
+    assert all(changes(install(root, "agent", *credential(password, "account-password"), "--json")))
+    unit = (root / "etc/systemd/system/wattchain-agent.service").read_text()
+    assert f"ExecStart={PROGRAM} agent run --settings /var/lib/wattchain/agent/agent.toml\n" in unit
+    assert "LoadCredential=account-password:/etc/wattchain/account-password\n" in unit
+
+
 def test_the_second_time_changes_nothing(root: Path, password: Path) -> None:
-    assert all(changes(install(root, "meter", "--meter-password-file", password, "--json")))
+    assert all(changes(install(root, "meter", *credential(password), "--json")))
     before = tree(root)
     again = install(root, "meter", "--json")  # the password lies there already
     assert not any(changes(again))
@@ -123,7 +155,7 @@ def test_changed_settings_of_the_unit_are_written_again(root: Path) -> None:
 
 
 def test_uninstall_leaves_data_and_passwords(root: Path, password: Path) -> None:
-    install(root, "meter", "--meter-password-file", password)
+    install(root, "meter", *credential(password))
     result = install(root, "meter", "--uninstall")
     assert result.exit_code == 0, result.output
     left = tree(root)
@@ -140,7 +172,7 @@ def test_another_place_belongs_to_its_owner(root: Path, password: Path, monkeypa
     for name in ("meter.toml", "meter.json"):
         (home / name).write_text((root / "var/lib/wattchain/meter" / name).read_text())
     monkeypatch.setattr(Path, "owner", lambda self: "pi")
-    options = ("--settings", "/home/pi/meter/meter.toml", "--meter-password-file", password)
+    options = ("--settings", "/home/pi/meter/meter.toml", *credential(password))
     assert install(root, "meter", *options).exit_code == 0
     unit = (root / METER_UNIT).read_text()
     assert "User=pi\n" in unit
@@ -159,8 +191,10 @@ def test_another_place_belongs_to_its_owner(root: Path, password: Path, monkeypa
         (("meter", "--data-dir", "x"), "--data-dir is for a node"),
         (("node", "--data-dir", "/nowhere"), "is not the folder of a node yet"),
         (("meter", "--settings", "/nowhere/meter.toml"), "There is no settings file"),
-        (("meter",), "--meter-password-file FILE"),
-        (("meter", "--meter-password-file", "/nowhere"), "cannot be read"),
+        (("meter",), "--credential meter-password=FILE"),
+        (("meter", "--credential", "meter-password=/nowhere"), "cannot be read"),
+        (("meter", "--credential", "meter-password"), "NAME=FILE"),
+        (("node", "--credential", "meter-password=x"), "names of a node: none"),
         (("node", "--user", "a b"), "cannot be the name of a user"),
     ],
 )
@@ -175,7 +209,7 @@ def test_refusals_change_nothing(root: Path, arguments: tuple[str, ...], message
 
 def test_a_wrong_password_is_told_now(root: Path, password: Path) -> None:
     password.write_text("wrong\n")
-    result = install(root, "meter", "--meter-password-file", password)
+    result = install(root, "meter", *credential(password))
     assert result.exit_code == 2
     assert "the password does not open this key file" in result.output.lower()
     assert PASSWORD not in tree(root)
