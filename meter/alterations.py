@@ -80,11 +80,17 @@ class Alterations:
     def note_untold(self, noting: Noting) -> None:
         """From now on tell `noting`, and what was recorded before and no reading has told yet."""
         self.noting = noting
+        self.remind()
+
+    def remind(self) -> None:
+        """Have the flag set again where the reading that should have told will not reach the ledger."""
+        if self.noting is None:
+            return
         untold = "SELECT what FROM alterations WHERE told_sequence IS NULL ORDER BY id DESC LIMIT 1"
         with self._database.reading() as connection:
             row = connection.execute(untold).fetchone()
         if row is not None:
-            noting.note(StatusFlag.TAMPER, row[0], at_once=True)
+            self.noting.note(StatusFlag.TAMPER, row[0], at_once=True)
 
     def newest(self, limit: int) -> list[Alteration]:
         with self._database.reading() as connection:
@@ -112,3 +118,14 @@ class Alterations:
 def mark_told(connection: sqlite3.Connection, sequence: int) -> None:
     """A reading with the flag TAMPER was signed: within the transaction that stores it."""
     connection.execute("UPDATE alterations SET told_sequence = ? WHERE told_sequence IS NULL", (sequence,))
+
+
+def mark_untold(connection: sqlite3.Connection, first_sequence: int, last_sequence: int) -> bool:
+    """These readings will not reach the ledger: within the transaction that sets them aside. Call `remind` if so."""
+    return (
+        connection.execute(
+            "UPDATE alterations SET told_sequence = NULL WHERE told_sequence BETWEEN ? AND ?",
+            (first_sequence, last_sequence),
+        ).rowcount
+        > 0
+    )

@@ -25,6 +25,7 @@ DEFAULT_SETTINGS = "meter.toml"
 MAX_SHOWN_READINGS = 10_000
 
 SUPPLIER_COMMANDS = {
+    "audit": LazyCommand("wallet.audit_commands:audit", "What the ledger says against a meter."),
     "apply-tariff": LazyCommand("wallet.installation_commands:apply_tariff", "Put an announced tariff in force."),
     "export": LazyCommand("meter.export_commands:export", "Readings and gaps of a time as a table (CSV)."),
     "key": LazyCommand("meter.key_commands:key", "The meter's own key: in a file, or in a secure element."),
@@ -187,7 +188,7 @@ def _status_text(status: MeterStatus) -> str:
 def _told_text(alteration: Alteration) -> str:
     if alteration.told_sequence is None:
         return "; the next reading tells the supplier"
-    return f"; reading {alteration.told_sequence} told the supplier"
+    return f"; reading {alteration.told_sequence} tells the supplier"
 
 
 def _reading_json(stored: StoredReading) -> dict[str, object]:

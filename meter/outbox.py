@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.reading_format import StatusFlag, compact_signature
-from meter.alterations import Alteration, Alterations, Kind, mark_told
+from meter.alterations import Alteration, Alterations, Kind, mark_told, mark_untold
 from meter.database import Database, open_database, open_for_reading
 from meter.drivers.driver import Registers
 from meter.head import HEAD_COLUMNS, Head, check_continues, seal_hash, seal_signer, write_head
@@ -270,6 +270,7 @@ class Outbox:
                 (greatest,),
             ).fetchall()
             superseded = tuple([row[0] for row in rows])
+            is_untold = sum(mark_untold(connection, sequence, sequence) for sequence in superseded) > 0
             connection.execute(
                 "UPDATE readings SET quarantined = ? WHERE sequence <= ? AND quarantined IS NULL",
                 ("passed over: the ledger accepted a later reading first, which carries this one's energy", greatest),
@@ -278,12 +279,17 @@ class Outbox:
                 "UPDATE identity SET confirmed_block = ?, settled_sequence = max(settled_sequence, ?)",
                 (confirmed_block, greatest),
             )
+        if is_untold:
+            self.alterations.remind()
         return Settlement(deleted, tuple(foreign), superseded)
 
     def quarantine(self, sequence: int, reason: str) -> None:
         """Set a reading aside: it is kept, but not sent any more."""
         with self.database.transaction() as connection:
             connection.execute("UPDATE readings SET quarantined = ? WHERE sequence = ?", (reason, sequence))
+            is_untold = mark_untold(connection, sequence, sequence)
+        if is_untold:
+            self.alterations.remind()
 
     def count_attempt(self, sequence: int) -> int:
         """Count a failed transaction against a reading that was alone in it; the number of them so far."""

@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 from itertools import pairwise
 from typing import Literal
 
-from meter.alterations import Alteration, Kind
+from meter.alterations import Alteration, Kind, mark_untold
 from meter.drivers.driver import Registers
 from meter.head import Head
 from meter.outbox import READING_COLUMNS, Outbox
@@ -174,5 +174,6 @@ def _remove(outbox: Outbox, alteration: Alteration, rows: Sequence[StoredRow]) -
     """Remove altered readings; what stood there is kept beside the reason."""
     with outbox.database.transaction() as connection:
         connection.executemany("DELETE FROM readings WHERE sequence = ?", [(row.sequence,) for row in rows])
+        mark_untold(connection, alteration.first_sequence, alteration.last_sequence)
         outbox.alterations.insert(connection, alteration, [row.as_text() for row in rows[:MAX_ROWS_KEPT]])
     outbox.alterations.tell(alteration)

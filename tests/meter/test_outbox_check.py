@@ -247,6 +247,17 @@ def test_told_by_the_next_reading_also_after_a_restart(card: Card) -> None:
     assert card.notes.reasons == []
 
 
+def test_told_again_where_the_reading_that_told_is_set_aside(card: Card) -> None:
+    card.edit("UPDATE readings SET import_wh = 1 WHERE sequence = 4")
+    card.waiting()
+    card.append(2, flags=StatusFlag.TAMPER)
+    card.notes.reasons.clear()
+    card.outbox.quarantine(11, "the ledger refuses it")
+    assert len(card.notes.reasons) == 1
+    card.append(flags=StatusFlag.TAMPER)
+    assert [one.told_sequence for one in card.outbox.alterations.newest(9)] == [13]
+
+
 def test_old_alterations_make_room(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("meter.alterations.MAX_ALTERATIONS", 3)
     for number in range(5):

@@ -1,0 +1,81 @@
+"""`wattchain meter audit` against a real gateway and the contracts: what was refused, broken, flagged; else nothing."""
+
+from collections.abc import Iterator
+from dataclasses import astuple
+from pathlib import Path
+
+import pytest
+
+from contracts.addresses import BILLING_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
+from contracts.reading_format import StatusFlag
+from meter.reading import NO_HASH, Reading, ReadingDomain, SignedReading
+from meter.signer import KeySigner
+from tests.gateway.memory_ledger import CHAIN_ID
+from tests.wallet.contract_person import CUSTOMER, KEYS, METER, STRANGER, SUPPLIER, Neighbour, neighbour, shown
+from wallet.audit_commands import audit
+
+SIGNER = next(signer for signer in map(KeySigner, KEYS) if signer.address == METER)
+DOMAIN = ReadingDomain(CHAIN_ID, METER_ADDRESS)
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Iterator[Neighbour]:
+    with neighbour(audit, tmp_path) as here:
+        arguments = (METER, CUSTOMER, BILLING_ADDRESS, 0, bytes(32), 0, 0)
+        here.call(SUPPLIER, REGISTRY_ADDRESS, "Registry", "installMeter", *arguments)
+        yield here
+
+
+def reading(sequence: int, before: SignedReading | None, flags: int = 0) -> SignedReading:
+    previous = NO_HASH if before is None else before.reading.hash
+    return DOMAIN.sign(Reading(METER, sequence, 1000 + sequence, 10 * sequence, 0, 1, flags, previous), SIGNER)
+
+
+def bring(people: Neighbour, *readings: SignedReading) -> None:
+    signed = [(astuple(one.reading), *one.signature) for one in readings]
+    people.call(STRANGER, METER_ADDRESS, "Meter", "submitBatch", signed)
+
+
+def test_nothing_speaks_against_a_good_meter(people: Neighbour) -> None:
+    first = reading(1, None, StatusFlag.RESTARTED)
+    bring(people, first, reading(2, first, StatusFlag.POWER_LOST | StatusFlag.GAP))
+    bring(people, first)  # once more
+    assert people.ok(shown(METER)) == f"{shown(METER)}\nNothing speaks against it from block 0 on.\n"
+    assert people.json(shown(METER)) == []
+
+
+def test_refused_broken_and_flagged(people: Neighbour) -> None:
+    first = reading(1, None)
+    forged = SignedReading(reading(2, first).reading, first.signature)
+    clone = reading(3, reading(2, None), StatusFlag.TAMPER | StatusFlag.COVER_OPEN | StatusFlag.RESTARTED)
+    bring(people, first, forged)
+    bring(people, reading(2, first))
+    bring(people, clone)
+    bring(people, reading(7, reading(6, clone)))
+    found = people.json(shown(METER))
+    assert [(one["kind"], one["sequence"]) for one in found] == [
+        ("refused", 2),
+        ("break", 3),
+        ("flags", 3),
+        ("break", 7),
+    ]
+    text = people.ok(shown(METER))
+    assert "somebody sent reading 2, and the ledger refused it: invalid signature" in text
+    assert "reading 3 does not follow on the reading 2 that the ledger has: a second device" in text
+    assert "reading 3 tells: tamper, cover open" in text
+    assert "reading 7 came behind 3: those between" in text
+    assert people.json(shown(METER), "--blocks", "1") == found[-1:]
+
+
+def test_strangers_noise_is_bounded(people: Neighbour, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wallet.meter_audit.MAX_FINDINGS", 3)
+    first = reading(1, None)
+    forged = SignedReading(reading(2, first).reading, first.signature)
+    bring(people, first, *[forged] * 5)
+    assert len(people.json(shown(METER))) == 3
+
+
+def test_another_meters_readings_are_not_its_own(people: Neighbour) -> None:
+    first = reading(1, None)
+    bring(people, SignedReading(reading(2, first).reading, first.signature))
+    assert "Nothing speaks against it" in people.ok(shown(STRANGER))

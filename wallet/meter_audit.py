@@ -1,0 +1,105 @@
+"""What the ledger has to say about how far a meter is to be trusted: refused readings, breaks in the chain, flags.
+
+Anybody can ask; nothing of the meter's own computer is believed. Who sends refused readings is not known by this: meter
+and sequence are what the sender wrote.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, cast
+
+from contracts.addresses import METER_ADDRESS
+from contracts.binding import load_artifact
+from contracts.reading_format import Outcome, StatusFlag
+from primitives.errors import Invalid
+from wallet.answers import Log
+from wallet.client import BlockTag, InvalidAnswer
+
+# Blocks in one question, within what nodes answer.
+BLOCKS_PER_QUESTION = 1000
+# A stranger can cause events without end; the newest are shown.
+MAX_FINDINGS = 100
+
+TOLD_FLAGS = (
+    StatusFlag.TAMPER
+    | StatusFlag.COVER_OPEN
+    | StatusFlag.SETTINGS_CHANGED
+    | StatusFlag.PROGRAM_CHANGED
+    | StatusFlag.DEVICE_CHANGED
+    | StatusFlag.OVERRIDE
+)
+"""What a supplier wants to hear of; power cuts and gaps happen to everybody."""
+
+
+class Kind(StrEnum):
+    REFUSED = "refused"
+    BREAK = "break"
+    FLAGS = "flags"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    kind: Kind
+    block_number: int
+    sequence: int
+    what: str
+
+
+class LogSource(Protocol):
+    """A node, as far as it is asked here (wallet.client.RpcClient)."""
+
+    async def logs(
+        self,
+        addresses: Sequence[bytes] = (),
+        topics: Sequence[bytes | Sequence[bytes] | None] = (),
+        from_block: BlockTag = "latest",
+        to_block: BlockTag = "latest",
+    ) -> list[Log]: ...
+
+
+async def audit(node: LogSource, meter: bytes, first_block: int, last_block: int) -> list[Finding]:
+    """What was found in these blocks, the newest MAX_FINDINGS, oldest first. Raises RpcError, InvalidAnswer."""
+    abi = load_artifact("Meter").abi
+    names = ("ReadingAccepted", "ReadingRefused", "ReadingGapFound")
+    topics = [[abi.event(name).topic for name in names], abi.event("ReadingRefused").topics(meter=meter)[1]]
+    found: list[Finding] = []
+    for first in range(first_block, last_block + 1, BLOCKS_PER_QUESTION):
+        last = min(first + BLOCKS_PER_QUESTION - 1, last_block)
+        for log in await node.logs([METER_ADDRESS], topics, first, last):
+            try:
+                decoded = abi.decode_log(log.topics, log.data)
+            except Invalid as error:
+                raise InvalidAnswer(f"the node's answer makes no sense: {error}") from error
+            finding = None if decoded is None else _finding(decoded.event, decoded.arguments, log.block_number)
+            if finding is not None:
+                found.append(finding)
+        del found[:-MAX_FINDINGS]
+    return found
+
+
+def _finding(event: str, values: object, block_number: int) -> Finding | None:
+    fields = cast(dict[str, int | bytes], values)
+    sequence = int(cast(int, fields["sequence"]))
+    if event == "ReadingRefused":
+        outcome = cast(int, fields["outcome"])
+        if outcome == Outcome.STALE:  # sent twice, or brought by somebody else first: harmless
+            return None
+        words = Outcome(outcome).name.lower().replace("_", " ") if outcome in set(Outcome) else f"rule {outcome}"
+        what = f"somebody sent reading {sequence}, and the ledger refused it: {words}"
+        return Finding(Kind.REFUSED, block_number, sequence, what)
+    if event == "ReadingGapFound":
+        before = int(cast(int, fields["lastSequence"]))
+        if sequence == before + 1:
+            what = (
+                f"reading {sequence} does not follow on the reading {before} that the ledger has: a second device "
+                "signs with this meter's key, or an old copy of its outbox was put back"
+            )
+        else:
+            what = f"reading {sequence} came behind {before}: those between were set aside, deleted or brought too late"
+        return Finding(Kind.BREAK, block_number, sequence, what)
+    flags = StatusFlag(cast(int, fields["flags"])) & TOLD_FLAGS
+    if not flags:
+        return None
+    told = ", ".join(str(flag.name).lower().replace("_", " ") for flag in TOLD_FLAGS if flag in flags)
+    return Finding(Kind.FLAGS, block_number, sequence, f"reading {sequence} tells: {told}")
