@@ -21,13 +21,13 @@ from contracts.reading_format import StatusFlag
 from meter.assembly import build_daemon
 from meter.commands import _status_text
 from meter.daemon import MeterDaemon
-from meter.outbox import Outbox
 from meter.reading import Reading, ReadingDomain, SignedReading
 from meter.settings import MeterSettings, parse_settings
 from meter.signer import KeySigner
-from meter.status import MeterStatus
+from meter.status import read_status
 from primitives.clock import ManualClock
 from primitives.errors import UserError
+from primitives.hexadecimal import to_checksum_address
 from tests.meter.fake_node import CHAIN_ID, METER, METER_KEY, OTHER_KEY, SENDER_KEY, FakeNode
 from wallet.meter_audit import audit
 
@@ -99,7 +99,9 @@ class Home:
 
     def settings(self) -> MeterSettings:
         document: dict[str, object] = {
-            "meter": {"key": "unused.json", "outbox": "outbox.sqlite", "runtime_folder": "run"},
+            "meter": {"outbox": "outbox.sqlite", "runtime_folder": "run"},
+            # The signers are handed over; here the address is read.
+            "pkcs11": {"module": "none", "token": "none", "key_id": "01", "address": to_checksum_address(METER)},
             "ledger": {"chain_id": CHAIN_ID, "confirmations": 1},
             "driver": {"file": "profile.csv", "row_interval_s": ROW_S},
         }
@@ -128,16 +130,9 @@ class Home:
             connection.execute(statement)
         connection.close()
 
-    def status(self) -> str:
+    async def status(self) -> str:
         """As `wattchain meter status` shows it."""
-        outbox = Outbox.open_for_reading(self.folder / "outbox.sqlite", DOMAIN, METER)
-        alterations = outbox.alterations
-        shown = MeterStatus(
-            METER, outbox.head(), outbox.count() - outbox.count_quarantined(), tuple(outbox.quarantined(20)),
-            alterations.count(), tuple(alterations.newest(20)), 0, None, None, None, None, "not asked",
-        )  # fmt: skip
-        outbox.close()
-        return _status_text(shown)
+        return _status_text(await read_status(self.settings(), ask_node=False))
 
     def copy(self, name: str, **changes: int) -> "Home":
         """A clone of the card, in another device."""
@@ -188,7 +183,7 @@ async def test_nobody_tampers(street: Street, home: Home) -> None:
     await some_hours_offline(street, home)
     accepted = await back_online(street, home)
     assert tamper_flags(accepted) == []
-    assert "TAMPERING" not in home.status()
+    assert "TAMPERING" not in await home.status()
     assert "tamper" not in await street.audited()
 
 
@@ -214,9 +209,10 @@ async def test_edited_reading(
     assert tamper_flags(accepted)
     assert f"TAMPERING: reading {victim} was altered in the outbox" in caplog.text
     assert (
-        f"reading {victim} was altered in the outbox (not as the meter signed it) and will not be sent" in home.status()
+        f"reading {victim} was altered in the outbox (not as the meter signed it) and will not be sent"
+        in await home.status()
     )
-    assert f"reading {tamper_flags(accepted)[0]} tells the supplier" in home.status()
+    assert f"reading {tamper_flags(accepted)[0]} tells the supplier" in await home.status()
     assert "tells: tamper" in await street.audited()
     assert f"came behind {victim - 1}: those between were set aside" in await street.audited()
 
@@ -226,7 +222,7 @@ async def test_deleted_readings(street: Street, home: Home) -> None:
     home.edit(f"DELETE FROM readings WHERE sequence = {waiting[1].reading.sequence}")
     accepted = await back_online(street, home)
     assert tamper_flags(accepted)
-    assert f"reading {waiting[1].reading.sequence} is gone from the outbox" in home.status()
+    assert f"reading {waiting[1].reading.sequence} is gone from the outbox" in await home.status()
 
 
 async def test_head_set_back_to_lower_registers(street: Street, home: Home) -> None:
@@ -238,7 +234,7 @@ async def test_head_set_back_to_lower_registers(street: Street, home: Home) -> N
     registers = [accepted[sequence].import_wh for sequence in sorted(accepted)]
     assert registers == sorted(registers)
     assert tamper_flags(accepted)
-    assert "the head of the outbox was altered; the meter goes on behind reading" in home.status()
+    assert "the head of the outbox was altered; the meter goes on behind reading" in await home.status()
 
 
 async def test_replayed_readings_are_charged_once(street: Street, home: Home) -> None:
@@ -263,7 +259,7 @@ async def test_reordered_readings_lose_no_energy(street: Street, home: Home, cap
     await back_online(street, home)
     for one in waiting[:2]:
         assert f"READING {one.reading.sequence} WAS PASSED OVER" in caplog.text
-        assert f"{one.reading.sequence}: passed over: the ledger accepted a later reading first" in home.status()
+        assert f"{one.reading.sequence}: passed over: the ledger accepted a later reading first" in await home.status()
     assert "those between were set aside, deleted or brought too late" in await street.audited()
 
 
@@ -295,7 +291,7 @@ async def test_forged_and_foreign_readings(street: Street, home: Home) -> None:
     assert street.bring(forged, by_stranger, foreign) == ["4", "4", "2"]  # twice invalid signature, unknown meter
     assert (await street.audited()).count("and the ledger refused it: invalid signature") == 2
     await back_online(street, home)
-    assert "TAMPERING" not in home.status(), "nothing happened to this meter"
+    assert "TAMPERING" not in await home.status(), "nothing happened to this meter"
 
 
 async def test_cloned_card(street: Street, home: Home, caplog: pytest.LogCaptureFixture) -> None:
@@ -305,7 +301,7 @@ async def test_cloned_card(street: Street, home: Home, caplog: pytest.LogCapture
     clone = home.copy("clone", load_wh=50)
     async with home.running(), clone.running():
         await street.pass_hours(8)
-    seen = [home.status(), clone.status()]
+    seen = [await home.status(), await clone.status()]
     assert any("TAMPERING noticed" in text for text in seen)
     assert "a second device signs with this meter's key" in "\n".join(seen)
     assert "a second device signs with this meter's key" in caplog.text
@@ -329,4 +325,4 @@ async def test_old_copy_of_the_card_put_back(street: Street, home: Home) -> None
     async with old.running():
         await street.pass_hours(4)
     assert tamper_flags(street.accepted())
-    assert "it is an old copy, or a second device signs with this meter's key" in old.status()
+    assert "it is an old copy, or a second device signs with this meter's key" in await old.status()
