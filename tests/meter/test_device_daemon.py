@@ -54,7 +54,7 @@ class Home:
         }
         (folder / "run").mkdir()
         monkeypatch.setattr(assembly, "read_boot_id", lambda: f"boot {self.boot}")
-        monkeypatch.setattr(assembly, "open_section", lambda section, clock: self.device)
+        monkeypatch.setattr(assembly, "open_section", lambda *arguments: self.device)
         self.device = ScriptedDevice(self.clock, source, INTERVAL_S)
 
     def settings(self) -> MeterSettings:
