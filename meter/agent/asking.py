@@ -103,7 +103,9 @@ class Asker:
         if not await client.code(MARKET.address, block):
             return None
         _, penalty_bps, delivery_s, least_wh, most_wh = await ask_one(client, MARKET, "rules", block=block)
-        offers, left_out = await self._offers(client, block, head.time_s)
+        adverts, left_out = await _newest_adverts(client, block)
+        live = [one for one in adverts if one.is_live(head.time_s) and one.producer != self.account]
+        live.sort(key=lambda one: (one.price_at(head.time_s), one.number))
         shown = {}
         for trade in (*dealings.open_trades(sales=True), *dealings.open_trades(sales=False)):
             shown[trade.number] = await ask(client, MARKET, "shownOf", [trade.number], block)
@@ -114,29 +116,12 @@ class Asker:
             delivery_s=delivery_s,
             meter=await ask_one(client, MARKET, "meterOfParticipant", [self.account], block),
             account_wei=await ask_one(client, MARKET, "accountOf", [self.account], block),
-            offers=offers,
-            left_out=left_out,
+            offers=tuple(live[:MAX_OFFERS]),
+            left_out=left_out + max(0, len(live) - MAX_OFFERS),
+            ended_wh=sum([one.unsold_wh for one in adverts if one.until_s <= head.time_s]),
             shown={number: (exported, imported) for number, (exported, imported) in shown.items()},
             sells_until_s=await ask_one(client, MARKET, "exportSoldUntil", [self.meter], block),
         )
-
-    async def _offers(self, client: RpcClient, block: int, time_s: int) -> tuple[tuple[Advert, ...], int]:
-        """What others offer, the cheapest first, and how many adverts were not looked at. From the newest back."""
-        first_live = await ask_one(client, MARKET, "firstLive", block=block)
-        last = await ask_one(client, MARKET, "advertCount", block=block)
-        found: list[Advert] = []
-        for _ in range(MAX_ADVERT_PAGES):
-            first = max(first_live, last - MAX_PAGE + 1)
-            if first > last:
-                break
-            page: Sequence[Any] = await ask_one(client, MARKET, "adverts", [first, last - first + 1], block)
-            if len(page) != last - first + 1:
-                raise InvalidAnswer("the market's contract lists other adverts than were asked for")
-            found += [advert_of(number, values) for number, values in enumerate(page, first)]
-            last = first - 1
-        live = [one for one in found if one.is_live(time_s) and one.producer != self.account]
-        live.sort(key=lambda one: (one.price_at(time_s), one.number))
-        return tuple(live[:MAX_OFFERS]), max(0, last - first_live + 1) + max(0, len(live) - MAX_OFFERS)
 
     async def _auction(
         self, client: RpcClient, time_s: int, dealings: Dealings, secrets: dict[int, SealedOrder]
@@ -203,6 +188,23 @@ class Asker:
             except UserError:
                 continue  # said where it would be needed
         return found
+
+
+async def _newest_adverts(client: RpcClient, block: int) -> tuple[list[Advert], int]:
+    """Those that may have energy for sale, from the newest back, and how many were not looked at."""
+    first_live = await ask_one(client, MARKET, "firstLive", block=block)
+    last = await ask_one(client, MARKET, "advertCount", block=block)
+    found: list[Advert] = []
+    for _ in range(MAX_ADVERT_PAGES):
+        first = max(first_live, last - MAX_PAGE + 1)
+        if first > last:
+            break
+        page: Sequence[Any] = await ask_one(client, MARKET, "adverts", [first, last - first + 1], block)
+        if len(page) != last - first + 1:
+            raise InvalidAnswer("the market's contract lists other adverts than were asked for")
+        found += [advert_of(number, values) for number, values in enumerate(page, first)]
+        last = first - 1
+    return found, max(0, last - first_live + 1)
 
 
 async def _next_books(client: RpcClient, time_s: int) -> tuple[Book, ...]:

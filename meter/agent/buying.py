@@ -13,14 +13,7 @@ from meter.agent.dealings import OwnOrder
 from meter.agent.forecast import MAX_WINDOW_S, Forecast, TooLittleHistory, forecast
 from meter.agent.history import Direction
 from meter.agent.limits import AUCTION, Budget, Limits
-from meter.agent.selling import (
-    LEAST_ORDER_WH,
-    MAX_READING_AGE_S,
-    READING_MARGIN_S,
-    order,
-    reading_too_old,
-    undelivered_wh,
-)
+from meter.agent.ordering import LEAST_ORDER_WH, is_reading_too_old, open_books, order, reading_too_old, undelivered_wh
 from meter.agent.situation import AuctionView, MarketView, Situation
 from wallet import market
 from wallet.amounts import format_amount
@@ -72,7 +65,7 @@ def _request(
     if view.meter != situation.meter:
         call = ContractCall(market.MARKET, "chooseMeter", (situation.meter,))
         return Decision("choose meter", "The market is told which meter is traded with.", Action("choose meter", call))
-    if time_s - situation.reading_time_s > MAX_READING_AGE_S - READING_MARGIN_S:
+    if is_reading_too_old(situation):
         return reading_too_old(situation, "a purchase")
     if min(wanted_wh, budget.energy_wh) < LEAST_PURCHASE_WH:
         return Decision("nothing wanted", f"Nothing to buy on the market: {numbers}.")
@@ -125,9 +118,8 @@ def _purchase(
 def _bid(
     situation: Situation, view: AuctionView, limits: Limits, budget: Budget, wanted_wh: int, numbers: str
 ) -> Iterator[Decision]:
-    for book in view.next_books:
-        if situation.dealings.order_for(book.slot_s) is None:
-            yield _bid_for(situation, book, limits, budget, wanted_wh, numbers)
+    for book in open_books(situation, view, Side.BID):
+        yield _bid_for(situation, book, limits, budget, wanted_wh, numbers)
 
 
 def _bid_for(

@@ -5,30 +5,32 @@ sold already and not sent yet.
 
 from collections.abc import Iterator
 
-from contracts.auction import MIN_SEALED_WEI, Side
-from contracts.market import deposit_wei_per_wh
-from meter.agent.action import Action, Decision, Seal, forecast_text, slot_text
+from contracts.auction import Side
+from contracts.market import MAX_PAGE, deposit_wei_per_wh
+from meter.agent.action import Action, Decision, forecast_text, slot_text
 from meter.agent.dealings import OwnAdvert
 from meter.agent.forecast import MAX_WINDOW_S, Forecast, TooLittleHistory, forecast
-from meter.agent.history import Direction
+from meter.agent.history import DAY_S, Direction
 from meter.agent.limits import AUCTION, MARKET, Budget, Limits
+from meter.agent.ordering import (
+    LEAST_ORDER_WH,
+    TRIED_ORDERS,
+    is_reading_too_old,
+    no_funds,
+    open_books,
+    order,
+    orders_in_vain,
+    reading_too_old,
+    undelivered_wh,
+)
 from meter.agent.situation import AuctionView, MarketView, Situation
-from wallet import auction, market
-from wallet.amounts import format_amount
+from wallet import market
 from wallet.auction import Book
 from wallet.contract_call import ContractCall
 from wallet.quantities import format_energy, format_price, format_time
 
 STEP_WH = 100
 """Adverts are of whole tenths of a kWh: a forecast knows no more."""
-LEAST_ORDER_WH = 50
-"""An order of less is not worth its transactions."""
-READING_MARGIN_S = 120
-"""A reading must not be an hour old when the advert's block is made (Market, MAX_READING_AGE_S)."""
-MAX_READING_AGE_S = 3_600
-TRIED_ORDERS = 4
-"""So many orders of a day without a trade, and the second market has its turn."""
-DAY_S = 86_400
 
 
 def sell(situation: Situation, limits: Limits, budget: Budget) -> Iterator[Decision]:
@@ -45,24 +47,13 @@ def sell(situation: Situation, limits: Limits, budget: Budget) -> Iterator[Decis
         yield Decision("no market", "This network has none of the markets that the settings name.")
 
 
-def undelivered_wh(situation: Situation, view: MarketView, *, sales: bool) -> int:
-    """What is sold, or bought, on the market and not seen by the own meter yet.
-
-    What the meter shows for a newer trade it shows for all older ones as well, but it serves one: the newer ones take
-    theirs first, since the older ones have more to choose from.
-    """
-    trades = situation.dealings.open_trades(sales=sales)
-    shown = [(view.shown.get(one.number, (0, 0))[0 if sales else 1], one.open_wh) for one in trades]
-    served_wh = 0
-    for shown_wh, open_wh in sorted(shown):
-        served_wh += max(0, min(open_wh, shown_wh - served_wh))
-    return sum([open_wh for _, open_wh in shown]) - served_wh
-
-
-def reading_too_old(situation: Situation, what: str) -> Decision:
-    read = "none" if not situation.reading_time_s else f"of {format_time(situation.reading_time_s)}"
-    text = f"The meter's last reading on the ledger is {read}; {what} needs one of the last hour. Is the meter running?"
-    return Decision("reading too old", text)
+def _is_in_vain(situation: Situation, name: str) -> bool:
+    """Whether all that was offered there in the last day is over, and found no buyer."""
+    since_s, time_s = situation.time_s - DAY_S, situation.time_s
+    if name == MARKET:
+        adverts = [one for one in situation.dealings.adverts if one.time_s > since_s]
+        return len(adverts) >= TRIED_ORDERS and not any(one.sold_wh or one.offered_wh(time_s) for one in adverts)
+    return orders_in_vain(situation, Side.ASK)
 
 
 def _choose(situation: Situation, limits: Limits) -> tuple[str | None, Decision | None]:
@@ -73,17 +64,6 @@ def _choose(situation: Situation, limits: Limits) -> tuple[str | None, Decision 
     first, second = usable
     text = f"In the last day {TRIED_ORDERS} or more offers on the {first} found no buyer, so the {second} has its turn."
     return second, Decision(f"{second} instead", text)
-
-
-def _is_in_vain(situation: Situation, name: str) -> bool:
-    """Whether all that was offered there in the last day is over, and found no buyer."""
-    since_s, time_s = situation.time_s - DAY_S, situation.time_s
-    if name == MARKET:
-        adverts = [one for one in situation.dealings.adverts if one.time_s > since_s]
-        return len(adverts) >= TRIED_ORDERS and not any(one.sold_wh or one.offered_wh(time_s) for one in adverts)
-    orders = [one for one in situation.dealings.orders if one.time_s > since_s and one.side is Side.ASK]
-    over = [one for one in orders if one.slot_s <= time_s]
-    return len(over) >= TRIED_ORDERS and not any(one.matched_wh for one in orders)
 
 
 def _advertise(situation: Situation, view: MarketView, limits: Limits, budget: Budget) -> Decision:
@@ -100,13 +80,17 @@ def _advertise(situation: Situation, view: MarketView, limits: Limits, budget: B
     own = situation.dealings.on_offer(time_s)
     if own is not None:
         return _about_own(own, told, sold_wh, time_s)
-    if time_s - situation.reading_time_s > MAX_READING_AGE_S - READING_MARGIN_S:
+    if is_reading_too_old(situation):
         return reading_too_old(situation, "an advert")
     if situation.auction is not None and situation.reading_time_s < situation.auction.sells_until_s:
         until = format_time(situation.auction.sells_until_s)
         return Decision("bound in auction", f"What the meter gives until {until} is offered in the auction.")
     free_wh = limits.after_reserve(told.low_wh) - sold_wh
     energy_wh = min(free_wh, budget.energy_wh, view.room_wh) // STEP_WH * STEP_WH
+    if view.room_wh < min(free_wh, budget.energy_wh) and view.ended_wh:
+        call = ContractCall(market.MARKET, "returnExpired", (MAX_PAGE,))
+        text = f"Give back the {format_energy(view.ended_wh)} of adverts that are over: they fill the market's store."
+        return Decision("make room", text, Action("make room", call))
     numbers = (
         f"in the next {window_s // 3_600} hours {forecast_text(told)} are to be given; {_kept(limits)} of the lower "
         f"end are kept back, {format_energy(sold_wh)} are sold and not sent yet, {format_energy(budget.energy_wh)} are "
@@ -118,7 +102,7 @@ def _advertise(situation: Situation, view: MarketView, limits: Limits, budget: B
     price, why = _price(situation, view, limits)
     deposit_wei = energy_wh * deposit_wei_per_wh(price, view.penalty_bps)
     if deposit_wei > situation.balance_wei:
-        return _no_funds(situation, deposit_wei)
+        return no_funds(situation, deposit_wei)
     call = ContractCall(market.MARKET, "availableEnergyAdvert", (energy_wh, price), deposit_wei)
     text = f"Advertise {format_energy(energy_wh)} at {format_price(price)}, {why}: {numbers}."
     return Decision("advertise", text, Action("advertise", call))
@@ -163,9 +147,8 @@ _MAX_PRICE_WEI_PER_WH = 10**19
 
 
 def _ask(situation: Situation, view: AuctionView, limits: Limits, budget: Budget) -> Iterator[Decision]:
-    for book in view.next_books:
-        if situation.dealings.order_for(book.slot_s) is None:
-            yield _ask_for(situation, book, limits, budget)
+    for book in open_books(situation, view, Side.ASK):
+        yield _ask_for(situation, book, limits, budget)
 
 
 def _ask_for(situation: Situation, book: Book, limits: Limits, budget: Budget) -> Decision:
@@ -189,28 +172,6 @@ def _ask_for(situation: Situation, book: Book, limits: Limits, budget: Budget) -
         f"since what is paid comes of all orders: {numbers}."
     )
     return order(situation, book, Side.ASK, energy_wh, price, "offer", text)
-
-
-def order(situation: Situation, book: Book, side: Side, energy_wh: int, price: int, code: str, text: str) -> Decision:
-    """An order in the auction, open or sealed as the slot is. Of a bid all money counts as spent."""
-    needed_wei = book.needed_wei(side, energy_wh, price)
-    key = f"{code} {book.slot_s}"
-    if not book.is_sealed:
-        terms = (book.slot_s, side, situation.meter, energy_wh, price)
-        action = Action(key, ContractCall(auction.AUCTION, "placeOrder", terms, needed_wei))
-    else:
-        needed_wei = max(needed_wei, MIN_SEALED_WEI)
-        action = Action(key, Seal(book.slot_s, side, situation.meter, energy_wh, price, needed_wei))
-    if needed_wei > situation.balance_wei:
-        return _no_funds(situation, needed_wei)
-    if side is Side.BID:
-        action = Action(action.key, action.call, needed_wei)
-    return Decision(code, text, action)
-
-
-def _no_funds(situation: Situation, needed_wei: int) -> Decision:
-    text = f"The account has {format_amount(situation.balance_wei)}; {format_amount(needed_wei)} would be needed."
-    return Decision("too little money", text)
 
 
 def _kept(limits: Limits) -> str:

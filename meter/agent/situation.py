@@ -28,6 +28,8 @@ class MarketView:
     """What others offer, the cheapest first."""
     left_out: int = 0
     """Adverts that were not looked at, because there are too many."""
+    ended_wh: int = 0
+    """Energy of adverts that are over and still fill the store, as far as they were looked at."""
     shown: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """Own open trade -> Wh that the seller's and the buyer's meter show for it and for no other."""
     sells_until_s: int = 0

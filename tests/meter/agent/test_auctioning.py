@@ -46,6 +46,21 @@ async def test_a_sealed_order_is_revealed_after_a_restart(sealed_world: World) -
     assert len(node.events("OrderSealed")) == len(list((seller.folder / "sealed-orders").iterdir())) + 1
 
 
+async def test_agents_with_sealed_orders_trade_and_are_paid(sealed_world: World) -> None:
+    world = sealed_world
+    node, whole_wei = world.node, world.whole_wei()
+    node.pass_hours(10)
+    seller = world.agent(world.solar, markets=("auction",))
+    buyer = world.agent(world.home, markets=("auction",))
+    await world.hours(1, seller, buyer, a_hour=6)
+    await world.hours(2, seller, buyer, a_hour=3)
+    settled = [one for one in node.events("TradeSettled") if "slot" in one]
+    assert len(settled) >= 2
+    assert all(one["delivery"][0] > 0 and one["delivery"][2] == 0 for one in settled)
+    assert len(node.events("OrderRevealed")) >= 4
+    assert world.whole_wei() == whole_wei
+
+
 async def test_the_secret_is_on_the_disk_before_the_node_hears_of_the_order(sealed_world: World) -> None:
     node = sealed_world.node
     node.pass_hours(10)

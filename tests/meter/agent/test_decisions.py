@@ -12,7 +12,7 @@ from meter.agent.action import Decision, Seal
 from meter.agent.dealings import AUCTION, MARKET, OwnEvent, dealings_of
 from meter.agent.decisions import budget_of, decide
 from meter.agent.history import HOUR_S, History
-from meter.agent.selling import undelivered_wh
+from meter.agent.ordering import undelivered_wh
 from meter.agent.situation import AuctionView, Situation
 from tests.meter.agent.made_up import (
     KWH,
@@ -220,6 +220,26 @@ def test_a_bid_is_the_greatest_price_where_all_pay_one_and_feels_its_way_where_e
     events.append(OwnEvent(AUCTION, "OrderMatched", {"slot": START_S - HOUR_S, "tradedWh": 50}, START_S))
     served = situation_of(Role.CONSUMER, auction=own_price, dealings=dealings_of(ME, events))
     assert call_of(first_action(decide(served, auction_only))).arguments[4] == PRICE // 2 * 19 // 20
+
+
+@pytest.mark.parametrize("role", [Role.PRODUCER, Role.CONSUMER])
+def test_after_orders_in_vain_it_tries_one_slot_an_hour(role: Role) -> None:
+    side = Side.ASK if role is Role.PRODUCER else Side.BID
+    events = [
+        OwnEvent(AUCTION, "OrderPlaced", {"slot": START_S - 900 * number, "side": side, "number": 1, "meter": METER,
+                 "energyWh": 100, "priceWeiPerWh": PRICE, "heldWei": 1}, START_S - 4 * HOUR_S)
+        for number in range(1, 5)
+    ]  # fmt: skip
+    books = tuple([book_of(START_S + HOUR_S - 900 + 900 * number) for number in range(3)])
+    auction_only = replace(LIMITS, markets=("auction",))
+
+    def slots(past: list[OwnEvent]) -> list[object]:
+        base = situation_of(role, dealings=dealings_of(ME, past), auction=AuctionView(0, books))
+        return [call_of(one).arguments[0] for one in decide(base, auction_only) if one.action is not None]
+
+    assert slots(events) == [START_S + HOUR_S]
+    matched = OwnEvent(AUCTION, "OrderMatched", {"slot": START_S - 900, "tradedWh": 1}, START_S)
+    assert slots([*events, matched]) == slots(events[1:]) == [one.slot_s for one in books]
 
 
 def test_a_sealed_bid_brings_the_least_money_and_counts_as_that() -> None:

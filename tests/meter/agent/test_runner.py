@@ -190,6 +190,22 @@ async def test_thousands_of_absurd_adverts_are_bounded_work(world: World) -> Non
     assert "more were not looked at" in text
 
 
+async def test_a_store_that_is_full_of_what_is_over_is_emptied(world: World) -> None:
+    node = world.node
+    node.act(key_of("spammer"), MARKET, "chooseMeter", node.homes[2].meter)
+    value = node.ask(MARKET, "depositFor", 996_000, 1)
+    node.act(key_of("spammer"), MARKET, "availableEnergyAdvert", 996_000, 1, value=value)
+    seller = world.agent(world.solar)
+    await seller.round()
+    assert world.solar.owner not in [one["producer"] for one in node.events("EnergyAdvertised")][:-1]
+    assert node.events("EnergyAdvertised")[-1]["energyWh"] == 4_000  # what fits
+    node.act(key_of("solar"), MARKET, "withdrawAdvert", node.events("EnergyAdvertised")[-1]["time"])
+    node.pass_hours(4)
+    await seller.round()
+    assert "make room" in seller.told
+    assert node.events("EnergyAdvertised")[-1]["energyWh"] == 7_200
+
+
 @pytest.mark.parametrize("garbage", [b"", b"\xff" * 31, b"\xff" * 64, bytes(4_096), b"\xff" * 4_096])
 async def test_garbage_from_the_node_is_trouble_and_no_crash(world: World, garbage: bytes) -> None:
     seller = world.agent(world.solar, markets=("market", "auction"))
