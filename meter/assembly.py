@@ -219,7 +219,7 @@ def add_calibration(parts: MeterParts) -> None:
         ),
     )
     daemon.services.append(carrier)
-    daemon.observers.append(LiveValues(live_file(settings.meter.outbox)))
+    daemon.observers.append(LiveValues(live_file(settings.meter.outbox), lambda: device.factors))
 
 
 def add_watchdog(parts: MeterParts) -> None:

@@ -28,6 +28,8 @@ SUPPLIER_COMMANDS = {
     "audit": LazyCommand("wallet.audit_commands:audit", "What the ledger says against a meter."),
     "apply-tariff": LazyCommand("wallet.installation_commands:apply_tariff", "Put an announced tariff in force."),
     "export": LazyCommand("meter.export_commands:export", "Readings and gaps of a time as a table (CSV)."),
+    "board": LazyCommand("meter.board_command:board", "Play a load as a board on a serial port would, to try."),
+    "calibrate": LazyCommand("meter.calibrate_command:calibrate", "Make the meter show what a reference shows."),
     "key": LazyCommand("meter.key_commands:key", "The meter's own key: in a file, or in a secure element."),
     "keypad": LazyCommand("meter.keypad_commands:keypad", "Codes that are typed on a meter without a connection."),
     "install": LazyCommand("wallet.installation_commands:install", "As a supplier: install a meter for a customer."),

@@ -9,9 +9,11 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from meter.drivers.factors import Factor, Factors
 from meter.live import Observation
 
 MIN_INTERVAL_S = 0.5
@@ -22,17 +24,28 @@ MAX_VALUES = 256
 
 @dataclass(frozen=True, slots=True)
 class ToldValues:
-    """Values by name with unit, and how old they are."""
+    """Values by name with unit, and when they were taken."""
 
     values: tuple[tuple[str, int], ...]
-    age_s: float
+    taken_s: float
+    """On the computer's monotonic clock."""
+    factors: Factors
+    """With which they were calibrated."""
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self.taken_s
+
+    def get(self, name: str) -> int | None:
+        return dict(self.values).get(name)
 
 
 class LiveValues:
     """An observer (meter/live.py)."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, factors: Callable[[], Factors] = Factors) -> None:
         self._path = path
+        self._factors = factors
         self._written_s = -MIN_INTERVAL_S
 
     def observe(self, observation: Observation) -> None:
@@ -46,7 +59,8 @@ class LiveValues:
         new = self._path.with_suffix(".new")
         # A full or missing folder must not stop the meter.
         with contextlib.suppress(OSError):
-            new.write_text(json.dumps({"monotonic_s": now_s, "values": values}))
+            factors = [astuple(row) for row in self._factors().rows]
+            new.write_text(json.dumps({"monotonic_s": now_s, "values": values, "factors": factors}))
             new.replace(self._path)
 
 
@@ -68,11 +82,13 @@ def _read(path: Path) -> ToldValues | None:
     try:
         with path.open("rb") as file:
             content = json.loads(file.read(MAX_FILE_BYTES))
-        age_s = time.monotonic() - float(content["monotonic_s"])
+        taken_s = float(content["monotonic_s"])
         values = tuple([(str(key), int(value)) for key, value in content["values"].items()][:MAX_VALUES])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        rows = [Factor(str(row[0]), int(row[1]), int(row[2])) for row in content["factors"][:MAX_VALUES]]
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         return None
-    return ToldValues(values, age_s) if age_s >= 0 else None
+    told = ToldValues(values, taken_s, Factors(tuple(rows)))
+    return told if told.age_s >= 0 else None  # of this boot, and a number
 
 
 def _name(outbox: Path) -> str:

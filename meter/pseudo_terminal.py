@@ -9,6 +9,8 @@ import os
 import tty
 from pathlib import Path
 
+from primitives.errors import UserError
+
 
 class PseudoTerminal:
     """A port at `path`, a symbolic link to the pseudo-terminal that stands for it just now."""
@@ -23,19 +25,26 @@ class PseudoTerminal:
         return self._near is not None
 
     def plug(self) -> None:
-        """Make the port appear."""
+        """Make the port appear. Raises UserError where something else has its name, or it cannot be made."""
         if self._near is not None:
             return
+        if self.path.exists() and not self.path.is_symlink():
+            raise UserError(f"{self.path} is there already, and is no virtual port: name another one")
         self._near, self._far = os.openpty()
         # As a wire is: no echo, and no byte changed, also before the reader has set up its end.
         tty.setraw(self._far)
         os.set_blocking(self._near, False)
-        self.path.unlink(missing_ok=True)
-        self.path.symlink_to(os.ttyname(self._far))
+        try:
+            self.path.unlink(missing_ok=True)
+            self.path.symlink_to(os.ttyname(self._far))
+        except OSError as error:
+            self.unplug()
+            raise UserError(f"the virtual port {self.path} cannot be made: {error.strerror}") from error
 
     def unplug(self) -> None:
         """Make the port vanish, also for who has it open."""
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
         for descriptor in (self._near, self._far):
             if descriptor is not None:
                 os.close(descriptor)

@@ -48,5 +48,8 @@ class Factors:
 class Calibrated(Protocol):
     """A device whose values are multiplied by factors; one with a register of its own was calibrated by its maker."""
 
+    factors: Factors
+    """Those in force."""
+
     def calibrate(self, factors: Factors) -> None:
         """From the next measurement on."""

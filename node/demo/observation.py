@@ -39,6 +39,8 @@ class HouseholdView:
     exported_wh: int
     waiting: int
     charged_wh: int
+    charged_until_s: int
+    """Time of the last reading on the ledger."""
     credit_wei: int
     overdrawn_wei: int
     debt_wei: int
@@ -138,18 +140,19 @@ class Observer:
                     return NodeView(node.name, await client.block_number(), peers)
         return NodeView(node.name, None, None)
 
-    async def _charged_wh(self, household: Household, block_number: int) -> int:
-        """By the register up to which the ledger has charged; all of them begin at zero."""
+    async def _charged(self, household: Household, block_number: int) -> tuple[int, int]:
+        """(time in s, Wh): the register up to which the ledger has charged; all of them begin at zero."""
         data = await self.client.call(
             METER_ADDRESS, _METER.encode_call("lastReading", (household.meter,)), block_number
         )
         (last,) = _METER.decode_result("lastReading", data)
-        return cast(tuple[int, ...], last)[2]
+        _, time_s, import_wh, *_ = cast(tuple[int, ...], last)
+        return time_s, import_wh
 
     async def _household(self, household: Household, block_number: int) -> HouseholdView:
         (account,) = await self._ask(block_number, "accountOf", household.meter)
         credit, overdrawn, debt, owed, *_ = cast(tuple[int, ...], account)
-        charged = await self._charged_wh(household, block_number)
+        charged_until_s, charged_wh = await self._charged(household, block_number)
         wallet_wei = await self.client.balance(household.wallet, block_number)
         readings = read_wh = exported_wh = waiting = 0
         is_supplied = None
@@ -168,7 +171,8 @@ class Observer:
             read_wh,
             exported_wh,
             waiting,
-            charged,
+            charged_wh,
+            charged_until_s,
             credit,
             overdrawn,
             debt,

@@ -17,13 +17,13 @@ from rich.console import Console
 from node.demo.books import Bookkeeper
 from node.demo.channel_day import ChannelDay
 from node.demo.credit_day import CreditDay
-from node.demo.day import Day
+from node.demo.day import HOUR_S, Day
 from node.demo.market_day import MarketDay
 from node.demo.network import DemoNetwork
 from node.demo.observation import Observer
 from node.demo.outage import Outage
 from node.demo.screen import BooksEntry, Screen, watt
-from node.demo.stage import DemoPlan, Stage, build_stage, write_meter_settings
+from node.demo.stage import DemoPlan, Household, Stage, build_stage, write_meter_settings
 from node.new_network import random_chain_id
 from node.processes import CommandProcess
 from primitives.clock import SystemClock
@@ -100,9 +100,16 @@ class _Play:
             for household in stage.households:
                 urls = self._network.rpc_urls(stage.node_of(household))
                 write_meter_settings(stage, household, urls, day.begin_s)
-                arguments = ["meter", "run", "--settings", str(household.settings_path), "--until-settled", "--json"]
+                on_a_board = household == stage.home_on_a_board
+                if on_a_board:
+                    await self._start_board(household, stack)
+                # A board never ends; a file does.
+                arguments = ["meter", "run", "--settings", str(household.settings_path), "--json"]
+                arguments += [] if on_a_board else ["--until-settled"]
                 process = CommandProcess(f"The meter of {household.name}", arguments, household.folder / "meter.log")
-                meters.append(asyncio.create_task((await stack.enter_async_context(process)).result()))
+                await stack.enter_async_context(process)
+                meter = self._until_played(household, process) if on_a_board else process.result()
+                meters.append(asyncio.create_task(meter))
             self._screen.day = day
             self._screen.event(
                 f"Six meters measure and sign every {stage.households[0].profile.interval_s // 60} minutes, each at a "
@@ -122,6 +129,29 @@ class _Play:
                 await asyncio.gather(watching, story, *meters, return_exceptions=True)
         await self._outage.end()
         self._screen.show(await self._observer.look())
+
+    async def _start_board(self, household: Household, stack: contextlib.AsyncExitStack) -> None:
+        """The board that the home's meter reads, as a process of its own."""
+        arguments = ["meter", "board", str(household.board_path), "--json"]
+        process = CommandProcess(f"The board of {household.name}", arguments, household.folder / "board.log")
+        port = (await (await stack.enter_async_context(process)).first_line())["port"]
+        self._screen.event(f"{household.name} has a virtual RPICT board, which its meter reads from the port {port}.")
+
+    async def _until_played(self, household: Household, process: CommandProcess) -> dict[str, object]:
+        """Let a meter that reads a board measure all hours, and end it when the ledger has what it measured."""
+        running = asyncio.create_task(process.result())
+        end_s = self._day.begin_s + household.profile.hours * HOUR_S
+        try:
+            while not running.done():
+                home = (await self._observer.look()).home(household)
+                # From the end on the board tells 0 W, so what it has read stays the same.
+                if home.charged_until_s >= end_s and home.charged_wh == home.read_wh:
+                    await process.stop()
+                    break
+                await asyncio.wait((running,), timeout=LOOK_INTERVAL_S)
+            return await running
+        finally:
+            running.cancel()
 
     async def _tell_story(self) -> None:
         """The day's trade and payments, each at its hour."""

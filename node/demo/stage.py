@@ -55,6 +55,15 @@ class Part(Enum):
 
 
 PARTS = (Part.SELLER, Part.SELLER, Part.BUYER, Part.THRIFTY, Part.EMERGENCY, Part.CHANNEL)
+ON_A_BOARD = Part.CHANNEL
+"""Its meter reads a virtual RPICT board on a pseudo-terminal, as it would a real one; the others replay their file.
+What it measures differs from the file by some Wh, since time passes between a line and its reading."""
+BOARD_INTERVAL_S = 0.125
+"""Of the wall's clock from line to line: three times as long without one is a gap, and a busy computer may take a
+fifth of a second for something else."""
+BOARD_PORT = "ttyBoard"
+LINES_A_READING = 4
+"""At least; at a rate that leaves no time for so many, this home replays its file too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,11 @@ class Household:
     @property
     def settings_path(self) -> Path:
         return self.folder / "meter.toml"
+
+    @property
+    def board_path(self) -> Path:
+        """Settings of its virtual board."""
+        return self.folder / "board.toml"
 
     def taken(self, first_s: int = 0, end_s: int | None = None) -> list[Taken]:
         """What the profile says that it will take from the grid between two times of the demo, interval by interval."""
@@ -133,6 +147,16 @@ class Stage:
     def home(self, part: Part) -> Household:
         """The first one with that part."""
         return next(one for one in self.households if one.part is part)
+
+    @property
+    def home_on_a_board(self) -> Household | None:
+        home = self.home(ON_A_BOARD)
+        return home if self.board_interval_s * LINES_A_READING <= home.profile.interval_s else None
+
+    @property
+    def board_interval_s(self) -> float:
+        """Of the demo's clock."""
+        return max(self.clock.rate * BOARD_INTERVAL_S, 1)
 
     @property
     def sellers(self) -> tuple[Household, ...]:
@@ -210,15 +234,20 @@ def write_meter_settings(stage: Stage, household: Household, rpc_urls: Sequence[
     """The settings of a home's meter, once the nodes' addresses are known: first that of its own node."""
     poll_s = max(min(stage.clock.rate / 2, MAX_DAILY_PERIOD_S), 0.01)
     resend_s = max(min(stage.clock.rate * 8, MAX_DAILY_PERIOD_S), 1)
-    profile = household.profile
-    generation = f'generation_column = "{profile.generation_column}"\n' if profile.generation_column else ""
+    is_on_a_board = household == stage.home_on_a_board
+    if is_on_a_board:
+        household.board_path.write_text(
+            f'[board]\nport = "{BOARD_PORT}"\ninterval_s = {stage.board_interval_s}\n'
+            f"{_replay_section('load', household.profile, begin_s)}{_clock_section(stage.clock)}",
+            "utf-8",
+        )
     household.settings_path.write_text(
         f"""\
 [meter]
 key = "meter-key.json"
 password_file = "password"
 outbox = "outbox.sqlite"
-reading_interval_s = {profile.interval_s}
+reading_interval_s = {household.profile.interval_s}
 
 [ledger]
 chain_id = {stage.chain_id}
@@ -227,25 +256,44 @@ spare_nodes = {json.dumps(list(rpc_urls[1:]))}
 confirmations = 1
 poll_interval_s = {poll_s}
 resend_after_s = {resend_s}
+{_board_driver(stage, household) if is_on_a_board else _replay_section("driver", household.profile, begin_s)}
+[relay]
+poll_interval_s = {poll_s}
+fail_safe_after_s = {MAX_DAILY_PERIOD_S * 30}
+{_clock_section(stage.clock)}""",
+        "utf-8",
+    )
 
-[driver]
+
+def _replay_section(name: str, profile: Profile, begin_s: int) -> str:
+    generation = f'generation_column = "{profile.generation_column}"\n' if profile.generation_column else ""
+    return f"""
+[{name}]
 file = "load.csv"
 load_scale = {profile.load_scale}
 {generation}generation_scale = {profile.panel_kw}
 row_interval_s = {profile.interval_s}
 begin_s = {begin_s}
+"""
 
-[relay]
-poll_interval_s = {poll_s}
-fail_safe_after_s = {MAX_DAILY_PERIOD_S * 30}
 
+def _board_driver(stage: Stage, household: Household) -> str:
+    return f"""
+[driver]
+kind = "rpict"
+board = "RPICT3V1"
+port = {json.dumps(str(household.folder.absolute() / BOARD_PORT))}
+interval_s = {stage.board_interval_s}
+"""
+
+
+def _clock_section(clock: ClockSettings) -> str:
+    return f"""
 [clock]
-rate = {stage.clock.rate}
-origin_s = {stage.clock.origin_s}
-wall_origin_s = {stage.clock.wall_origin_s}
-""",
-        "utf-8",
-    )
+rate = {clock.rate}
+origin_s = {clock.origin_s}
+wall_origin_s = {clock.wall_origin_s}
+"""
 
 
 def _households(plan: DemoPlan, rows_an_hour: int) -> tuple[Household, ...]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import meter.live_values as live_values
 from contracts.reading_format import StatusFlag
 from meter.drivers.driver import Registers, Sample
+from meter.drivers.factors import Factor, Factors
 from meter.drivers.measurement import Measurement
 from meter.live import Observation
 from meter.live_values import LiveValues, live_file, read_live
@@ -38,6 +39,12 @@ def test_the_last_values(outbox: Path) -> None:
     assert told is not None
     assert told.values == (("voltage_1_mv", 231_880),)
     assert 0 <= told.age_s < 10
+    assert (told.get("voltage_1_mv"), told.get("power_mw"), told.factors) == (231_880, None, Factors())
+    factors = Factors((Factor("current", 1, 1_031_250),))
+    LiveValues(live_file(outbox), lambda: factors).observe(observation(1))
+    told = read_live(outbox)
+    assert told is not None
+    assert told.factors == factors
     assert read_live(outbox.with_name("another.sqlite")) is None
 
 
