@@ -141,6 +141,12 @@ def build_meter_clock(settings: MeterSettings, clock: Clock) -> MeterClock:
 
 def build_keeper(settings: MeterSettings, outbox: Outbox, clock: Clock) -> CheckpointKeeper:
     folder = runtime_folder(settings.meter.runtime_folder)
+    if folder is None and settings.driver.kind != "replay":
+        logger.warning(
+            "there is no folder in memory for what is measured between readings, so a crash costs up to %d s of it: "
+            "name one with meter.runtime_folder",
+            settings.meter.checkpoint_interval_s,
+        )
     return keeper_of(settings.meter.outbox, outbox.meter, clock, settings.meter.checkpoint_interval_s, folder)
 
 

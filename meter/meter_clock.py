@@ -13,6 +13,7 @@ from typing import Protocol
 
 from contracts.reading_format import StatusFlag
 from meter.drivers.measurement import NO_FLAGS
+from meter.reading import MAX_TIME_S
 from primitives.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,8 @@ class MeterClock:
 
     def heard(self, block: TimedBlock) -> None:
         """A node says that this is the ledger's newest block. It may lie: what it says now replaces what it said."""
+        if block.time_s > MAX_TIME_S:
+            return
         now_ms = self._clock.elapsed_ms()
         if block.time_s != self.block_time_s or self._ledger_ms is None:
             self._ledger_ms = block.time_s * 1000 - now_ms
