@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from meter.drivers.catalogue import DRIVER_KINDS, driver_kind, open_section
 from meter.drivers.field_map import BOARDS, POWER, parse_fields
 from meter.drivers.measurement import Device, DeviceTrouble, Measurement
+from meter.setup.broker import ask_broker, connected
+from meter.setup.device_questions import ask_settings
 from meter.setup.person import Person
 from meter.setup.probe import DSMR, LISTEN_S, RPICT, SML, Found, probe, serial_ports
-from meter.setup.sections import DRIVER, Chosen, parse_value, required_names, split_list
+from meter.setup.sections import DRIVER, Chosen, split_list
 from primitives.clock import Clock
 from primitives.errors import UserError
 
@@ -20,20 +21,9 @@ LIVE_TIMEOUT_S = 30.0
 MAX_SHOWN_VALUES = 12
 
 HEARD_BY_LISTENING = (RPICT, DSMR, SML)
+OLD_DSMR = "2.2"
+"""The version of meters that speak at 9600 7E1."""
 WHAT = {RPICT: "a measuring board", DSMR: "a DSMR meter", SML: "an SML meter"}
-
-ASKED = {
-    "rpict": ("port", "board", "channels"),
-    "sct013": ("port", "board", "channels"),
-    "dsmr": ("port",),
-    "sml": ("port",),
-    "modbus": ("model", "host", "port", "unit"),
-    "mqtt": ("device", "topic"),
-    "pulses": ("pin", "pulses_per_kwh"),
-    "replay": ("file",),
-    "simulated-home": ("seed",),
-}
-"""What is asked of a kind besides what it cannot do without, where it has a setting of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +56,11 @@ class BoardStep:
         else:
             if kind is None:
                 self._ask_kind()
-            self._ask_settings()
+            self._questions()
         while not await self._look():
             if not person.agrees("   Change its settings and try again?", usual=False, option="--no-live"):
                 break
-            self._ask_settings(again=True)
+            self._questions(again=True)
 
     async def _find(self, kind: str | None) -> Found | None:
         """A meter on a serial port, of this kind if one is wanted, that the person wants to use."""
@@ -95,10 +85,10 @@ class BoardStep:
         self._chosen.set(DRIVER, "port", found.port)
         if heard.kind == RPICT:
             self._take_board(found)
-        elif heard.kind in (DSMR, SML):
-            self._set_where_known("baud_rate", found.speech.baud_rate)
-            self._set_where_known("data_bits", found.speech.data_bits)
-            self._set_where_known("parity", found.speech.parity)
+        elif heard.kind == SML:
+            self._chosen.set(DRIVER, "baud_rate", found.speech.baud_rate)
+        elif found.speech.data_bits == 7:
+            self._chosen.set(DRIVER, "version", OLD_DSMR)
 
     def _take_board(self, found: Found) -> None:
         heard, person, chosen = found.heard, self._person, self._chosen
@@ -160,29 +150,12 @@ class BoardStep:
         kind = self._person.choice("   What measures the electricity", rows, usual=None, option="--driver KIND")
         self._chosen.set_driver_kind(kind)
 
-    def _ask_settings(self, *, again: bool = False) -> None:
-        """What the kind cannot do without, and what is usually different at each place."""
-        kind_name = str(self._chosen.get(DRIVER, "kind"))
-        kind = driver_kind(kind_name).settings_type()
+    def _questions(self, *, again: bool = False) -> None:
         if self._given.ports and self._chosen.get(DRIVER, "port") is None:
             self._set_where_known("port", self._given.ports[0])
-        required = [*required_names(kind)]
-        for name in dict.fromkeys([*required, *ASKED.get(kind_name, ())]):
-            if name in kind.__dataclass_fields__ and (again or self._chosen.get(DRIVER, name) is None):  # type: ignore[attr-defined]
-                self._ask_setting(kind, name, is_required=name in required)
-
-    def _ask_setting(self, kind: type, name: str, *, is_required: bool) -> None:
-        present = self._chosen.get(DRIVER, name)
-        usual = present if present is not None else (None if is_required else getattr(kind_defaults(kind), name, None))
-        text = ",".join(usual) if isinstance(usual, tuple) else None if usual is None else str(usual)
-        value = self._person.answer(
-            f"   {name.replace('_', ' ')}",
-            lambda typed: parse_value(kind, DRIVER, name, typed),
-            usual=text if text is not None or is_required else "",
-            option=f"--set driver.{name}=VALUE",
-        )
-        if value != usual or is_required or not self._person.yes:
-            self._chosen.set(DRIVER, name, value)
+        if driver_kind(str(self._chosen.get(DRIVER, "kind"))).uses_mqtt:
+            ask_broker(self._person, self._chosen)
+        ask_settings(self._person, self._chosen, again=again)
 
     def _set_where_known(self, name: str, value: object) -> None:
         kind = self._chosen.kind_of(DRIVER)
@@ -192,32 +165,36 @@ class BoardStep:
     async def _look(self) -> bool:
         """Show what the device tells; whether all is well. A source that is no device has nothing to show."""
         self.seen.clear()
-        if self._given.live_count == 0:
-            return True
         kind = driver_kind(str(self._chosen.get(DRIVER, "kind")))
-        section = kind.settings_type()(**self._chosen.values[DRIVER])
-        section.check()
-        if kind.opener("open_device") is None:
-            return True
-        device: Device = open_section(section, self._clock)
+        try:
+            section = kind.settings_type()(**self._chosen.values[DRIVER])
+            section.check()
+            if self._given.live_count and kind.opener("open_device") is not None:
+                async with connected(self._chosen, self._clock) as connection:
+                    device: Device = open_section(section, self._clock, connection)
+                    await self._listen(device)
+        except (DeviceTrouble, UserError) as error:
+            self._person.tell(f"   That did not work: {error}.")
+            return False
+        self._check_direction()
+        return bool(self.seen) or not self._given.live_count or kind.opener("open_device") is None
+
+    async def _listen(self, device: Device) -> None:
+        """Raises DeviceTrouble."""
         self._person.tell("   What it tells now:")
         try:
             async with asyncio.timeout(LIVE_TIMEOUT_S):
                 while len(self.seen) < self._given.live_count and (measurement := await device.read()) is not None:
                     self.seen.append(measurement)
                     self._person.tell(f"      {measurement_text(measurement)}")
-        except DeviceTrouble as error:
-            self._person.tell(f"   That did not work: {error}.")
-            return False
         except TimeoutError:
             if not self.seen:
-                self._person.tell(f"   Nothing came within {LIVE_TIMEOUT_S:.0f} s.")
-                return False
+                self._person.tell(
+                    f"   Nothing came within {LIVE_TIMEOUT_S:.0f} s; it is expected every {device.interval_s:g} s."
+                )
         finally:
             with contextlib.suppress(DeviceTrouble):
                 await device.close()
-        self._check_direction()
-        return True
 
     def _check_direction(self) -> None:
         """Clamps that are turned round tell energy that is taken as given."""
@@ -244,9 +221,3 @@ def measurement_text(measurement: Measurement) -> str:
         parts.append(f"given {measurement.export_mwh / 1_000_000:.3f} kWh")
     parts += [f"{name} {value}" for name, value in measurement.values[:MAX_SHOWN_VALUES]]
     return ", ".join(parts) or "nothing that can be used"
-
-
-def kind_defaults(kind: Any) -> Any:
-    """An object with the usual values of a dataclass as attributes; None where there is none."""
-    items = kind.__dataclass_fields__.items()
-    return type("Defaults", (), {name: None if item.default is MISSING else item.default for name, item in items})

@@ -7,10 +7,11 @@ then ends with a sentence that names the option which answers it.
 import contextlib
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -92,8 +93,18 @@ class Person:
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """While a person is asked, Ctrl-C ends the program at once: an event loop would note it and go on waiting."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with handling(signal.SIGINT, signal.default_int_handler):
+        yield
+
+
+@contextlib.contextmanager
+def handling(number: signal.Signals, handler: Any) -> Iterator[None]:
+    """A signal is handled otherwise meanwhile; only the main thread can have it so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)

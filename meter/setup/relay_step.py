@@ -6,16 +6,21 @@ say; a switch that tells its own state is asked as well.
 
 import contextlib
 import dataclasses
+import signal
 from dataclasses import dataclass
 from typing import Any
 
-from meter.setup.person import Person
+from meter.setup.broker import ask_broker, connected
+from meter.setup.person import Person, handling
 from meter.setup.sections import Chosen, parse_value
 from meter.switches.catalogue import SwitchSettings, check_switch, open_switch
 from meter.switches.switch import Switch, SwitchTrouble
+from primitives.clock import Clock
 from primitives.errors import UserError
 
 RELAY = "relay"
+OFF_S = 3.0
+"""Long enough to see that the lights are off, too short for a freezer to notice."""
 KINDS = (
     ("gpio", "a relay at a GPIO pin of this Pi"),
     ("board", "a relay board on the Pi's header"),
@@ -44,10 +49,11 @@ class RelayTest:
 
 
 class RelayStep:
-    def __init__(self, person: Person, chosen: Chosen, wanted: bool | None, *, does_test: bool) -> None:
+    def __init__(self, person: Person, chosen: Chosen, clock: Clock, wanted: bool | None, *, does_test: bool) -> None:
         """`wanted` says whether there is a relay at all; None asks. `does_test` clicks it without a question."""
         self._person = person
         self._chosen = chosen
+        self._clock = clock
         self._wanted = wanted
         self._does_test = does_test
 
@@ -70,9 +76,7 @@ class RelayStep:
         settings = self._settings()
         check_switch(settings, RELAY)
         if settings.needs_mqtt:
-            self._ask_broker()
-            person.tell("   It is tried when the meter runs: `wattchain meter override off --for 1m`, then `auto`.")
-            return None
+            ask_broker(person, chosen)
         return await self._test(settings)
 
     def _ask_settings(self) -> None:
@@ -92,17 +96,6 @@ class RelayStep:
         if value != usual:
             self._chosen.set(RELAY, name, value)
 
-    def _ask_broker(self) -> None:
-        if self._chosen.get("mqtt", "host") is None:
-            kind = self._chosen.kind_of("mqtt")
-            host = self._person.answer(
-                "   Address of the MQTT broker",
-                lambda typed: parse_value(kind, "mqtt", "host", typed),
-                usual="127.0.0.1",
-                option="--set mqtt.host=HOST",
-            )
-            self._chosen.set("mqtt", "host", host)
-
     def _settings(self) -> SwitchSettings:
         names = {item.name for item in dataclasses.fields(SwitchSettings)}
         return SwitchSettings(**{name: value for name, value in self._chosen.values[RELAY].items() if name in names})  # type: ignore[arg-type]
@@ -111,18 +104,17 @@ class RelayStep:
         """Off and on again."""
         person = self._person
         if not self._does_test and not person.agrees(
-            "   Try it now? THE SUPPLY BEHIND IT GOES OFF for a moment, then on.", usual=False, option="--test-relay"
+            f"   Try it now? THE SUPPLY BEHIND IT GOES OFF for {OFF_S:.0f} seconds, then on.",
+            usual=False,
+            option="--test-relay",
         ):
             return RelayTest(None)
-        switch = open_switch(settings, None)
         try:
-            confirmed = await self._click(switch)
+            async with connected(self._chosen, self._clock) as connection:
+                confirmed = await self._click(open_switch(settings, connection))
         except (SwitchTrouble, UserError) as error:
             person.tell(f"   That did not work: {error}.")
             return RelayTest(False, str(error))
-        finally:
-            with contextlib.suppress(SwitchTrouble):
-                await switch.close()
         if person.yes:
             return RelayTest(confirmed)
         clicked = person.agrees("   Did it click, and was the supply off while it said so?", usual=True)
@@ -135,16 +127,25 @@ class RelayStep:
 
     async def _click(self, switch: Switch) -> bool | None:
         """What the switch says of itself. Raises SwitchTrouble, UserError."""
-        confirmed: bool | None = None
-        for is_on in (False, True):
-            await switch.set(is_on)
-            state = await switch.state()
-            if state is not None:
-                confirmed = state == is_on and confirmed is not False
-            self._person.tell(f"   The relay is {'on' if is_on else 'OFF'}.")
-            if not is_on and not self._person.yes:
-                self._person.agrees("   Go on, and switch it on again?", usual=True)
-        return confirmed
+        try:
+            # The person's own connection may hang on the supply; the wizard must live to switch it on again.
+            with handling(signal.SIGHUP, signal.SIG_IGN):
+                said = [await self._set(switch, is_on=False)]
+                try:
+                    await self._clock.sleep_s(OFF_S)
+                finally:
+                    said.append(await self._set(switch, is_on=True))
+        finally:
+            with contextlib.suppress(SwitchTrouble):
+                await switch.close()
+        return None if None in said else all(said)
+
+    async def _set(self, switch: Switch, *, is_on: bool) -> bool | None:
+        """Whether the switch says that it is in that state; None where it cannot tell."""
+        await switch.set(is_on)
+        self._person.tell(f"   The relay is {'on' if is_on else 'OFF'}.")
+        state = await switch.state()
+        return None if state is None else state == is_on
 
 
 _QUESTIONS = {

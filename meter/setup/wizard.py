@@ -93,7 +93,7 @@ class Wizard:
         self._show_address(address)
 
         person.heading(4, "The relay that switches the supply")
-        relay = RelayStep(person, self._chosen, options.relay, does_test=options.test_relay)
+        relay = RelayStep(person, self._chosen, self._clock, options.relay, does_test=options.test_relay)
         test = await relay.run()
 
         person.heading(5, "The settings")

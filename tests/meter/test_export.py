@@ -1,9 +1,11 @@
 """Readings and gaps as a table: from a ledger with the real contracts, and an outbox beside it."""
 
+import asyncio
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,13 @@ from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
 from meter.commands import meter as meter_command
 from meter.export import COLUMNS, ExportRow, Span, export_rows
 from meter.gaps import Gap, GapJournal
+from meter.head import first_head
 from meter.ledger import MeterLedger
 from meter.outbox import Outbox
+from meter.reading import NO_HASH, Reading
+from meter.signer import KeySigner
 from tests.meter.fake_node import GENESIS_TIME_S, METER, METER_KEY, Failure, FakeNode
-from tests.meter.test_submitter import Scene
+from tests.meter.test_submitter import DOMAIN, Scene
 from wallet.answers import Log
 from wallet.client import BlockTag, RpcError
 from wallet.keystore import LIGHT_COST, encrypt_key
@@ -26,10 +31,9 @@ HOUR_S = 3600
 EVERYTHING = Span(0, 2**40)
 
 
-@pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+async def made_scene(folder: Path) -> Scene:
     """Five hourly readings on the ledger, each accepted in the hour after its own."""
-    made = Scene(tmp_path)
+    made = Scene(folder)
     made.node.block_time_s = 1800
     await made.submitter.adopt()
     for hour in range(5):
@@ -37,6 +41,20 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         made.clock.now_s = made.node.blocks[-1].time_s
         made.measure(time_s=GENESIS_TIME_S + hour * HOUR_S)
         await made.settle()
+    return made
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """To look at only."""
+    made = asyncio.run(made_scene(tmp_path_factory.mktemp("settled")))
+    yield made
+    made.outbox.close()
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    made = await made_scene(tmp_path)
     yield made
     made.outbox.close()
 
@@ -48,8 +66,8 @@ async def rows_of(
     return [row async for row in export_rows(ledger, outbox, gaps, METER, span)]
 
 
-async def test_all_that_the_ledger_has(scene: Scene) -> None:
-    rows = await rows_of(scene.node, scene.outbox)
+async def test_all_that_the_ledger_has(settled: Scene) -> None:
+    rows = await rows_of(settled.node, settled.outbox)
     assert [row.sequence for row in rows] == [1, 2, 3, 4, 5]
     assert {row.where for row in rows} == {"ledger"}
     assert [row.taken_wh for row in rows] == ["", 1000, 1000, 1000, 1000]
@@ -57,10 +75,10 @@ async def test_all_that_the_ledger_has(scene: Scene) -> None:
     assert rows[1].import_wh == 2000
 
 
-async def test_a_span_holds_its_beginning_and_not_its_end(scene: Scene) -> None:
+async def test_a_span_holds_its_beginning_and_not_its_end(settled: Scene) -> None:
     span = Span(GENESIS_TIME_S + HOUR_S, GENESIS_TIME_S + 3 * HOUR_S)
-    assert [row.sequence for row in await rows_of(scene.node, scene.outbox, span)] == [2, 3]
-    assert await rows_of(scene.node, scene.outbox, Span(2**39, 2**40)) == []
+    assert [row.sequence for row in await rows_of(settled.node, settled.outbox, span)] == [2, 3]
+    assert await rows_of(settled.node, settled.outbox, Span(2**39, 2**40)) == []
 
 
 async def test_what_waits_and_what_was_set_aside_stand_where_they_belong(scene: Scene) -> None:
@@ -87,12 +105,12 @@ async def test_a_reading_in_both_places_is_told_once(scene: Scene) -> None:
     assert [(row.sequence, row.where) for row in rows][4:] == [(5, "ledger"), (6, "ledger")]
 
 
-async def test_gaps_stand_between_the_readings(scene: Scene) -> None:
+async def test_gaps_stand_between_the_readings(settled: Scene) -> None:
     gaps = [
         Gap(GENESIS_TIME_S + HOUR_S + 5, GENESIS_TIME_S + HOUR_S + 65, "the board was silent"),
         Gap(GENESIS_TIME_S + 9 * HOUR_S, None, "unplugged"),
     ]
-    rows = await rows_of(scene.node, scene.outbox, gaps=gaps)
+    rows = await rows_of(settled.node, settled.outbox, gaps=gaps)
     assert [row.row for row in rows] == ["reading", "reading", "gap", "reading", "reading", "reading", "gap"]
     assert (rows[2].remark, rows[2].until_s) == ("the board was silent", GENESIS_TIME_S + HOUR_S + 65)
     assert (rows[6].until, rows[6].until_s) == ("", "")
@@ -119,38 +137,35 @@ class StingyNode(FakeNode):
         return await super().logs(addresses, topics, from_block, to_block)
 
 
-async def test_a_node_that_answers_little_is_asked_for_less(scene: Scene) -> None:
-    scene.node.__class__ = StingyNode
-    assert [row.sequence for row in await rows_of(scene.node, scene.outbox)] == [1, 2, 3, 4, 5]
-    StingyNode.greatest = 0
-    try:
-        with pytest.raises(RpcError, match="too much"):
-            await rows_of(scene.node, scene.outbox)
-    finally:
-        StingyNode.greatest = 3
+async def test_a_node_that_answers_little_is_asked_for_less(settled: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settled.node, "__class__", StingyNode)
+    assert [row.sequence for row in await rows_of(settled.node, settled.outbox)] == [1, 2, 3, 4, 5]
+    monkeypatch.setattr(StingyNode, "greatest", 0)
+    with pytest.raises(RpcError, match="too much"):
+        await rows_of(settled.node, settled.outbox)
 
 
-async def test_what_is_read_of_the_ledger_is_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_read_of_the_ledger_is_bounded(settled: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks before the span are not asked for, nor those behind its end."""
     monkeypatch.setattr(export_module, "MAX_LOG_BLOCKS", 6)
     told: list[tuple[int, int]] = []
-    ledger = MeterLedger(scene.node, METER_ADDRESS, EXHAUSTION_ADDRESS)
+    ledger = MeterLedger(settled.node, METER_ADDRESS, EXHAUSTION_ADDRESS)
     span = Span(GENESIS_TIME_S + HOUR_S, GENESIS_TIME_S + 2 * HOUR_S)
-    scene.node.calls.clear()
+    settled.node.calls.clear()
     rows = [
         row async for row in export_rows(ledger, None, (), METER, span, lambda done, total: told.append((done, total)))
     ]
     assert [row.sequence for row in rows] == [2]
     assert told[0][0] == 0
-    assert told[0][1] < len(scene.node.blocks)
+    assert told[0][1] < len(settled.node.blocks)
     assert told[-1][0] < told[-1][1] / 2
-    assert scene.node.calls.count("logs") == len(told) <= 3
+    assert settled.node.calls.count("logs") == len(told) <= 3
 
 
-async def test_trouble_is_told(scene: Scene) -> None:
-    scene.node.failures.append(Failure("logs", RpcError("eth_getLogs", 4444, "pruned history unavailable")))
-    scene.node.failures.append(Failure("logs", RpcError("eth_getLogs", 4444, "pruned history unavailable")))
-    assert [row.sequence for row in await rows_of(scene.node, None)] == [1, 2, 3, 4, 5]
+async def test_trouble_is_told(settled: Scene) -> None:
+    settled.node.failures.append(Failure("logs", RpcError("eth_getLogs", 4444, "pruned history unavailable")))
+    settled.node.failures.append(Failure("logs", RpcError("eth_getLogs", 4444, "pruned history unavailable")))
+    assert [row.sequence for row in await rows_of(settled.node, None)] == [1, 2, 3, 4, 5]
 
 
 SETTINGS = """
@@ -165,18 +180,26 @@ kind = "simulated-home"
 """
 
 
+@pytest.fixture(scope="module")
+def key_file() -> str:
+    return encrypt_key(METER_KEY, "secret", LIGHT_COST)
+
+
 @pytest.fixture
-async def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, key_file: str) -> Path:
     (tmp_path / "meter.toml").write_text(SETTINGS)
-    (tmp_path / "meter.json").write_text(encrypt_key(METER_KEY, "secret", LIGHT_COST))
-    scene = Scene(tmp_path)
-    await scene.submitter.adopt()
-    scene.measure(2, time_s=1_780_000_000)
-    journal = GapJournal(scene.outbox.database)
-    journal.begin(1_780_000_010, "the board was silent")
-    journal.end(1_780_000_070)
-    journal.flush()
-    scene.outbox.close()
+    (tmp_path / "meter.json").write_text(key_file)
+    with closing(Outbox.open(tmp_path / "outbox.sqlite", DOMAIN, METER)) as outbox:
+        outbox.adopt(first_head(), bytes(32), 0)
+        previous = NO_HASH
+        for sequence in (1, 2):
+            reading = Reading(METER, sequence, 1_780_000_000, 1000 * sequence, 0, 5, 0, previous)
+            previous = reading.hash
+            outbox.append(DOMAIN.sign(reading, KeySigner(METER_KEY)), b"")
+        journal = GapJournal(outbox.database)
+        journal.begin(1_780_000_010, "the board was silent")
+        journal.end(1_780_000_070)
+        journal.flush()
     return tmp_path
 
 

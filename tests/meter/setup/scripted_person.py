@@ -58,6 +58,10 @@ class ScriptedPerson:
                 await asyncio.wait_for(self._process.wait(), IMPATIENCE_S)
         return await self.ends()
 
+    def hangs_up(self) -> None:
+        """What a program hears when its terminal's connection breaks."""
+        self._process.send_signal(signal.SIGHUP)
+
     async def ends(self) -> int:
         """The exit status, when all is said."""
         async with asyncio.timeout(QUESTION_TIMEOUT_S):

@@ -12,8 +12,9 @@ from click.testing import CliRunner, Result
 from meter.commands import meter
 from meter.drivers.rpict import RpictSettings
 from meter.settings import load_settings
+from meter.setup import relay_step
 from primitives.hexadecimal import to_checksum_address
-from tests.functional.running_node import run_command
+from tests.meter.broker import Broker
 from tests.meter.mock_pins import mock_pins
 from tests.meter.serial_pair import SerialPair
 from tests.meter.setup.scripted_person import ScriptedPerson, at_a_terminal
@@ -84,10 +85,12 @@ async def test_a_person_sets_up_a_board(tmp_path: Path) -> None:
 
 async def test_mistakes_are_asked_again_and_clamps_turned_round(tmp_path: Path) -> None:
     settings = tmp_path / "meter.toml"
+    settings.write_text("what was there before")
     async with (
         board(tmp_path, BACKWARDS) as port,
         at_a_terminal(tmp_path, "meter", "setup", "--settings", settings, "--port", port) as person,
     ):
+        await person.answers("There are settings at", "y")
         await person.answers("Use it?", "perhaps")
         await person.answers("Use it?", "y")
         await person.answers("Clamps that count", "1")
@@ -102,7 +105,9 @@ async def test_mistakes_are_asked_again_and_clamps_turned_round(tmp_path: Path) 
         await person.answers("Repeat for confirmation", "other")
         await person.answers("Password for the new key", "one")
         await person.answers("Repeat for confirmation", "one")
-        await person.answers("Is there a relay", "n")
+        await person.sees("Is there a relay")
+        assert settings.read_text() == "what was there before"
+        await person.answers("", "n")
         assert await person.ends() == 0
     made = load_settings(settings)
     assert isinstance(made.driver, RpictSettings)
@@ -113,7 +118,7 @@ async def test_who_leaves_in_the_middle_has_changed_nothing_but_may_find_the_key
     settings = tmp_path / "meter.toml"
     arguments = ("meter", "setup", "--settings", settings, "--driver", "simulated-home", "--live", "0")
     async with at_a_terminal(tmp_path, *arguments) as person:
-        await person.answers("seed", "7")
+        await person.answers("Seed", "7")
         await person.answers("Address of a node", NO_NODE)
         await person.answers("Chain id", "1947")
         await person.answers("Password for the new key", "secret")
@@ -122,21 +127,21 @@ async def test_who_leaves_in_the_middle_has_changed_nothing_but_may_find_the_key
         assert await person.leaves() == 1
     assert not settings.exists()
     key = (tmp_path / "meter.json").read_text()
-    async with at_a_terminal(tmp_path, *arguments, "--chain-id", 1947, "--node", NO_NODE) as person:
-        await person.answers("seed", "7")
-        await person.sees("already; it is used")
-        await person.answers("Is there a relay", "n")
-        assert await person.ends() == 0
+    result = await asyncio.to_thread(
+        invoke, *arguments[2:], "--yes", "--chain-id", 1947, "--node", NO_NODE, "--set", "driver.seed=7"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "already; it is used" in result.stderr
     assert (tmp_path / "meter.json").read_text() == key
     assert load_settings(settings).meter.key == tmp_path / "meter.json"
 
 
-async def test_nothing_is_overwritten_without_a_question(tmp_path: Path) -> None:
+def test_nothing_is_overwritten_by_a_script(tmp_path: Path) -> None:
     settings = tmp_path / "meter.toml"
     settings.write_text("mine")
-    async with at_a_terminal(tmp_path, "meter", "setup", "--settings", settings) as person:
-        await person.answers("There are settings at", "n")
-        assert await person.ends() == 2
+    result = invoke("--yes", "--settings", settings)
+    assert result.exit_code == 2
+    assert "add --overwrite" in result.stderr
     assert settings.read_text() == "mine"
 
 
@@ -146,14 +151,13 @@ async def test_a_script_needs_no_person(tmp_path: Path) -> None:
     password.chmod(0o600)
     settings = tmp_path / "meter.toml"
     async with board(tmp_path) as port:
-        done = await asyncio.to_thread(
-            run_command,
-            tmp_path,
-            *("meter", "setup", "--yes", "--json", "--settings", settings, "--port", port, "--no-relay"),
+        result = await asyncio.to_thread(
+            invoke,
+            *("--yes", "--json", "--settings", settings, "--port", port, "--no-relay"),
             *("--node", NO_NODE, "--chain-id", 1947, "--password-file", password, "--set", "driver.interval_s=2"),
         )
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
     made = load_settings(settings)
     assert answer["driver"] == "rpict"
     assert [one["power_mw"] for one in answer["measurements"]] == [1_402_340] * 3
@@ -212,7 +216,7 @@ async def test_a_relay_is_tried_only_after_a_question(tmp_path: Path) -> None:
         await person.answers("", "y")
         await person.sees("The relay is OFF")
         assert notes.read_text() == "off\n"
-        await person.answers("switch it on again?")
+        person.hangs_up()  # the router is behind the relay
         await person.answers("Did it click", "n")
         await person.sees("try active_low")
         assert await person.ends() == 0
@@ -221,7 +225,8 @@ async def test_a_relay_is_tried_only_after_a_question(tmp_path: Path) -> None:
     assert (relay.enabled, relay.kind) == (True, "command")
 
 
-def test_a_relay_at_a_pin_is_tried_by_an_option(tmp_path: Path) -> None:
+def test_a_relay_at_a_pin_is_tried_by_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_step, "OFF_S", 0.01)
     (tmp_path / "password").write_text("secret\n")
     (tmp_path / "password").chmod(0o600)
     arguments = (
@@ -238,3 +243,33 @@ def test_a_relay_at_a_pin_is_tried_by_an_option(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.stderr
         assert json.loads(result.stdout)["relay"] == {"clicked": True, "trouble": ""}
         assert [entry.state for entry in pins.pin(17).states][-2:] == [True, False]
+
+
+async def test_a_meter_and_a_relay_over_mqtt(tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_step, "OFF_S", 0.01)
+    (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "password").chmod(0o600)
+    arguments = (
+        *("--yes", "--json", "--settings", tmp_path / "meter.toml", "--driver", "mqtt", "--live", 1),
+        *("--node", NO_NODE, "--chain-id", 1947, "--password-file", tmp_path / "password", "--test-relay"),
+        *("--set", "driver.model=tasmota", "--set", "driver.topic=plug"),
+        *("--set", "mqtt.host=127.0.0.1", "--set", f"mqtt.port={broker.port}"),
+        *("--set", "relay.kind=mqtt", "--set", "relay.topic=cmnd/plug/POWER"),
+    )
+    async with broker.client() as client:
+        await client.subscribe("cmnd/plug/POWER")
+
+        async def tell() -> None:
+            while True:
+                await client.publish("tele/plug/SENSOR", '{"ENERGY": {"Total": 1.5, "Power": 12}}')
+                await asyncio.sleep(0.02)
+
+        telling = asyncio.create_task(tell())
+        result = await asyncio.to_thread(invoke, *arguments)
+        telling.cancel()
+        assert result.exit_code == 0, result.stderr
+        answer = json.loads(result.stdout)
+        assert (answer["measurements"][0]["import_mwh"], answer["relay"]["trouble"]) == (1_500_000, "")
+        orders = [(await anext(client.messages)).payload for _ in range(2)]
+    assert orders == [b"OFF", b"ON"]
+    assert load_settings(tmp_path / "meter.toml").mqtt is not None
