@@ -96,6 +96,7 @@ class Asker:
             market=await self._market(client, head, dealings),
             auction=await self._auction(client, now_s, dealings, secrets),
             meter_trouble=trouble,
+            known_since_s=self._events.known_since_s,
         )
 
     async def _market(self, client: RpcClient, head: BlockSummary, dealings: Dealings) -> MarketView | None:

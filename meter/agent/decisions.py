@@ -35,8 +35,13 @@ def decide(situation: Situation, limits: Limits) -> list[Decision]:
 
 
 def budget_of(situation: Situation, limits: Limits) -> Budget:
-    """What is left of the day's limits: by the ledger, and of money by the agent's own book where that says more."""
+    """What is left of the day's limits: by the ledger, and of money by the agent's own book where that says more.
+
+    Nothing where the node cannot tell what was done earlier that day.
+    """
     since_s = situation.day_begin_s
+    if situation.known_since_s > since_s:
+        return Budget(0, 0)
     dealings = situation.dealings
     spent_wei = max(dealings.spent_wei(since_s), situation.signed_wei)
     return Budget.left(limits, dealings.committed_wh(since_s, situation.time_s), spent_wei)

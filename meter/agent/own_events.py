@@ -4,14 +4,14 @@ others' adverts and orders, however many, cost nothing.
 What is deep enough is remembered; the last blocks are asked for again each time, a reorganisation may change them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from contracts.addresses import AUCTION_ADDRESS, MARKET_ADDRESS
 from meter.agent.dealings import OwnEvent
 from primitives.errors import InvalidAbi
 from wallet.answers import BlockSummary, Log
 from wallet.auction import AUCTION
-from wallet.client import InvalidAnswer, RpcClient
+from wallet.client import InvalidAnswer, RpcClient, RpcError
 from wallet.contract_call import Contract
 from wallet.market import MARKET
 
@@ -21,6 +21,8 @@ WINDOW_BLOCKS = 10_000
 """What a node looks through at once."""
 MAX_WINDOWS = 200
 """Two million blocks: two weeks of blocks of a second fit."""
+PRUNED_HISTORY = 4444
+"""The code with which a node says that it has not kept what is asked for."""
 MAX_EVENTS = 20_000
 """Two weeks of an order in every slot have some 10,000; a node that tells more is mistaken."""
 
@@ -39,18 +41,32 @@ class OwnEvents:
         self._times_s: dict[int, int] = {}
         self._anchor: tuple[int, bytes] | None = None
         """Number and hash of the last deep block: where it has another hash, all is asked for anew."""
+        self.known_since_s = 0
+        """Before this time the node has no history, because it began with a later state; 0 where it has all."""
 
     async def read(self, client: RpcClient, head: BlockSummary) -> list[OwnEvent]:
         """All up to a block, in the order of the chain. Raises UserError, InvalidAnswer."""
         if self._anchor is not None and not await self._is_there(client, *self._anchor):
-            self._deep, self._next_block, self._anchor = [], None, None
+            self._deep, self._next_block, self._anchor, self.known_since_s = [], None, None, 0
             self._times_s.clear()
         if self._next_block is None:
             self._next_block = await self._first_block(client, head)
         found: list[OwnEvent] = []
         deep = max(0, head.number - self._confirmations)
         for first in range(self._next_block, head.number + 1, WINDOW_BLOCKS):
-            found += await self._window(client, first, min(first + WINDOW_BLOCKS - 1, head.number))
+            last = min(first + WINDOW_BLOCKS - 1, head.number)
+            try:
+                found += await self._window(client, first, last)
+            except RpcError as error:
+                if error.code != PRUNED_HISTORY:
+                    raise
+                # There is something of the account that this node cannot tell. What comes later counts.
+                kept_from = await self._first_kept(client, first, last)
+                found = await self._window(client, kept_from, last)
+                self._next_block, self.known_since_s = (
+                    kept_from,
+                    await self._known_since_s(client, kept_from, head.number),
+                )
             if len(self._deep) + len(found) > MAX_EVENTS:
                 raise InvalidAnswer(f"the node tells of more than {MAX_EVENTS} events of one account")
         anchor = await client.block(deep)
@@ -75,14 +91,37 @@ class OwnEvents:
         first = head.number
         for _ in range(MAX_WINDOWS):
             first = max(0, first - WINDOW_BLOCKS)
-            block = await client.block(first)
-            if block is None:
-                raise InvalidAnswer(f"the node has no block {first}")
-            if first == 0 or block.time_s < head.time_s - LOOK_BACK_S:
+            try:
+                is_old = await self._time_s(client, first) < head.time_s - LOOK_BACK_S
+            except RpcError as error:
+                if error.code != PRUNED_HISTORY:
+                    raise
+                is_old = False
+            if first == 0 or is_old:
                 break
         return first
 
+    async def _first_kept(self, client: RpcClient, first: int, last: int) -> int:
+        """The first block of a window from which on the node tells of the account."""
+
+        async def has_events(number: int) -> None:
+            await self._logs(client, number, last)
+
+        return await _first_answered(first, last, has_events)
+
+    async def _known_since_s(self, client: RpcClient, first: int, last: int) -> int:
+        """The time of the first block after that whose time the node can tell."""
+
+        async def has_time(number: int) -> None:
+            await self._time_s(client, number)
+
+        return await self._time_s(client, await _first_answered(first, last, has_time))
+
     async def _window(self, client: RpcClient, first: int, last: int) -> list[OwnEvent]:
+        logs = await self._logs(client, first, last)
+        return [one for log in logs if (one := await self._event(client, log, first, last)) is not None]
+
+    async def _logs(self, client: RpcClient, first: int, last: int) -> list[Log]:
         # Its account is an event's second named value, or its third.
         logs: dict[tuple[int, int], Log] = {}
         for place in (2, 3):
@@ -90,7 +129,7 @@ class OwnEvents:
             for log in await client.logs(list(_CONTRACTS), topics, first, last):
                 if len(log.topics) > place and log.topics[place] == self._topic and log.address in _CONTRACTS:
                     logs[log.block_number, log.log_index] = log
-        return [one for key in sorted(logs) if (one := await self._event(client, logs[key], first, last)) is not None]
+        return [logs[key] for key in sorted(logs)]
 
     async def _event(self, client: RpcClient, log: Log, first: int, last: int) -> OwnEvent | None:
         contract = _CONTRACTS[log.address]
@@ -102,15 +141,29 @@ class OwnEvents:
             raise InvalidAnswer(f"an event of {contract.title} is malformed: {error}") from error
         if decoded is None:
             return None
-        time_s = await self._time_s(client, log)
+        time_s = await self._time_s(client, log.block_number)
         return OwnEvent(contract.name, decoded.event, decoded.arguments, time_s, log.block_number)
 
-    async def _time_s(self, client: RpcClient, log: Log) -> int:
-        known = self._times_s.get(log.block_number)
+    async def _time_s(self, client: RpcClient, number: int) -> int:
+        known = self._times_s.get(number)
         if known is not None:
             return known
-        block = await client.block(log.block_number)
+        block = await client.block(number)
         if block is None:
-            raise InvalidAnswer(f"the node has no block {log.block_number}")
-        self._times_s[log.block_number] = block.time_s
+            raise InvalidAnswer(f"the node has no block {number}")
+        self._times_s[number] = block.time_s
         return block.time_s
+
+
+async def _first_answered(first: int, last: int, question: Callable[[int], Awaitable[None]]) -> int:
+    """By halving: a node that has not kept a block has not kept those before it."""
+    while first < last:
+        middle = (first + last) // 2
+        try:
+            await question(middle)
+            last = middle
+        except RpcError as error:
+            if error.code != PRUNED_HISTORY:
+                raise
+            first = middle + 1
+    return last

@@ -41,7 +41,7 @@ REFUSED_S = 3_600
 """What was refused is tried again after an hour: until then somebody has sent a reading, or nobody will."""
 REFUSED_URGENT_S = 60
 URGENT = ("reveal", "clear")
-POLL_S = 2.0
+POLL_S = 1.0
 """How often a block is looked for after something was sent."""
 WAIT_S = 120.0
 """Blocks come at least once a minute; what is in none by then is followed in the next round."""

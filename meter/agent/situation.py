@@ -74,6 +74,8 @@ class Situation:
     auction: AuctionView | None
     meter_trouble: str = ""
     """Why nothing can be traded with the meter."""
+    known_since_s: int = 0
+    """What the account did before is not known, since the node began with a later state."""
     signed_wei: int = 0
     """What this agent has signed purchases and bids for today, by its own book: a second witness beside the ledger."""
 

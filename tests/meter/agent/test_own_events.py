@@ -5,11 +5,14 @@ from dataclasses import replace
 import pytest
 
 from meter.agent.dealings import dealings_of
+from meter.agent.decisions import budget_of
+from meter.agent.limits import Budget
 from meter.agent.own_events import OwnEvents
 from tests.meter.agent.agents import World
+from tests.meter.agent.made_up import LIMITS, situation_of
 from tests.meter.agent.trading_node import HOUR_S, TradingNode, key_of
 from wallet.answers import BlockSummary, Log
-from wallet.client import InvalidAnswer
+from wallet.client import InvalidAnswer, RpcError
 from wallet.market import MARKET
 
 KWH = 1_000
@@ -94,3 +97,40 @@ async def test_events_of_other_blocks_than_asked_for_are_not_believed(world: Wor
     node.logs = logs  # type: ignore[method-assign,assignment]
     with pytest.raises(InvalidAnswer, match="another block than was asked for"):
         await OwnEvents(world.solar.owner, 2).read(node.client, head)
+
+
+async def test_a_node_that_began_with_a_later_state_tells_what_it_has_and_since_when(world: World) -> None:
+    node = world.node
+    node.act(key_of("solar"), MARKET, "chooseMeter", world.solar.meter)
+    advertise(world)
+    node.pass_hours(4)
+    pivot = node.blocks[-1].number
+    advertise(world)
+    node.tick(15)
+    original_logs, original_block = node.logs, node.block
+
+    async def logs(addresses: object, topics: list[bytes | None], from_block: int, to_block: int) -> list[Log]:
+        found = await original_logs(addresses, topics, from_block, to_block)  # type: ignore[arg-type]
+        # Blocks whose filters say that there is nothing of the account need not be there.
+        if any(log.block_number < pivot and topics[-1] in log.topics for log in found):
+            raise RpcError("eth_getLogs", 4444, "pruned history unavailable")
+        return found
+
+    async def block(tag: int | str = "latest") -> BlockSummary | None:
+        if isinstance(tag, int) and tag < pivot:
+            raise RpcError("eth_getBlockByNumber", 4444, "pruned history unavailable")
+        return await original_block(tag)
+
+    node.logs, node.block = logs, block  # type: ignore[method-assign,assignment]
+    reader = OwnEvents(world.solar.owner, 2)
+    for _ in range(2):
+        events = await reader.read(node.client, await head_of(node))
+        assert [one.name for one in events] == ["EnergyReturned", "EnergyAdvertised"]
+        assert events[0].time_s == node.blocks[pivot + 1].time_s
+        assert node.blocks[pivot].time_s <= reader.known_since_s <= node.blocks[pivot + 1].time_s
+
+
+def test_a_day_that_is_not_wholly_known_has_no_limits_left() -> None:
+    known = situation_of()
+    assert budget_of(replace(known, known_since_s=known.day_begin_s), LIMITS).energy_wh > 0
+    assert budget_of(replace(known, known_since_s=known.day_begin_s + 1), LIMITS) == Budget(0, 0)
