@@ -16,6 +16,8 @@ from meter.drivers.driver import Driver
 from meter.drivers.factors import Calibrated
 from meter.events import ThresholdWatch
 from meter.gaps import GapJournal
+from meter.home_assistant import HomeAssistant
+from meter.influx import InfluxExport
 from meter.kept_values import KeptValues
 from meter.ledger import MeterLedger, Node
 from meter.live_values import LiveValues, live_file
@@ -254,11 +256,32 @@ def add_thresholds(parts: MeterParts) -> None:
     parts.daemon.observers.append(ThresholdWatch(parts.settings.events, parts.daemon, kept))
 
 
+def add_publishing(parts: MeterParts) -> None:
+    """What shows the meter to others."""
+    settings, daemon = parts.settings, parts.daemon
+    if settings.home_assistant is not None and parts.mqtt is not None:
+        shown = HomeAssistant(
+            settings.home_assistant,
+            parts.mqtt,
+            parts.ledger,
+            daemon.outbox.meter,
+            parts.clock,
+            lambda: None if daemon.relay is None else daemon.relay.is_on,
+        )
+        daemon.observers.append(shown)
+        daemon.services.append(shown)
+    if settings.influx is not None:
+        export = InfluxExport(settings.influx, to_checksum_address(daemon.outbox.meter), parts.clock)
+        daemon.observers.append(export)
+        daemon.services.append(export)
+
+
 PARTS: tuple[Callable[[MeterParts], None], ...] = (
     add_supply,
     add_calibration,
     add_tamper_evidence,
     add_thresholds,
+    add_publishing,
     add_watchdog,
 )
 """In this order; each adds its observers and services to the daemon, or nothing where the settings ask for none."""

@@ -15,6 +15,8 @@ from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, POLICY_ADDRES
 from meter.drivers.catalogue import DriverSection, driver_kind
 from meter.energy_rules import RulesSettings
 from meter.events import EventSettings
+from meter.home_assistant import HomeAssistantSettings
+from meter.influx import InfluxSettings
 from meter.mqtt_settings import MqttSettings
 from meter.pkcs11 import ElementSettings
 from meter.policy_rules import PolicySettings
@@ -82,6 +84,8 @@ class MeterSettings:
     saving: SwitchSettings | None = None
     policy: PolicySettings = field(default_factory=PolicySettings)
     mqtt: MqttSettings | None = None
+    home_assistant: HomeAssistantSettings | None = None
+    influx: InfluxSettings | None = None
     clock: ClockSettings = field(default_factory=ClockSettings)
     rules: RulesSettings = field(default_factory=RulesSettings)
     events: EventSettings = field(default_factory=EventSettings)
@@ -110,6 +114,8 @@ _SECTIONS: dict[str, Any] = {
     "saving": SwitchSettings,
     "policy": PolicySettings,
     "mqtt": MqttSettings,
+    "home_assistant": HomeAssistantSettings,
+    "influx": InfluxSettings,
     "clock": ClockSettings,
     "rules": RulesSettings,
     "events": EventSettings,
@@ -189,5 +195,8 @@ def _check(settings: MeterSettings, path: Path) -> None:
     settings.driver.check()
     settings.policy.check()
     check_switches(settings.relay, settings.circuits, settings.saving, has_mqtt=settings.mqtt is not None)
-    if settings.mqtt is not None:
-        settings.mqtt.check()
+    for section in (settings.mqtt, settings.home_assistant, settings.influx):
+        if section is not None:
+            section.check()
+    if settings.home_assistant is not None and settings.mqtt is None:
+        raise UserError(f"in {path}, [home_assistant] needs the section [mqtt] with the host of the broker")
