@@ -225,6 +225,7 @@ class MqttConnection:
                 self._client = None
                 self._connected.clear()
                 self._lost.set()
+                _look_at_end(client)
 
     async def _receive(self, client: "aiomqtt.Client") -> None:
         async for message in client.messages:
@@ -342,6 +343,13 @@ async def _until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
                 task.exception()  # looked at, so that nobody reports it as forgotten
     for task in done:
         task.result()
+
+
+def _look_at_end(client: "aiomqtt.Client") -> None:
+    """Of why the connection ended the library tells one waiter only; the loop would log it where that one is gone."""
+    ended = getattr(client, "_disconnected", None)
+    if isinstance(ended, asyncio.Future) and ended.done() and not ended.cancelled():
+        ended.exception()
 
 
 def _raise_if_cancelled() -> None:
