@@ -27,7 +27,7 @@ MAX_BOOT_ID_CHARS = 64
 _MAGIC = b"wattckp1"
 # Checksum and length of what follows; then the fields, the boot's name and the driver's state.
 _FRAME = struct.Struct(">8sIH")
-_FIELDS = struct.Struct(">20sQQ32sH?QQIB")
+_FIELDS = struct.Struct(">20s32sQQ32sH?QQIB")
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -36,6 +36,8 @@ class Checkpoint:
     """The state behind a sample."""
 
     meter: bytes
+    ledger: bytes
+    """Hash of its first block."""
     sequence: int
     """The last reading that was signed before, and its hash."""
     head_hash: bytes
@@ -57,6 +59,7 @@ class Checkpoint:
         boot_id = self.boot_id.encode()[:MAX_BOOT_ID_CHARS]
         fields = _FIELDS.pack(
             self.meter,
+            self.ledger,
             self.number,
             self.sequence,
             self.head_hash,
@@ -79,16 +82,17 @@ def decode_checkpoint(place: bytes) -> Checkpoint | None:
     body = place[_FRAME.size : _FRAME.size + length]
     if magic != _MAGIC or len(body) != length or length < _FIELDS.size or zlib.crc32(body) != checksum:
         return None
-    meter, number, sequence, head_hash, flags, is_clean, block_time_s, hour, count, boot_length = _FIELDS.unpack_from(
-        body
-    )
+    fields = _FIELDS.unpack_from(body)
+    meter, ledger, number, sequence, head_hash, flags, is_clean, block_time_s, hour, count, boot_length = fields
     rest = body[_FIELDS.size :]
     try:
         boot_id = rest[:boot_length].decode()
     except UnicodeDecodeError:
         return None
     state = rest[boot_length:]
-    return Checkpoint(meter, sequence, head_hash, state, flags, number, boot_id, is_clean, block_time_s, hour, count)
+    return Checkpoint(
+        meter, ledger, sequence, head_hash, state, flags, number, boot_id, is_clean, block_time_s, hour, count
+    )
 
 
 class CheckpointFile:
@@ -158,10 +162,17 @@ class CheckpointKeeper:
         """The last one, whatever was signed since: it knows how the program ended."""
         return self._found[-1] if self._found else None
 
-    def behind(self, sequence: int, head_hash: bytes) -> Checkpoint | None:
-        """The last one that follows on this very reading."""
-        fitting = [one for one in self._found if (one.sequence, one.head_hash) == (sequence, head_hash)]
-        return fitting[-1] if fitting else None
+    def behind(self, ledger: bytes, sequence: int, head_hash: bytes) -> Checkpoint | None:
+        """The last one that follows on this very reading, or on a later one of the same ledger.
+
+        A later one tells that the outbox was lost, or is an old copy, and readings with it: their energy is in the
+        state, and goes on in the next reading.
+        """
+        same_ledger = [one for one in self._found if one.ledger == ledger]
+        fitting = [one for one in same_ledger if (one.sequence, one.head_hash) == (sequence, head_hash)]
+        later = [one for one in same_ledger if one.sequence > sequence]
+        found = later or fitting
+        return found[-1] if found else None
 
     def is_due(self) -> bool:
         """Whether the one on the card is old enough to be replaced."""

@@ -55,6 +55,7 @@ class Recorder:
         self.on_signed: list[Callable[[], None]] = []
         """Called when another reading is on the disk."""
         self._head: Head | None = None
+        self._ledger = bytes(32)
         self._noted = NO_FLAGS
         self._is_urgent = False
         self._last: Sample | None = None
@@ -71,7 +72,8 @@ class Recorder:
         self._noted |= StatusFlag.RESTARTED
         self._is_urgent = True
         self._keeper.open()
-        last, kept = self._keeper.newest, self._keeper.behind(head.sequence, head.hash)
+        self._ledger = self._outbox.genesis_hash() or bytes(32)
+        last, kept = self._keeper.newest, self._keeper.behind(self._ledger, head.sequence, head.hash)
         if last is not None:
             self._number = last.number + 1
             self._budget.hour, self._budget.count = last.event_hour, last.event_count
@@ -179,6 +181,7 @@ class Recorder:
         self._number += 1
         checkpoint = Checkpoint(
             self._outbox.meter,
+            self._ledger,
             self._head.sequence,
             self._head.hash,
             self._last.state,

@@ -11,7 +11,7 @@ def main(path: Path) -> None:
     file = CheckpointFile(path, is_durable=False)
     found = file.read()
     for number in count(found[-1].number + 1 if found else 1):
-        file.write(Checkpoint(bytes(20), 1, bytes(32), b"%d" % number * 100, number=number))
+        file.write(Checkpoint(bytes(20), bytes(32), 1, bytes(32), b"%d" % number * 100, number=number))
         print(number, flush=True)
 
 

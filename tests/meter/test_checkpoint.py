@@ -28,11 +28,12 @@ from primitives.clock import ManualClock
 ROOT = Path(__file__).parents[2]
 METER = b"\x01" * 20
 HASH = b"\x02" * 32
+LEDGER = b"\x03" * 32
 
 
 def checkpoint(number: int, sequence: int = 5, head_hash: bytes = HASH, **values: object) -> Checkpoint:
     fields = {"driver_state": b"state %d" % number, "flags": 3, "boot_id": "b", "block_time_s": 9, **values}
-    return Checkpoint(METER, sequence, head_hash, number=number, **fields)  # type: ignore[arg-type]
+    return Checkpoint(METER, LEDGER, sequence, head_hash, number=number, **fields)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_garbage_is_no_checkpoint(content: bytes) -> None:
 def test_what_is_written_is_read(
     number: int, flags: int, is_clean: bool, boot_id: str, state: bytes, event_count: int
 ) -> None:
-    one = Checkpoint(METER, number, HASH, state, flags, number, boot_id, is_clean, number, number, event_count)
+    one = Checkpoint(METER, LEDGER, number, HASH, state, flags, number, boot_id, is_clean, number, number, event_count)
     encoded = one.encode()
     assert len(encoded) <= PLACE_BYTES
     assert decode_checkpoint(encoded.ljust(PLACE_BYTES, b"x")) == one
@@ -151,10 +152,12 @@ def test_only_one_that_follows_on_the_last_reading_counts(tmp_path: Path) -> Non
         keeper.keep(checkpoint(7, sequence=5), on_card=True)
         keeper.keep(checkpoint(8, sequence=6), on_card=False)
     with closing(stage.open()) as keeper:
-        assert keeper.behind(6, HASH) == checkpoint(8, sequence=6)
-        assert keeper.behind(5, HASH) == checkpoint(7, sequence=5)
-        assert keeper.behind(6, bytes(32)) is None
-        assert keeper.behind(7, HASH) is None
+        assert keeper.behind(LEDGER, 6, HASH) == checkpoint(8, sequence=6)
+        assert keeper.behind(LEDGER, 6, bytes(32)) is None
+        assert keeper.behind(LEDGER, 7, HASH) is None
+        # The outbox is lost, or an old copy: what came later counts, on the same ledger.
+        assert keeper.behind(LEDGER, 5, HASH) == checkpoint(8, sequence=6)
+        assert keeper.behind(bytes(32), 5, HASH) is None
         assert keeper.newest == checkpoint(8, sequence=6)
 
 

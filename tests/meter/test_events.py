@@ -45,6 +45,9 @@ def test_power_above_a_limit_is_one_event_until_it_has_come_down(kept: KeptValue
         "1001 W are taken, more than the limit of 1000 W",
         "1001 W are taken, more than the limit of 1000 W",
     ]
+    watch.observe(Observation(Sample(Registers(BEGIN_S), 0, StatusFlag.GAP, b"")))  # silence is no fall
+    see(watch, 1001)
+    assert len(notes.reasons) == 2
     see(watch, -501)
     assert notes.reasons[2:] == ["501 W are given, more than the limit of 500 W"]
 

@@ -239,6 +239,29 @@ def test_a_checkpoint_older_than_the_last_reading_is_never_used(meter: Meter) ->
     assert meter.floor.import_wh == 3
 
 
+def test_the_energy_of_readings_that_were_lost_with_the_outbox_goes_on(meter: Meter) -> None:
+    meter.see(1)
+    meter.see(HOUR_S - 1)
+    meter.see(1)
+    assert len(meter.readings()) == 2
+    meter.kill()
+    meter.outbox.close()
+    for path in meter.folder.glob("outbox.sqlite*"):
+        path.unlink()
+    # The ledger has none of the readings.
+    meter.outbox = Outbox.open(meter.folder / "outbox.sqlite", DOMAIN, METER, meter.signer)
+    meter.outbox.adopt(first_head(), b"\x01" * 32, 0)
+    meter.start()
+    assert (meter.state, meter.floor.import_wh) == (b"3", 0)
+    meter.kill()
+    meter.outbox.close()
+    (meter.folder / "outbox.sqlite").unlink()
+    meter.outbox = Outbox.open(meter.folder / "outbox.sqlite", DOMAIN, METER, meter.signer)
+    meter.outbox.adopt(first_head(), b"\x02" * 32, 0)
+    meter.start()
+    assert meter.state is None  # another ledger
+
+
 def test_nothing_is_signed_while_the_clock_is_not_set(meter: Meter) -> None:
     for _ in range(3):
         meter.see(HOUR_S, is_timed=False)
