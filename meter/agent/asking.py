@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from contracts.auction import CLEARING_LEAD_S, MAX_LENGTH_S, MIN_LENGTH_S, REVEAL_S
-from contracts.market import MAX_PAGE
+from contracts.market import MAX_DELIVERY_S, MAX_PAGE, MAX_PENALTY_BPS, MAX_TAX_BPS, MIN_DELIVERY_S
 from contracts.roles import Role
 from meter.agent.chores import is_finished
 from meter.agent.dealings import Dealings, OwnOrder, dealings_of
 from meter.agent.history import LedgerHistory
 from meter.agent.own_events import OwnEvents
 from meter.agent.situation import AuctionView, MarketView, Situation, SlotView
-from primitives.errors import UserError
+from primitives.errors import InvalidAbi, UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.answers import BlockSummary
 from wallet.auction import AUCTION, SLOT_MARGIN_S, Book, Slot, read_book, read_slot
@@ -36,6 +36,7 @@ BOOKS_AHEAD = 3
 MAX_SLOTS_READ = 8
 """Slots with unfinished orders that are read in one go; each may have 800 orders. The others have their turn next."""
 SECRETS_KEPT_S = 7_200
+MAX_ZONE_S = 14 * 3_600
 MAX_HEAD_AGE_S = 3_600
 """Blocks come at least once a minute."""
 
@@ -59,7 +60,7 @@ class Asker:
         """As of now, `time_s` by our clock. Raises UserError, InvalidAnswer."""
         try:
             return await self._situation(client, time_s)
-        except (ValueError, LookupError, ArithmeticError) as error:
+        except (ValueError, LookupError, ArithmeticError, InvalidAbi) as error:
             raise InvalidAnswer(f"the node's answers make no sense: {error!r}") from error
 
     async def _situation(self, client: RpcClient, time_s: int) -> Situation:
@@ -80,6 +81,8 @@ class Asker:
             trouble = f"The meter {to_checksum_address(self.meter)} {why}, so there is nothing to trade with."
         zone_s = await read_zone_s(client, record.supplier, now_s)
         reading_time_s = (await ask_one(client, METER, "lastReading", [self.meter]))[1]
+        _require("time zone", zone_s, -MAX_ZONE_S, MAX_ZONE_S)
+        _require("time of a reading", reading_time_s, 0, now_s + MAX_HEAD_AGE_S)
         dealings = dealings_of(self.account, await self._events.read(client, head))
         secrets = self._secrets(await self._seals(client, dealings, now_s))
         dealings = _with_terms(dealings, secrets)
@@ -104,6 +107,8 @@ class Asker:
         if not await client.code(MARKET.address, block):
             return None
         _, penalty_bps, delivery_s, least_wh, most_wh = await ask_one(client, MARKET, "rules", block=block)
+        _require("deposit", penalty_bps, 0, MAX_PENALTY_BPS)
+        _require("time for delivery", delivery_s, MIN_DELIVERY_S, MAX_DELIVERY_S)
         adverts, left_out = await _newest_adverts(client, block)
         live = [one for one in adverts if one.is_live(head.time_s) and one.producer != self.account]
         live.sort(key=lambda one: (one.price_at(head.time_s), one.number))
@@ -210,8 +215,7 @@ async def _newest_adverts(client: RpcClient, block: int) -> tuple[list[Advert], 
 
 async def _next_books(client: RpcClient, time_s: int) -> tuple[Book, ...]:
     length_s, is_sealed, _ = await ask_one(client, AUCTION, "rulesAt", [time_s])
-    if not MIN_LENGTH_S <= length_s <= MAX_LENGTH_S:
-        raise InvalidAnswer(f"the auction's contract has slots of {length_s} s")
+    _require("length of a slot", length_s, MIN_LENGTH_S, MAX_LENGTH_S)
     earliest_s = time_s + CLEARING_LEAD_S + (REVEAL_S if is_sealed else 0) + SLOT_MARGIN_S
     first_s = -(-earliest_s // length_s) * length_s
     books = []
@@ -222,8 +226,10 @@ async def _next_books(client: RpcClient, time_s: int) -> tuple[Book, ...]:
             raise
         except UserError:
             continue  # from a change of the rules on no slot begins then
-    if any(not MIN_LENGTH_S <= one.length_s <= MAX_LENGTH_S for one in books):
-        raise InvalidAnswer("the auction's contract has slots of impossible lengths")
+    for one in books:
+        _require("length of a slot", one.length_s, MIN_LENGTH_S, MAX_LENGTH_S)
+        _require("deposit", one.penalty_bps, 0, MAX_PENALTY_BPS)
+        _require("tax", one.tax_bps, 0, MAX_TAX_BPS)
     return tuple([one for one in books if one.orders_until_s > time_s + SLOT_MARGIN_S // 2])
 
 
@@ -238,3 +244,9 @@ def _with_terms(dealings: Dealings, secrets: dict[int, SealedOrder]) -> Dealings
         ]
     )
     return replace(dealings, orders=orders)
+
+
+def _require(what: str, value: int, least: int, greatest: int) -> None:
+    """What the contracts themselves would not allow is the node's invention."""
+    if not least <= value <= greatest:
+        raise InvalidAnswer(f"by the node's word a {what} is {value}, which cannot be")

@@ -12,8 +12,12 @@ from primitives.errors import UserError
 from tests.meter.agent.agents import LIMITS, WATT, Agent, World
 from tests.meter.agent.trading_node import CHAIN_ID, DAY_S, HOUR_S, Home, address, key_of
 from tests.meter.fake_node import Failure
+from wallet.auction import AUCTION
 from wallet.client import InvalidAnswer, NodeUnreachable, RpcError
+from wallet.contract_call import Contract
 from wallet.market import MARKET
+from wallet.meter_contract import METER
+from wallet.registry import REGISTRY
 
 
 async def test_a_power_cut_at_any_question_orders_nothing_twice(world: World) -> None:
@@ -226,6 +230,43 @@ async def test_garbage_from_the_node_is_trouble_and_no_crash(world: World, garba
             await seller.round()
         seller.restart()
     assert all(one["energyWh"] <= LIMITS.greatest_energy_wh for one in node.events("EnergyAdvertised"))
+
+
+@pytest.mark.parametrize(
+    ("contract", "function", "place", "value"),
+    [
+        (MARKET, "rules", 1, 65_535),
+        (MARKET, "rules", 2, 0),
+        (METER, "lastReading", 1, 2**64 - 1),
+        (METER, "zoneOf", None, 2**31 - 1),
+        (AUCTION, "rulesAt", 0, 0),
+        (AUCTION, "slotOf", 0, 7),
+        (AUCTION, "slotOf", 1, 65_535),
+        (AUCTION, "slotOf", 8, 9),
+        (REGISTRY, "roleOf", None, 200),
+    ],
+)
+async def test_values_that_the_contracts_do_not_allow_are_not_believed(
+    world: World, contract: Contract, function: str, place: int | None, value: int
+) -> None:
+    node = world.node
+    seller = world.agent(world.solar, markets=("market", "auction"))
+    original, abi = node.call, contract.abi.function(function)
+
+    async def lies(
+        to: bytes, data: bytes, block: int | str = "latest", sender: bytes | None = None, wei: int = 0
+    ) -> bytes:
+        answer = await original(to, data, block, sender, wei)
+        if to != contract.address or data[:4] != abi.selector:
+            return answer
+        (told,) = abi.decode_result(answer)
+        changed = value if place is None else [*told[:place], value, *told[place + 1 :]]  # type: ignore[index]
+        return abi.outputs.encode((changed,))
+
+    node.call = lies  # type: ignore[method-assign]
+    with pytest.raises(InvalidAnswer):
+        await seller.round()
+    assert not node.events("EnergyAdvertised")
 
 
 async def test_an_outage_is_waited_out(world: World) -> None:
