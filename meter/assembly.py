@@ -29,6 +29,7 @@ from meter.outbox import Outbox
 from meter.pkcs11 import ElementSigner
 from meter.reading import ReadingDomain
 from meter.recorder import Recorder
+from meter.running_page import PageWriter, page_file
 from meter.settings import MeterSettings
 from meter.signer import ACCOUNT_PASSWORD, METER_PASSWORD, Signer, open_key_file
 from meter.submitter import Submitter
@@ -276,12 +277,19 @@ def add_publishing(parts: MeterParts) -> None:
         daemon.services.append(export)
 
 
+def add_page(parts: MeterParts) -> None:
+    writer = PageWriter(page_file(parts.settings.meter.outbox), parts.settings.driver.kind)
+    parts.daemon.observers.append(writer)
+    parts.daemon.on_trouble.append(writer.trouble)
+
+
 PARTS: tuple[Callable[[MeterParts], None], ...] = (
     add_supply,
     add_calibration,
     add_tamper_evidence,
     add_thresholds,
     add_publishing,
+    add_page,
     add_watchdog,
 )
 """In this order; each adds its observers and services to the daemon, or nothing where the settings ask for none."""

@@ -72,9 +72,14 @@ def live_file(outbox: Path) -> Path | None:
     return None
 
 
+def live_files(outbox: Path) -> list[Path]:
+    """Where the meter of an outbox may have written; which of them is there, nobody knows."""
+    return [folder / _name(outbox) for folder in _folders()]
+
+
 def read_live(outbox: Path) -> ToldValues | None:
     """What the meter of an outbox told last; None where none runs here, or what is found is no such file."""
-    found = [told for folder in _folders() if (told := _read(folder / _name(outbox))) is not None]
+    found = [told for file in live_files(outbox) if (told := _read(file)) is not None]
     return min(found, key=lambda told: told.age_s, default=None)
 
 

@@ -10,6 +10,7 @@ from meter.head import Head
 from meter.ledger import MeterLedger, NodeTrouble
 from meter.outbox import Outbox, StoredReading
 from meter.relay_store import RelayStore
+from meter.running_page import RunningPage, read_page
 from meter.settings import MeterSettings
 from meter.supply_status import SupplyStatus, read_supply_status
 from meter.switch_journal import Switching, SwitchJournal
@@ -38,6 +39,8 @@ class MeterStatus:
     supply: SupplyStatus
     gap: Gap | None
     """The last time without measurements; it may last."""
+    running: RunningPage | None
+    """What the running meter says of itself; None where none runs, or where there is no folder in memory."""
     ledger_block: int | None
     ledger_sequence: int | None
     trouble: str
@@ -84,6 +87,7 @@ class MeterStatus:
             "last_gap": None
             if self.gap is None
             else {"from_s": self.gap.from_s, "until_s": self.gap.until_s, "reason": self.gap.reason},
+            "running": None if self.running is None else self.running.to_json(),
             "ledger": None
             if self.ledger_sequence is None
             else {"block": self.ledger_block, "last_sequence": self.ledger_sequence},
@@ -116,6 +120,7 @@ async def read_status(settings: MeterSettings, *, ask_node: bool) -> MeterStatus
             SwitchJournal(outbox.database).last(),
             read_supply_status(RelayStore(outbox.database, is_writable=False)),
             next(iter(GapJournal(outbox.database).newest(1)), None),
+            read_page(settings.meter.outbox),
             block,
             sequence,
             trouble,

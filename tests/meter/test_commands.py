@@ -111,6 +111,7 @@ def test_status_as_json(with_readings: Path) -> None:
             "policy": {"version": 0, "is_saving": False, "circuits_off": [], "troubles": {}},
         },
         "last_gap": {"from_s": 1_700_000_040, "until_s": None, "reason": "the board is unplugged"},
+        "running": None,
         "ledger": None,
     }
 
