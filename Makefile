@@ -17,7 +17,7 @@ VECTORS ?= $(if $(WATTCHAIN_VECTORS),$(WATTCHAIN_VECTORS),../shared/conformance)
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-artifacts test-portable lint lint-contracts format conformance fuzz soak soak-net bench mining contracts wheels clean
+.PHONY: help demo test test-artifacts test-portable lint lint-contracts format conformance fuzz soak soak-net soak-relay bench mining contracts wheels clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -60,6 +60,9 @@ soak: $(TESTING) ## 200 kills at random moments while blocks and readings arrive
 soak-net: $(TESTING) ## Half an hour of kills, partitions and load on a network (MINUTES=30 SEED=n CONSENSUS=qbft)
 	$(BIN)/python -m tests.soak.network $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(CONSENSUS),--consensus $(CONSENSUS))
+
+soak-relay: $(TESTING) ## Relays through 2,000 random lives, beside a plain reading of the rules (SEEDS=n)
+	WATTCHAIN_RELAY_SEEDS=$(or $(SEEDS),2000) $(BIN)/python -m pytest tests/meter/test_relay_property.py -n $(WORKERS)
 
 bench: $(TESTING) ## The benchmarks, one after another
 	$(BIN)/python -m benchmarks.vm

@@ -72,6 +72,7 @@ class Policies:
         self._written_ms = clock.elapsed_ms()
         self._written = self.rules.memory
         self._wake = asyncio.Event()
+        self._acting = asyncio.Lock()
         self._wanted: tuple[bool, frozenset[int]] | None = None
         self._alerts: list[Alert] = []
         self._is_in_reach = True
@@ -111,6 +112,10 @@ class Policies:
 
     async def act(self) -> None:
         """Bring switches into the state that the rules ask for now, and tell what is to be told."""
+        async with self._acting:
+            await self._act()
+
+    async def _act(self) -> None:
         self._look()
         saving, circuits_off = self._wanted or (False, frozenset())
         self._warn_of_unknown(circuits_off)

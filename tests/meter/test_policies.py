@@ -1,5 +1,6 @@
 """The owner's policy on the ledger reaches circuits, power-saving mode, alerts and the supply within one block."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -265,3 +266,24 @@ async def test_broken_memory_is_no_memory(home: Home, text: str) -> None:
     home.begin()
     assert home.policies.rules.policy.version == 0
     assert home.policies.rules.memory.day == 0
+
+
+async def test_one_order_at_a_time_reaches_a_switch(home: Home) -> None:
+    """The poll and a sample both bring switches into their state; a Shelly takes a while to answer."""
+    busy: list[int] = [0]
+    most: list[int] = [0]
+
+    async def slow(is_on: bool) -> None:
+        busy[0] += 1
+        most[0] = max(most[0], busy[0])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        home.circuits[1].is_on = is_on
+        busy[0] -= 1
+
+    home.circuits[1].set = slow  # type: ignore[method-assign]
+    home.write(off_times=(OffTime(1, **ALWAYS),))
+    await asyncio.gather(home.policies.follow(), home.policies.act(), home.policies.act())
+    await home.policies.act()
+    assert home.circuits_on()[0] is False
+    assert most == [1]
