@@ -52,8 +52,8 @@ def agent() -> None:
     """Sell your surplus, or buy what you need, automatically.
 
     The agent looks at what your meter gave to the grid or took from it in the last weeks, forecasts the coming day from
-    that, and advertises, bids and buys for you: never below the price, above the price, or beyond the energy and the
-    money a day that you set in its settings file. It says why for everything that it does and leaves.
+    that, and advertises, bids and buys for you: never below the least price, above the greatest price, or beyond the
+    energy and the money a day that you set in its settings file. It says why for all that it does, and does not do.
 
     Begin with a trial, in which nothing is sent; it is what the settings file says until you set dry_run = false.
 
