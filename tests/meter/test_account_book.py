@@ -124,7 +124,7 @@ async def test_power_cut_without_a_ledger_in_reach(home: Household) -> None:
     home.carry()
     await home.learn()
     await home.book.carry_on()
-    for import_wh in range(110, 1_100, 10):
+    for import_wh in range(190, 1_100, 90):
         home.sign(import_wh)
     home.power_cut()
     await home.book.carry_on()

@@ -272,7 +272,7 @@ def _check_pace(switchings: list[tuple[float, bool]], urgent: list[bool]) -> Non
         assert after_s - before_s >= (MINIMUM_OFF_S if is_on else 0 if is_urgent else MINIMUM_ON_S)
 
 
-SEEDS = range(int(os.environ.get("WATTCHAIN_RELAY_SEEDS", "24")))
+SEEDS = range(int(os.environ.get("WATTCHAIN_RELAY_SEEDS", "16")))
 """More of them: `make soak-relay`."""
 
 
