@@ -39,6 +39,7 @@ SUPPLIER_COMMANDS = {
     "setup": LazyCommand("meter.setup.commands:setup", "Find the board, make the key, try the relay, write settings."),
     "show": LazyCommand("wallet.installation_commands:show", "What the registry knows about a meter."),
     "swap": LazyCommand("wallet.installation_commands:swap", "As a supplier: another device, or another key."),
+    "switchings": LazyCommand("meter.switching_commands:switchings", "When the supply was switched, and why."),
     "tariff": LazyCommand("wallet.installation_commands:tariff", "As a supplier: announce another tariff for a meter."),
     "usage": LazyCommand("wallet.usage_commands:usage", "Energy by days, of a meter, a supplier or all."),
 }

@@ -116,6 +116,23 @@ def test_status_as_json(with_readings: Path) -> None:
     }
 
 
+def test_switchings_newest_first(with_readings: Path) -> None:
+    with closing(Outbox.open(with_readings / "outbox.sqlite", DOMAIN, METER)) as outbox:
+        SwitchJournal(outbox.database).record(Switching(1_700_000_200, None, True, "override on by eve: a repair"))
+    shown = invoke(with_readings, "switchings").output.splitlines()
+    assert shown == [
+        "2023-11-14 22:16:40 UTC  on   override on by eve: a repair",
+        "2023-11-14 22:15:00 UTC  OFF  Exhausted in block 12",
+    ]
+    (newest,) = json.loads(invoke(with_readings, "switchings", "-n", "1", "--json").stdout)
+    assert newest == {
+        "time_s": 1_700_000_200,
+        "is_on": True,
+        "block": None,
+        "reason": "override on by eve: a repair",
+    }
+
+
 def test_readings_newest_first(with_readings: Path) -> None:
     shown = invoke(with_readings, "readings").output.splitlines()
     words = " ".join(shown[0].split())
