@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ READY_TIMEOUT_S = 15.0
 class Broker:
     """One mosquitto process and its folder. Ended by its process id alone."""
 
-    def __init__(self, folder: Path, passwords: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, passwords: dict[str, str] | None = None, options: Sequence[str] = ()) -> None:
         self.folder = folder
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -34,6 +34,7 @@ class Broker:
             lines.append("allow_anonymous true")
         else:
             lines += ["allow_anonymous false", f"password_file {_password_file(folder, passwords)}"]
+        lines += options
         self._config = folder / "mosquitto.conf"
         self._config.write_text("\n".join(lines) + "\n")
 
@@ -77,11 +78,13 @@ class Broker:
 
 
 @asynccontextmanager
-async def running_broker(folder: Path, passwords: dict[str, str] | None = None) -> AsyncIterator[Broker]:
-    """A broker until the block ends; with passwords of users it lets nobody else in."""
+async def running_broker(
+    folder: Path, passwords: dict[str, str] | None = None, options: Sequence[str] = ()
+) -> AsyncIterator[Broker]:
+    """A broker until the block ends; with passwords of users it lets nobody else in. More lines of its settings."""
     if MOSQUITTO is None:
         pytest.skip("mosquitto is not installed: apt-get install mosquitto")
-    broker = Broker(folder, passwords)
+    broker = Broker(folder, passwords, options)
     await broker.start()
     try:
         yield broker

@@ -80,35 +80,42 @@ class Rs485:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "ttyRS485"
         self.damage: Callable[[bytes], bytes] = lambda data: data
-        self._near, near_end = os.openpty()
         self._far, self._far_end = os.openpty()
-        self._near_end: int | None = near_end
-        for descriptor in (near_end, self._far_end):
-            tty.setraw(descriptor)
-        for descriptor in (self._near, self._far):
-            os.set_blocking(descriptor, False)
-        self.path.symlink_to(os.ttyname(near_end))
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._near, lambda: os.write(self._far, os.read(self._near, 4096)))
-        loop.add_reader(self._far, self._from_meter)
+        tty.setraw(self._far_end)
+        os.set_blocking(self._far, False)
+        self._near: tuple[int, int] | None = None
+        self.plug()
+        asyncio.get_running_loop().add_reader(self._far, self._from_meter)
 
     @property
     def far_port(self) -> str:
         return os.ttyname(self._far_end)
 
+    def plug(self) -> None:
+        near, near_end = self._near = os.openpty()
+        tty.setraw(near_end)
+        os.set_blocking(near, False)
+        self.path.symlink_to(os.ttyname(near_end))
+        asyncio.get_running_loop().add_reader(near, lambda: os.write(self._far, os.read(near, 4096)))
+
+    def unplug(self) -> None:
+        if self._near is not None:
+            asyncio.get_running_loop().remove_reader(self._near[0])
+            for descriptor in self._near:
+                os.close(descriptor)
+            self.path.unlink()
+            self._near = None
+
     def _from_meter(self) -> None:
-        if data := self.damage(os.read(self._far, 4096)):
-            os.write(self._near, data)
+        data = self.damage(os.read(self._far, 4096))
+        if data and self._near is not None:
+            os.write(self._near[0], data)
 
     def close(self) -> None:
-        loop = asyncio.get_running_loop()
-        for descriptor in (self._near, self._far):
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
+        self.unplug()
+        asyncio.get_running_loop().remove_reader(self._far)
+        os.close(self._far)
         os.close(self._far_end)
-        if self._near_end is not None:
-            os.close(self._near_end)
-        self.path.unlink()
 
 
 @asynccontextmanager

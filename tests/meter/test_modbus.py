@@ -184,10 +184,27 @@ async def test_over_a_serial_line(tmp_path: Path) -> None:
         meter.set_float(0x48, 1235.0)
         measurement = await one(device)
         assert (measurement.import_mwh, measurement.device_id) == (1_235_000_000, "1234567")
-        await device.close()
+    with pytest.raises(DeviceTrouble, match=r"are A and B|there is no serial port"):
+        await one(device)
     with pytest.raises(DeviceTrouble, match="there is no serial port"):
         await one(device)
-    await device.close()
+    meter.holding_words[0xFC01] += 1
+    async with over_serial(meter, tmp_path):  # another meter on the same port
+        assert (await one(device)).device_id == "1234568"
+        await device.close()
+
+
+async def test_unplugged_while_it_is_read(tmp_path: Path) -> None:
+    async with over_serial(sdm120(), tmp_path) as line:
+        device = device_at(port=str(line.path))
+        await one(device)
+        line.unplug()
+        for message in ("are A and B", "there is no serial port"):
+            with pytest.raises(DeviceTrouble, match=message):
+                await one(device)
+        line.plug()
+        assert (await one(device)).import_mwh == 1_234_560_059
+        await device.close()
 
 
 @pytest.mark.parametrize("seed", range(2))

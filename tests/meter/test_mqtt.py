@@ -1,11 +1,14 @@
 """The shared MQTT connection against a real broker: what is held, what is lost, and what hostile messages can do."""
 
 import asyncio
+import gc
 import logging
 import random
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import aiomqtt
@@ -17,6 +20,7 @@ from meter.mqtt_settings import PROTOCOLS, MqttSettings
 from primitives.clock import SystemClock
 from primitives.errors import UserError
 from tests.meter.broker import HOST, Broker, running_broker
+from tests.meter.certificates import Authority
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 WAIT_S = 10
@@ -190,6 +194,43 @@ async def test_passwords(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
         assert "Not authorized" in connection.state()
         # Said once, however often it is tried.
         assert len([one for one in caplog.records if "no connection to the MQTT broker" in one.message]) == 1
+
+
+# paho-mqtt leaves the socket of a handshake that failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+async def test_a_broker_is_trusted_by_its_certificate_and_the_meter_by_its_own(tmp_path: Path) -> None:
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    certificate, key = authority.issue("broker")
+    own_certificate, own_key = authority.issue("meter")
+    options = [
+        f"cafile {authority.certificate_file}",
+        f"certfile {certificate}",
+        f"keyfile {key}",
+        "require_certificate true",
+    ]
+    async with running_broker(tmp_path, options=options) as broker:
+        settings = MqttSettings(
+            HOST,
+            broker.port,
+            tls=True,
+            ca_file=authority.certificate_file,
+            certificate_file=own_certificate,
+            certificate_key_file=own_key,
+        )
+        async with connected(settings) as connection:
+            await connection.send("x", b"y")
+        for refused, why in (
+            (replace(settings, ca_file=stranger.certificate_file), "CERTIFICATE_VERIFY_FAILED"),
+            (replace(settings, host="localhost"), "CERTIFICATE_VERIFY_FAILED"),
+            (replace(settings, certificate_file=None, certificate_key_file=None), "."),
+        ):
+            connection = MqttConnection(refused, "0xab", SystemClock())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await connection.run()
+            assert not connection.is_connected
+            assert re.search(why, connection.state())
+        gc.collect()
 
 
 async def test_a_port_where_no_broker_answers() -> None:
