@@ -26,8 +26,8 @@ MAX_BLOCKS = 700_000
 def audit(meter: str, blocks: int, keys: KeyDirectory, node: str, as_json: bool) -> None:
     """Show what the ledger says against METER.
 
-    Readings that it refused, breaks in the chain of readings, and what the meter itself tells of: tampering, an open
-    cover, changed settings, another program or device.
+    Readings that it refused, breaks in the chain of readings, what the meter itself tells of (tampering, an open cover,
+    changed settings, another program or device), and who has calibrated it.
 
     Anybody can send readings in a meter's name; that the ledger refused them shows that somebody tried.
     """

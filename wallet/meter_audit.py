@@ -1,4 +1,4 @@
-"""What the ledger has to say about how far a meter is to be trusted: refused readings, breaks in the chain, flags.
+"""What the ledger has to say about how far a meter is to be trusted: refused readings, breaks, flags, calibrations.
 
 Anybody can ask; nothing of the meter's own computer is believed. Who sends refused readings is not known by this: meter
 and sequence are what the sender wrote.
@@ -6,13 +6,16 @@ and sequence are what the sender wrote.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol, cast
 
-from contracts.addresses import METER_ADDRESS
+from contracts.addresses import CALIBRATIONS_ADDRESS, METER_ADDRESS
 from contracts.binding import load_artifact
+from contracts.calibration_format import ONE_PPM, Quantity
 from contracts.reading_format import Outcome, StatusFlag
 from primitives.errors import Invalid
+from primitives.hexadecimal import to_checksum_address
 from wallet.answers import Log
 from wallet.client import BlockTag, InvalidAnswer
 
@@ -36,6 +39,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     BREAK = "break"
     FLAGS = "flags"
+    CALIBRATION = "calibration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +64,18 @@ class LogSource(Protocol):
 
 async def audit(node: LogSource, meter: bytes, first_block: int, last_block: int) -> list[Finding]:
     """What was found in these blocks, the newest MAX_FINDINGS, oldest first. Raises RpcError, InvalidAnswer."""
-    abi = load_artifact("Meter").abi
+    meters, calibrations = (load_artifact(name).abi for name in ("Meter", "Calibrations"))
+    abis = {METER_ADDRESS: meters, CALIBRATIONS_ADDRESS: calibrations}
     names = ("ReadingAccepted", "ReadingRefused", "ReadingGapFound")
-    topics = [[abi.event(name).topic for name in names], abi.event("ReadingRefused").topics(meter=meter)[1]]
+    kinds = [*(meters.event(name).topic for name in names), calibrations.event("CalibrationChanged").topic]
+    topics = [kinds, meters.event("ReadingRefused").topics(meter=meter)[1]]
     found: list[Finding] = []
     for first in range(first_block, last_block + 1, BLOCKS_PER_QUESTION):
         last = min(first + BLOCKS_PER_QUESTION - 1, last_block)
-        for log in await node.logs([METER_ADDRESS], topics, first, last):
+        for log in await node.logs(list(abis), topics, first, last):
             try:
-                decoded = abi.decode_log(log.topics, log.data)
-            except Invalid as error:
+                decoded = abis[log.address].decode_log(log.topics, log.data)
+            except (Invalid, KeyError) as error:
                 raise InvalidAnswer(f"the node's answer makes no sense: {error}") from error
             finding = None if decoded is None else _finding(decoded.event, decoded.arguments, log.block_number)
             if finding is not None:
@@ -81,6 +87,8 @@ async def audit(node: LogSource, meter: bytes, first_block: int, last_block: int
 def _finding(event: str, values: object, block_number: int) -> Finding | None:
     fields = cast(dict[str, int | bytes], values)
     sequence = int(cast(int, fields["sequence"]))
+    if event == "CalibrationChanged":
+        return Finding(Kind.CALIBRATION, block_number, sequence, _calibration_text(fields))
     if event == "ReadingRefused":
         outcome = cast(int, fields["outcome"])
         if outcome == Outcome.STALE:  # sent twice, or brought by somebody else first: harmless
@@ -103,3 +111,12 @@ def _finding(event: str, values: object, block_number: int) -> Finding | None:
         return None
     told = ", ".join(str(flag.name).lower().replace("_", " ") for flag in TOLD_FLAGS if flag in flags)
     return Finding(Kind.FLAGS, block_number, sequence, f"reading {sequence} tells: {told}")
+
+
+def _calibration_text(fields: dict[str, int | bytes]) -> str:
+    names = ("quantity", "channel", "oldPpm", "newPpm")
+    quantity, channel, old_ppm, new_ppm = [cast(int, fields[name]) for name in names]
+    name = Quantity(quantity).name.lower() if quantity in set(Quantity) else f"quantity {quantity}"
+    person = to_checksum_address(cast(bytes, fields["person"]))
+    factors = [f"{ppm / Decimal(ONE_PPM):.6f}" for ppm in (old_ppm, new_ppm)]
+    return f"{person} calibrated {name} {channel}, from {factors[0]} to {factors[1]}"

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from contracts.addresses import BILLING_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
+from contracts.addresses import BILLING_ADDRESS, CALIBRATIONS_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
+from contracts.calibration_format import Calibration, Quantity
 from contracts.reading_format import StatusFlag
+from meter.calibration import sign_calibration
 from meter.reading import NO_HASH, Reading, ReadingDomain, SignedReading
 from meter.signer import KeySigner
 from tests.gateway.memory_ledger import CHAIN_ID
@@ -79,3 +81,16 @@ def test_another_meters_readings_are_not_its_own(people: Neighbour) -> None:
     first = reading(1, None)
     bring(people, SignedReading(reading(2, first).reading, first.signature))
     assert "Nothing speaks against it" in people.ok(shown(STRANGER))
+
+
+def test_calibrations_are_told_with_their_names(people: Neighbour) -> None:
+    person = next(signer for signer in map(KeySigner, KEYS) if signer.address == CUSTOMER)
+    for sequence, (old_ppm, new_ppm) in enumerate([(1_000_000, 1_031_250), (1_031_250, 999_999)], start=1):
+        change = Calibration(METER, CUSTOMER, sequence, 1, Quantity.CURRENT, 2, old_ppm, new_ppm)
+        signed = sign_calibration(change, CHAIN_ID, SIGNER, person)
+        arguments = (change.arguments(), signed.by_meter, signed.by_person)
+        people.call(STRANGER, CALIBRATIONS_ADDRESS, "Calibrations", "record", *arguments)
+    found = people.json(shown(METER))
+    assert [(one["kind"], one["sequence"]) for one in found] == [("calibration", 1), ("calibration", 2)]
+    assert found[0]["what"] == f"{shown(CUSTOMER)} calibrated current 2, from 1.000000 to 1.031250"
+    assert found[1]["what"] == f"{shown(CUSTOMER)} calibrated current 2, from 1.031250 to 0.999999"
