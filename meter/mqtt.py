@@ -315,6 +315,8 @@ def load_library() -> Any:
         import aiomqtt
     except ModuleNotFoundError as error:
         raise UserError(f'MQTT needs the library {error.name}: pip install "wattchain[mqtt]"') from error
+    # What goes wrong is told here, once; the library would say it again with each attempt.
+    logging.getLogger("mqtt").setLevel(logging.CRITICAL)
     return aiomqtt
 
 

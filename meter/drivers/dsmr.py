@@ -13,10 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from dsmr_parser.clients.telegram_buffer import EncryptedTelegramBuffer, TelegramBuffer
-from dsmr_parser.exceptions import DecryptionError, ParseError
-from dsmr_parser.parsers import CosemParser, TelegramParser, ValueParser
-
+from meter.drivers.dsmr_library import DecryptionError, ParseError, load_library
 from meter.drivers.line_check import UncheckedRegisters
 from meter.drivers.measurement import DeviceTrouble, Measurement, Source
 from meter.serial_line import DEFAULT_PORT, Chunk, PortSettings, SerialPort
@@ -161,15 +158,17 @@ class DsmrDevice:
         """Telegrams thrown away: wrong checksum, lines that are missing, values that make no sense."""
         self._wire = wire
         self._key_hex = key_hex
+        self._library = load_library(decrypts=bool(key_hex))
+        parsers = self._library.parsers
         objects = [
             {
                 "obis_reference": field.obis_reference,
-                "value_parser": CosemParser(ValueParser(Decimal if field.unit else str)),
+                "value_parser": parsers.CosemParser(parsers.ValueParser(Decimal if field.unit else str)),
                 "value_name": field.name,
             }
             for field in _FIELDS
         ]
-        self._parser = TelegramParser(
+        self._parser = parsers.TelegramParser(
             {"objects": objects, "checksum_support": has_checksum, "general_global_cipher": bool(key_hex)}
         )
         self._suspect = 'driver.version ("2.2" for meters without a checksum)'
@@ -205,7 +204,8 @@ class DsmrDevice:
         self._buffer, self._pending_bytes = self._new_buffer(), 0
 
     def _new_buffer(self) -> Any:
-        return EncryptedTelegramBuffer() if self._key_hex else TelegramBuffer()
+        buffers = self._library.buffers
+        return buffers.EncryptedTelegramBuffer() if self._key_hex else buffers.TelegramBuffer()
 
     def _add(self, chunk: Chunk) -> None:
         if chunk.is_torn:
