@@ -69,6 +69,7 @@ bench: $(TESTING) ## The benchmarks, one after another
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.readings
 	$(BIN)/python -m benchmarks.backlog
+	$(BIN)/python -m benchmarks.card_writes
 	$(BIN)/python -m benchmarks.network
 
 mining: $(MEASURING) ## Mining time per number of peers beside the El DApp paper's (PEERS=2,3,4 SCALE=1 BLOCKS=100)

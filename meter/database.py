@@ -17,6 +17,10 @@ from primitives.errors import UserError
 APPLICATION_ID = 0x77617474
 """Marks the file as ours ("watt"), so that a foreign database is not written to."""
 SCHEMA_VERSION = 2
+PAGE_BYTES = 1024
+"""A quarter of SQLite's own: a reading changes some five pages by 200 bytes each, and each is written whole."""
+LOG_PAGES = 4096
+"""4 MB of log before it is written back to the file: the same pages are changed again and again, and go back once."""
 # Another process only reads (`meter status`); a writer waits this long for it at most.
 BUSY_TIMEOUT_S = 10
 
@@ -159,7 +163,11 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise _damaged(path, problem)
+    if is_new:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * PAGE_BYTES}")
     connection.execute("PRAGMA synchronous = FULL")
     if is_new:
         connection.execute("BEGIN IMMEDIATE")

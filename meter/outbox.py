@@ -7,7 +7,7 @@ like a reading, so that nobody else can write it; who looks for edits is meter/o
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -327,7 +327,9 @@ class Outbox:
                 ),
             )
 
-    def forget_transactions(self, nonces: Iterable[int]) -> None:
+    def forget_transactions(self, nonces: Collection[int]) -> None:
+        if not nonces:
+            return
         with self.database.transaction() as connection:
             connection.executemany("DELETE FROM transactions WHERE nonce = ?", [(nonce,) for nonce in nonces])
 

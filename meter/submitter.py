@@ -162,6 +162,8 @@ class Submitter:
             waiting = genuine_waiting(self._outbox, last, after, max(self._batch_limit, 2))
             if not waiting:
                 return False
+            if pending and len(waiting) < self._batch_limit:
+                return False  # with what comes until those are in a block: one transaction costs half of two
             if under_way >= min(self._settings.max_in_flight, MAX_IN_FLIGHT):
                 return True
             sent = await self._submit(waiting, is_first=under_way == 0)
@@ -239,7 +241,7 @@ class Submitter:
         if pending and pending[0].nonce > await self._node.nonce(self.sender, "pending"):
             # A reorganisation took away an earlier one that was forgotten as deep: these would wait for ever.
             logger.warning("nonce %d of the sender is missing on the ledger: signing anew", pending[0].nonce - 1)
-            self._outbox.forget_transactions(transaction.nonce for transaction in pending)
+            self._outbox.forget_transactions([transaction.nonce for transaction in pending])
             return []
         return [transaction for transaction in pending if await self._send_again(transaction)]
 

@@ -42,7 +42,7 @@ def write(path: Path, promises: int, kill_at: int) -> None:
         if counted == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    outbox = Outbox.open(path, DOMAIN, METER)
+    outbox = Outbox.open(path, DOMAIN, METER, KeySigner(KEY))
     outbox.database.connection.set_trace_callback(count)
     if outbox.head() is None:
         outbox.adopt(first_head(), b"\x01" * 32, 0)
@@ -60,7 +60,8 @@ def write(path: Path, promises: int, kill_at: int) -> None:
 
 def check(path: Path, promised: int) -> None:
     outbox = Outbox.open(path, DOMAIN, METER)
-    head = outbox.head()
+    head, is_sealed = outbox.stored_head()
+    assert is_sealed or head is None
     sequence = 0 if head is None else head.sequence
     assert sequence >= promised, f"reading {promised} was promised, the outbox ends at {sequence}"
     waiting = outbox.waiting(0, READINGS)

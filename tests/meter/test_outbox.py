@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 import meter.outbox as outbox_module
-from meter.database import OutboxNotReady, open_database, open_for_reading
+from meter.database import LOG_PAGES, PAGE_BYTES, OutboxNotReady, open_database, open_for_reading
 from meter.drivers.driver import Registers
 from meter.head import Head, first_head
 from meter.outbox import Outbox, OutboxFullError, OutgoingTransaction
@@ -66,6 +66,23 @@ def test_a_reading_is_on_the_disk_before_append_returns(outbox: Outbox, path: Pa
         assert [stored.signed for stored in beside.newest(2)] == [made[2], made[1]]
         head = beside.head()
     assert head == Head(3, made[2].reading.hash, Registers(3000, 21, 9), b"state 3")
+
+
+def test_what_a_reading_writes_is_bounded_and_waits_for_the_card(path: Path) -> None:
+    log = path.with_name(path.name + "-wal")
+    with closing(Outbox.open(path, DOMAIN, METER, KeySigner(KEY))) as outbox:
+        outbox.adopt(first_head(), b"\x01" * 32, 0)
+        query = outbox.database.connection.execute
+        assert query("PRAGMA synchronous").fetchone()[0] == 2, "FULL: each commit waits for the card"
+        query("PRAGMA synchronous = OFF")  # the same bytes, without the waiting
+        append(outbox, 10)
+        before = log.stat().st_size
+        append(outbox, 100)
+        assert (log.stat().st_size - before) / 100 < 6000
+        for _ in range(12):
+            outbox.settle([one.reading for one in outbox.waiting(0, 100)], 1)
+            append(outbox, 100)
+        assert log.stat().st_size < 1.5 * LOG_PAGES * PAGE_BYTES
 
 
 def test_the_chain_goes_on_after_reopening(outbox: Outbox, path: Path) -> None:

@@ -373,6 +373,21 @@ async def test_node_that_holds_no_more_of_a_sender_is_no_reason_for_smaller_batc
     assert len(scene.node.accepted_raw) == 3
 
 
+async def test_readings_that_come_while_others_are_under_way_go_together(scene: Scene) -> None:
+    scene.measure(1)
+    assert not await scene.submitter.step()
+    for _ in range(3):
+        scene.measure(1)
+        assert not await scene.submitter.step()
+    assert [one.last_sequence for one in scene.outbox.transactions()] == [1]
+    scene.node.mine()
+    await scene.submitter.step()
+    assert [one.last_sequence for one in scene.outbox.transactions()] == [1, 4]
+    await scene.settle()
+    scene.check_charged_once(4)
+    assert len(scene.node.accepted_raw) == 2
+
+
 async def test_small_blocks_make_small_batches(scene: Scene) -> None:
     scene.node.gas_limit = 1_000_000
     scene.measure(60)
