@@ -113,6 +113,9 @@ def _secrets(settings: Any) -> Iterator[_Secret]:
     mqtt, driver = getattr(settings, "mqtt", None), getattr(settings, "driver", None)
     if mqtt is not None and mqtt.username and mqtt.password_file is None:
         yield _Secret("mqtt-password", f"Password of {mqtt.username} at the MQTT broker", None)
+    influx = getattr(settings, "influx", None)
+    if influx is not None and influx.url and influx.token_file is None:
+        yield _Secret("influx-token", f"Token of InfluxDB at {influx.url}", None)
     if driver is not None and getattr(driver, "encrypted", False) and driver.key_file is None:
         yield _Secret("p1-key", "Key of the smart meter (32 hexadecimal digits)", None)
 

@@ -43,7 +43,7 @@ KINDS = {
         ServiceKind(
             "meter",
             "signs readings",
-            ("meter-password", "account-password", "token-pin", "mqtt-password", "p1-key"),
+            ("meter-password", "account-password", "token-pin", "mqtt-password", "influx-token", "p1-key"),
         ),
         ServiceKind("agent", "sells and buys energy", ("account-password",)),
     )

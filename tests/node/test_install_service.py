@@ -108,8 +108,9 @@ def test_every_secret_that_the_settings_need(root: Path, password: Path) -> None
     settings.write_text(
         METER_SETTINGS.replace('kind = "simulated-home"', 'kind = "dsmr"\nencrypted = true')
         + '[account]\nkey = "meter.json"\n[mqtt]\nhost = "127.0.0.1"\nusername = "meter"\n'
+        + '[influx]\nurl = "http://127.0.0.1:8086"\nbucket = "home"\norg = "me"\n'
     )
-    names = ("meter-password", "account-password", "mqtt-password", "p1-key")
+    names = ("meter-password", "account-password", "mqtt-password", "influx-token", "p1-key")
     for count in range(len(names)):
         given = [option for name in names[:count] for option in credential(password, name)]
         assert f"--credential {names[count]}=FILE" in install(root, "meter", *given).stderr
