@@ -1,11 +1,8 @@
 """A meter's settings as the text of a TOML file, each setting below what it means.
 
-What it means is told by the settings' own dataclasses: the text below each field there. Settings that were not chosen
-stand there too, commented out, with the value that counts without them.
+Settings that were not chosen stand there too, commented out, with the value that counts without them.
 """
 
-import ast
-import inspect
 import json
 import os
 import secrets
@@ -13,12 +10,12 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
-from textwrap import dedent, wrap
+from textwrap import wrap
 from typing import Any
 
 from meter.settings import MeterSettings, parse_settings
+from meter.setup.setting_comments import comment_of
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 
@@ -33,7 +30,7 @@ def settings_text(sections: Sections, folder: Path) -> str:
     """The file's text. Names of files below `folder`, where it is to stand, are written as seen from there."""
     lines = [HEAD]
     for name, (kind, values) in sections.items():
-        lines += ["", f"[{name}]", *_section_lines(kind, values, folder)]
+        lines += ["", f"[{name}]", *_section_lines(name, kind, values, folder)]
     return "\n".join(lines) + "\n"
 
 
@@ -72,33 +69,13 @@ def write_settings(path: Path, text: str, *, overwrite: bool) -> None:
     _sync_folder(path.parent)
 
 
-@cache
-def field_comments(kind: type) -> dict[str, str]:
-    """What the source of a dataclass, or of those that it extends, says below its fields."""
-    comments: dict[str, str] = {}
-    for one in reversed(kind.__mro__[:-1]):
-        (definition,) = ast.parse(dedent(inspect.getsource(one))).body
-        assert isinstance(definition, ast.ClassDef)
-        name = None
-        for statement in definition.body:
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                name = statement.target.id
-            elif name is not None and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-                comments[name] = " ".join(str(statement.value.value).split())
-                name = None
-            else:
-                name = None
-    return comments
-
-
-def _section_lines(kind: type, values: Mapping[str, object], folder: Path) -> Iterator[str]:
-    comments = field_comments(kind)
+def _section_lines(section: str, kind: type, values: Mapping[str, object], folder: Path) -> Iterator[str]:
     for item in fields(kind):
         is_chosen = item.name in values
         value = values[item.name] if is_chosen else _default(item)
         if not is_chosen and (value is MISSING or not _can_be_written(value)):
             continue
-        if comment := comments.get(item.name):
+        if comment := comment_of(kind, section, item.name):
             yield from (f"# {line}" for line in wrap(comment, LINE_LENGTH))
         if is_chosen:
             yield f"{item.name} = {toml_value(value, folder)}"

@@ -145,6 +145,25 @@ async def test_a_node_that_answers_little_is_asked_for_less(settled: Scene, monk
         await rows_of(settled.node, settled.outbox)
 
 
+class ForgetfulNode(FakeNode):
+    """Says everything twice, and what it said before again."""
+
+    async def logs(
+        self,
+        addresses: Sequence[bytes] = (),
+        topics: Sequence[bytes | Sequence[bytes] | None] = (),
+        from_block: BlockTag = "latest",
+        to_block: BlockTag = "latest",
+    ) -> list[Log]:
+        return 2 * await super().logs(addresses, topics, 0, to_block)
+
+
+async def test_a_table_never_tells_a_reading_twice(settled: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settled.node, "__class__", ForgetfulNode)
+    monkeypatch.setattr(export_module, "MAX_LOG_BLOCKS", 5)
+    assert [row.sequence for row in await rows_of(settled.node, settled.outbox)] == [1, 2, 3, 4, 5]
+
+
 async def test_what_is_read_of_the_ledger_is_bounded(settled: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks before the span are not asked for, nor those behind its end."""
     monkeypatch.setattr(export_module, "MAX_LOG_BLOCKS", 6)

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.functional.running_node import REPOSITORY, clean_environment
 
 QUESTION_TIMEOUT_S = 30.0
-IMPATIENCE_S = 0.5
+IMPATIENCE_S = 5.0
 READ_BYTES = 4096
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 

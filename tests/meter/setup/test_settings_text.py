@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from meter.drivers.rpict import RpictSettings
 from meter.settings import KeySettings, LedgerSettings
-from meter.setup.settings_text import field_comments, parse_text, settings_text, toml_value, write_settings
+from meter.setup.settings_text import parse_text, settings_text, toml_value, write_settings
 from primitives.errors import UserError
 
 FOLDER = Path("/var/lib/wattchain/meter")
@@ -41,11 +41,6 @@ def test_each_setting_is_explained_and_those_not_chosen_show_what_counts() -> No
     assert "# password_file is not set" in lines
     assert lines[lines.index('channels = ["1", "-2"]') - 1].startswith("# The clamps whose power is added up")
     assert max(map(len, lines)) <= 120
-
-
-def test_comments_come_from_the_dataclasses() -> None:
-    assert field_comments(KeySettings)["password_file"] == "Without it the password is asked at the terminal."
-    assert "kind" not in field_comments(RpictSettings)
 
 
 @given(st.text())
