@@ -8,6 +8,7 @@ ReadingAccepted events `confirmations` blocks deep, whoever carried them.
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -93,6 +94,7 @@ class Submitter:
         # When each transaction was last sent, by its hash; empty after a start, so that all are sent again at once.
         self._sent_s: dict[bytes, float] = {}
         self._judge = ReadingJudge(outbox, ledger, self.sender)
+        self._seen_block = -1
         self._wake = asyncio.Event()
 
     async def adopt(self) -> None:
@@ -118,10 +120,13 @@ class Submitter:
 
     async def run(self) -> None:
         """Until cancelled. Raises UserError for what only a person can put right."""
-        failures = 0
+        failures, has_more = 0, True
         while True:
             try:
-                has_more = await self.step()
+                if has_more or self._wake.is_set() or await self._is_worth_a_round():
+                    self._wake.clear()
+                    has_more = True  # should it fail
+                    has_more = await self.step()
                 failures, self.is_reachable = 0, True
                 await self._wait(self._settings.poll_interval_s / (BACKLOG_HURRY if has_more else 1))
             except (*NodeTrouble, SignerUnavailable) as error:
@@ -142,7 +147,7 @@ class Submitter:
         """
         if not self._is_identified:
             await self._identify()
-        block = await self._node.block_number()
+        self._seen_block = block = await self._node.block_number()
         await self._settle(block - self._settings.confirmations)
         pending = await self._follow_transactions(block - self._settings.confirmations)
         last = await self._ledger.last_reading(self._outbox.meter)
@@ -354,6 +359,14 @@ class Submitter:
         first, last = readings[0].reading.sequence, readings[-1].reading.sequence
         return OutgoingTransaction(nonce, self.sender, signed.hash, signed.encoded, first, last, fees.max_fee_per_gas)
 
+    async def _is_worth_a_round(self) -> bool:
+        """Whether there is a new block, or something to send again: else one question has to do, for a node has many
+        meters that ask."""
+        oldest_s = min(self._sent_s.values(), default=math.inf)
+        if self._clock.precise_time_s() - oldest_s >= self._settings.resend_after_s:
+            return True
+        return await self._node.block_number() != self._seen_block
+
     async def _wait(self, duration_s: float) -> None:
         """Until a new reading is there, or for a time."""
         sleeping = asyncio.ensure_future(self._clock.sleep_s(duration_s))
@@ -363,7 +376,6 @@ class Submitter:
         finally:
             sleeping.cancel()
             waking.cancel()
-        self._wake.clear()
 
 
 def backoff_s(failures: int, randomness: random.Random) -> float:

@@ -634,3 +634,35 @@ def test_backoff_grows_to_its_bound_and_spreads() -> None:
     assert waits[0] <= 1
     assert min(waits[10:]) >= MAX_BACKOFF_S / 2
     assert len(set(waits[10:])) > 1000
+
+
+async def test_without_news_one_question_has_to_do(scene: Scene) -> None:
+    """A node answers hundreds of meters: between two blocks each asks for no more than the newest block."""
+    scene.measure(1)
+    task = asyncio.create_task(scene.submitter.run())
+    await idle()
+    scene.node.mine(3)
+    for _ in range(2):
+        scene.clock.advance_s(SETTINGS.poll_interval_s)
+        await idle()
+    scene.node.calls.clear()
+    scene.clock.advance_s(SETTINGS.poll_interval_s)
+    await idle()
+    assert scene.node.calls == ["block_number"]
+    scene.node.mine()
+    scene.clock.advance_s(SETTINGS.poll_interval_s)
+    await idle()
+    assert "call" in scene.node.calls
+    task.cancel()
+
+
+async def test_what_is_in_no_block_is_sent_again_though_there_is_none(scene: Scene) -> None:
+    scene.measure(1)
+    task = asyncio.create_task(scene.submitter.run())
+    await idle()
+    scene.node.pool.clear()
+    for _ in range(int(SETTINGS.resend_after_s / SETTINGS.poll_interval_s) + 1):
+        scene.clock.advance_s(SETTINGS.poll_interval_s)
+        await idle()
+    assert len(scene.node.pool) == 1
+    task.cancel()
