@@ -17,7 +17,7 @@ VECTORS ?= $(if $(WATTCHAIN_VECTORS),$(WATTCHAIN_VECTORS),../shared/conformance)
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-artifacts test-portable lint lint-contracts format conformance fuzz soak soak-net soak-relay bench mining contracts wheels clean
+.PHONY: help demo test test-artifacts test-portable lint lint-contracts format conformance fuzz soak soak-net soak-relay soak-meter bench mining contracts wheels clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -63,6 +63,9 @@ soak-net: $(TESTING) ## Half an hour of kills, partitions and load on a network 
 
 soak-relay: $(TESTING) ## Relays through 2,000 random lives, beside a plain reading of the rules (SEEDS=n)
 	WATTCHAIN_RELAY_SEEDS=$(or $(SEEDS),2000) $(BIN)/python -m pytest tests/meter/test_relay_property.py -n $(WORKERS)
+
+soak-meter: $(TESTING) ## A year of a home's meter in which everything goes wrong, to the Wh, in some 30 minutes (DAYS=365 SEED=n)
+	$(BIN)/python -m tests.soak.meter_year $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED))
 
 bench: $(TESTING) ## The benchmarks, one after another
 	$(BIN)/python -m benchmarks.vm
