@@ -47,7 +47,8 @@ class RpictSettings:
         return board_layout(self.board, self.fields)
 
     def port_settings(self) -> PortSettings:
-        return PortSettings(self.port, self.baud_rate, silence_s=self.silence_s)
+        """A slow board is not silent before it has missed a line."""
+        return PortSettings(self.port, self.baud_rate, silence_s=max(self.silence_s, 2 * self.interval_s))
 
     def check(self) -> None:
         """Raises UserError for values that make no sense."""

@@ -183,6 +183,11 @@ async def test_the_only_voltage_serves_all_clamps(tmp_path: Path) -> None:
     assert measurement.power_mw == -620
 
 
+def test_a_slow_board_is_not_silent() -> None:
+    assert RpictSettings().port_settings().silence_s == 30
+    assert RpictSettings(interval_s=Decimal(60)).port_settings().silence_s == 120
+
+
 def test_kind_is_in_the_catalogue() -> None:
     assert driver_kind("rpict").settings_type() is RpictSettings
     assert driver_kind("rpict").opener("open_device") is open_device
@@ -197,6 +202,7 @@ def test_kind_is_in_the_catalogue() -> None:
         (RpictSettings(format="xml"), "driver.format is 'xml'; choose one of csv, emoncms"),
         (RpictSettings(node_id=256), "driver.node_id must be from 0 to 255"),
         (RpictSettings(interval_s=Decimal(0)), "driver.interval_s must be from 0.01"),
+        (RpictSettings(silence_s=Decimal(10**9)), "driver.silence_s must be from 0.1"),
         (RpictSettings(baud_rate=1), "driver.baud_rate must be from 50"),
         (RpictSettings(channels=("4",)), "driver.channels has '4'.*channels with power in a line are 1, 2, 3"),
         (RpictSettings(channels=("--1",)), "driver.channels has '--1'"),
