@@ -20,7 +20,7 @@ from primitives.clock import Clock
 logger = logging.getLogger(__name__)
 
 PLACE_BYTES = 4096
-"""A page of memory and of the card: a write touches no other. Once a minute it is 5.9 MB a day."""
+"""A page of memory and of the card: a write touches no other but the file's time. Once a minute it is 5.9 MB a day."""
 MAX_DRIVER_STATE_BYTES = 2048
 MAX_BOOT_ID_CHARS = 64
 
