@@ -14,6 +14,7 @@ from meter.outbox import Outbox
 from meter.reading import SignedReading
 from meter.relay_store import RelayStore
 from primitives.clock import Clock
+from wallet.amounts import format_amount
 from wallet.client import InvalidAnswer, RpcError
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,9 @@ class AccountBook:
             account.observe(self._registers)
         self._sequence = sequence
         self.local = account
-        logger.warning("no ledger in reach: the meter keeps its account, from a credit of %d wei", account.balance_wei)
+        balance = format_amount(abs(account.balance_wei))
+        what = "overdrawn" if account.balance_wei < 0 else "of credit"
+        logger.warning("no ledger in reach: the meter keeps its own account, from %s %s on", balance, what)
 
     def observe(self, registers: Registers) -> None:
         """A sample. What was signed of the samples before is charged as a reading."""

@@ -24,6 +24,7 @@ from meter.switch_journal import Switching, SwitchJournal
 from meter.switches.actuator import Actuator
 from meter.switches.switch import Switch
 from primitives.clock import Clock
+from wallet.amounts import format_amount
 from wallet.answers import BlockSummary
 from wallet.client import InvalidAnswer
 
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Events are asked for only to give a reason; after a long absence the newest thousand blocks hold it.
 MAX_REASON_BLOCKS = 1000
+# Of why a node does not answer, in a reason.
+MAX_TROUBLE_CHARACTERS = 120
 # Switchings that are looked through for the last change of the state, over the notes about overrides between.
 MAX_LOOK_BACK = 100
 # A ledger whose newest block is older than fail_safe_after_s is not in reach, though its node may be; but blocks may be
@@ -94,8 +97,9 @@ class Relay:
         self._switched_ms = self._last_switched_ms()
 
     async def start(self) -> None:
-        """Take the last known state, then the ledger's if it answers."""
-        await self._drive()
+        """Take the last known state, then the ledger's if it answers; a first start waits for its word."""
+        if self._journal.last() is not None:
+            await self._drive()
         await self.follow()
 
     async def run(self) -> None:
@@ -254,13 +258,15 @@ class Relay:
                 truth = str(decision.is_on).lower()
                 return self._ledger_reason or f"supplyAllowed is {truth} in block {self._block_number}"
             case Decider.FAIL_SAFE:
-                return f"no ledger for {self._silence_s():.0f} s: {self._silence}"
+                return f"no ledger for {self._silence_s():.0f} s: {self._silence[:MAX_TROUBLE_CHARACTERS]}"
             case Decider.LOCAL_ACCOUNT:
                 book = self._extras.book
                 balance_wei = book.local.balance_wei if book is not None and book.local is not None else 0
-                return f"no ledger in reach ({self._silence}); by the meter's own account {balance_wei} wei are left"
+                what = "credit" if balance_wei > 0 else "overdrawn"
+                own = f"by the meter's own account {format_amount(abs(balance_wei))} {what}"
+                return f"{own}; no ledger in reach: {self._silence[:MAX_TROUBLE_CHARACTERS]}"
             case Decider.LAST_STATE:
-                return f"no ledger in reach ({self._silence})"
+                return f"no ledger in reach: {self._silence[:MAX_TROUBLE_CHARACTERS]}"
 
     def _note(self, decision: Decision, reason: str) -> None:
         block_number = self._block_number if decision.decider is Decider.LEDGER else None
