@@ -1,18 +1,24 @@
 """Signatures of a real PKCS #11 library, SoftHSM2: recoverable, of low s, and again after the token was pulled out."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from meter.assembly import build_daemon, open_meter_key, open_paying_key
 from meter.pkcs11 import ElementSettings, ElementSigner, log_in, make_key, parse_id
 from meter.reading import NO_HASH, Reading, ReadingDomain
+from meter.settings import parse_settings
 from meter.signer import SignerUnavailable
 from primitives import secp256k1
+from primitives.clock import ManualClock
 from primitives.errors import UserError
+from primitives.hexadecimal import to_checksum_address
 from primitives.keccak import keccak256
 from tests.meter.element import PIN, TOKEN, Element, plugged_in
+from tests.meter.fake_node import CHAIN_ID, FakeNode
 
 DOMAIN = ReadingDomain(1947, b"\x10" * 20)
 
@@ -162,3 +168,59 @@ def test_ids_that_are_none(text: str) -> None:
 def test_settings_must_name_a_key() -> None:
     with pytest.raises(UserError, match="must name the key"):
         ElementSettings(Path("a.so"), "token", bytes(20)).check()
+
+
+async def test_meter_whose_element_is_pulled_out_goes_on_measuring(
+    settings: ElementSettings,
+    element: Element,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A whole meter, readings and transactions signed by the element: energy used meanwhile is in a later reading."""
+    monkeypatch.setattr("meter.pkcs11.RETRY_S", 0.0)
+    node = FakeNode(meter=settings.address, credit_wei=10**24)
+    node.block_time_s = 600
+    clock = ManualClock(node.blocks[-1].time_s)
+    node.clock = clock
+    (tmp_path / "profile.csv").write_text("non_shiftable_load\n" + "0.1\n" * 100)
+    document: dict[str, object] = {
+        "meter": {"outbox": "outbox.sqlite", "runtime_folder": "run"},
+        "pkcs11": {
+            "module": str(settings.module),
+            "token": TOKEN,
+            "key_id": "01",
+            "address": to_checksum_address(settings.address),
+            "pin_file": "pin",
+        },
+        "ledger": {"chain_id": CHAIN_ID, "confirmations": 1},
+        "driver": {"file": "profile.csv"},
+    }
+    meter_settings = parse_settings(document, tmp_path / "meter.toml")
+    signer = open_meter_key(meter_settings)
+    daemon = build_daemon(meter_settings, node, clock, signer, open_paying_key(meter_settings, signer))
+    task = asyncio.ensure_future(daemon.run())
+
+    async def pass_hours(hours: int) -> None:
+        for _ in range(hours * 6):
+            clock.advance_s(600)
+            for _ in range(80):
+                await asyncio.sleep(0)
+            node.mine()
+
+    await pass_hours(3)
+    element.pull_out()
+    await pass_hours(3)
+    signed = daemon.outbox.head()
+    element.put_back()
+    await pass_hours(4)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    later = daemon.outbox.head()
+    daemon.outbox.close()
+    assert "NO READING WAS SIGNED: the element wattchain is not there" in caplog.text
+    assert signed is not None
+    assert later is not None
+    assert signed.registers.import_wh <= 400 < 800 <= later.registers.import_wh
+    assert node.charged_wh(settings.address) >= later.registers.import_wh - 100
