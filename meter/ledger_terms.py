@@ -4,7 +4,7 @@ Answers are those of one block. What comes back is checked by the ABI codec, and
 a node may lie, but not crash the meter. Where a contract is missing (an older ledger) there is simply no such term.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from contracts.addresses import POLICY_ADDRESS
@@ -69,6 +69,8 @@ class AccountTerms:
     terms: SupplyTerms
     versions: tuple[DatedVersion, ...]
     """The one that holds and the one that is announced, by time; none where nothing costs anything yet."""
+    installed_s: int = 0
+    """Unix time: before its first reading, days are due from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class LedgerTerms:
         (terms,) = await self._ask(exhaustion, self._exhaustion, "termsOf", (record.supplier,), block)
         zone_s = await self._zone(record.supplier, time_s, block)
         versions = await self._versions(record.tariff, time_s, block)
-        return AccountTerms(record.supplier, zone_s, SupplyTerms(*terms), versions)
+        return AccountTerms(record.supplier, zone_s, SupplyTerms(*terms), versions, record.installed_s)
 
     async def known_account(self, meter: bytes, terms: AccountTerms, block: int) -> KnownAccount:
         """The account of a meter with these terms. Raises one of NodeTrouble."""
@@ -121,7 +123,8 @@ class LedgerTerms:
         # Each charged reading charges its day as well; the contract does not tell the day, but the reading does.
         charged_day = (last.registers.time_s + terms.zone_s - 1) // DAY_S if last.sequence else 0
         position = TariffPosition(period_wh, period_end_day, max(0, charged_day))
-        return KnownAccount(block, last.sequence, last.registers, credit_wei - overdrawn_wei, debt_wei, position, terms)
+        registers = replace(last.registers, time_s=max(last.registers.time_s, terms.installed_s))
+        return KnownAccount(block, last.sequence, registers, credit_wei - overdrawn_wei, debt_wei, position, terms)
 
     async def zone_s(self, meter: bytes, time_s: int, block: int) -> int:
         """Seconds by which the local time of a meter's supplier is ahead of UTC; 0 where it has none."""
@@ -154,7 +157,7 @@ class LedgerTerms:
             answer = await self._ask(self._ledger.meter_contract, self._meter, "registry", (), block)
             self._registry_address = answer[0]
         (record,) = await self._ask(self._registry_address, self._registry, "meterOf", (meter,), block)
-        return _Record(record[1], record[2], record[3], record[4])
+        return _Record(record[1], record[2], record[3], record[4], record[6])
 
     async def _versions(self, tariff: int, time_s: int, block: int) -> tuple[DatedVersion, ...]:
         if tariff == 0:
@@ -192,6 +195,7 @@ class _Record:
     status: int
     sink: bytes
     tariff: int
+    installed_s: int
 
 
 def _checked(values: tuple[Any, ...]) -> TariffVersion:

@@ -111,6 +111,7 @@ def to_text(known: KnownAccount) -> str:
         "position": asdict(known.position),
         "supplier": account.supplier.hex(),
         "zone_s": account.zone_s,
+        "installed_s": account.installed_s,
         "terms": {name: str(value) for name, value in asdict(account.terms).items()},
         "versions": versions,
     }
@@ -126,6 +127,7 @@ def from_text(text: str) -> KnownAccount | None:
             int(document["zone_s"]),
             SupplyTerms(**{name: int(value) for name, value in document["terms"].items()}),
             tuple([DatedVersion(int(from_s), _version(values)) for from_s, values in document["versions"]]),
+            int(document["installed_s"]),
         )
         known = KnownAccount(
             int(document["block"]),

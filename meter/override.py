@@ -5,9 +5,11 @@ is still there after a restart. Nothing in it is trusted: it is bounded and chec
 nothing. Who may write to the meter's folder may override; the switch journal and the readings tell that somebody did.
 """
 
+import errno
 import json
 import logging
 import os
+import stat
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,6 +80,8 @@ class OverrideFile:
         """The newest order, which may be over; None where there is none, or a broken one."""
         try:
             found = self._path.stat()
+            if not stat.S_ISREG(found.st_mode):  # a pipe would hold the meter up for ever
+                raise OSError(errno.EINVAL, "it is no file")
             seen = (found.st_mtime_ns, found.st_ino, found.st_size)
             if seen != self._seen:
                 self._seen = seen

@@ -12,6 +12,7 @@ from contracts.policy import MeterPolicy
 from contracts.tariff_charge import DAY_S, local_second
 from meter.drivers.driver import Registers
 from meter.ledger_terms import NO_POLICY
+from meter.mqtt_settings import check_topic
 from primitives.errors import UserError
 from wallet.settings_file import check_ranges
 
@@ -35,7 +36,7 @@ class PolicySettings:
     """MQTT topic for the sentence."""
     alert_timeout_s: Decimal = Decimal(10)
 
-    def check(self) -> None:
+    def check(self, *, has_mqtt: bool) -> None:
         """Raises UserError for values that make no sense."""
         check_ranges(
             (
@@ -49,6 +50,10 @@ class PolicySettings:
         )
         if self.alert_command and not self.alert_command[0]:
             raise UserError('policy.alert_command is a list of words such as ["/usr/bin/tell", "owner"]')
+        if self.alert_topic:
+            check_topic(self.alert_topic, "policy.alert_topic")
+            if not has_mqtt:
+                raise UserError("policy.alert_topic needs the section [mqtt] with the broker")
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,8 +193,9 @@ def _check(settings: MeterSettings, path: Path) -> None:
     )
     check_ranges(rows)
     settings.driver.check()
-    settings.policy.check()
-    check_switches(settings.relay, settings.circuits, settings.saving, has_mqtt=settings.mqtt is not None)
+    has_mqtt = settings.mqtt is not None
+    settings.policy.check(has_mqtt=has_mqtt)
+    check_switches(settings.relay, settings.circuits, settings.saving, has_mqtt=has_mqtt)
     for section in (settings.mqtt, settings.home_assistant, settings.influx):
         if section is not None:
             section.check()

@@ -116,6 +116,16 @@ async def test_charged_as_the_contract_does(version: TariffVersion, seed: int) -
     assert from_text(to_text(known)) == known
 
 
+async def test_days_before_the_first_reading_are_charged() -> None:
+    ledger = Ledger(VERSION, 2 * 10**18)
+    local = LocalAccount(known := await ledger.known())
+    assert known.sequence == 0
+    registers = Registers(ledger.time_s + 3 * DAY_S, 700, 0)
+    ledger.carry(registers)
+    local.add_readings([registers])
+    assert local.balance_wei == (await ledger.known()).balance_wei < 2 * 10**18 - 2 * VERSION.standing_wei_per_day
+
+
 async def test_energy_given_settles_but_makes_no_credit() -> None:
     """The supplier has money here, so the contract credits more."""
     ledger = Ledger(VERSION, 10**18)

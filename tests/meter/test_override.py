@@ -3,7 +3,7 @@
 import json
 import os
 import pwd
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -192,10 +192,13 @@ async def test_broken_order_counts_for_nothing(home: Home, content: bytes, caplo
     assert not home.relay.is_on
 
 
-async def test_folder_in_its_place(home: Home) -> None:
-    override_path(home.path).mkdir()
-    await home.relay.follow()
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+async def test_no_file_in_its_place(home: Home, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture) -> None:
+    make(override_path(home.path))
+    for _ in range(3):
+        await home.relay.follow()
     assert home.relay.is_on
+    assert caplog.text.count("cannot be read: it is no file") == 1
 
 
 async def test_what_would_break_a_line_of_the_log_is_left_out(home: Home) -> None:

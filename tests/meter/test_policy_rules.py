@@ -185,8 +185,17 @@ def test_off_times_are_of_the_local_day() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"overload_hold_s": 0}, {"overload_longest_hold_s": 5}, {"saving_hold_s": -1}, {"alert_command": ("",)}]
+    "change",
+    [
+        {"overload_hold_s": 0},
+        {"overload_longest_hold_s": 5},
+        {"saving_hold_s": -1},
+        {"alert_command": ("",)},
+        {"alert_topic": "home/#"},
+        {"alert_topic": "home/alerts"},
+    ],
 )
 def test_settings_that_make_no_sense(change: dict[str, object]) -> None:
     with pytest.raises(UserError, match="policy"):
-        replace(PolicySettings(), **change).check()  # type: ignore[arg-type]
+        replace(PolicySettings(), **change).check(has_mqtt=False)  # type: ignore[arg-type]
+    PolicySettings(alert_topic="home/alerts").check(has_mqtt=True)
