@@ -5,7 +5,9 @@ Every signature is checked when the file is opened, so that a factor cannot be c
 the ledger is in meter/calibration_carrier.py.
 """
 
+import contextlib
 import json
+import os
 from dataclasses import astuple, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -109,6 +111,7 @@ class CalibrationBook(DurableFile):
         self.chain_id = chain_id
         self.meter = meter
         try:
+            _share_with_folder(path)
             self._check_identity()
             self._check_records()
         except BaseException:
@@ -236,3 +239,12 @@ class CalibrationBook(DurableFile):
             f"{self.path} was altered ({what}): move it away and keep it. The meter takes its factors from the ledger "
             "then, as far as they got there"
         )
+
+
+def _share_with_folder(path: Path) -> None:
+    """What root has made belongs to whom the meter's folder belongs to: the service must be able to read it."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        for part in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(part, owner.st_uid, owner.st_gid)

@@ -97,7 +97,7 @@ def _read(path: Path) -> ToldValues | None:
 
 
 def _name(outbox: Path) -> str:
-    return hashlib.sha256(bytes(outbox.absolute())).hexdigest()[:32] + ".values"
+    return hashlib.sha256(bytes(outbox.resolve())).hexdigest()[:32] + ".values"
 
 
 def _folders() -> list[Path]:

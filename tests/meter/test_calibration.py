@@ -1,5 +1,6 @@
 """The file of calibrations: both signatures, a chain of factors, and what becomes of a file that somebody edited."""
 
+import os
 import sqlite3
 from dataclasses import replace
 from fractions import Fraction
@@ -192,3 +193,11 @@ def test_a_full_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         book.add(signed(book, Quantity.CURRENT, 1, 1_031_250))
         with pytest.raises(UserError, match="holds 1 calibrations"):
             book.add(signed(book, Quantity.CURRENT, 1, 1_050_000))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_made_belongs_to_whom_the_folder_belongs_to(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65_534, 65_534)
+    with open_book(tmp_path) as book:
+        book.add(signed(book, Quantity.CURRENT, 1, 1_031_250))
+        assert {path.stat().st_uid for path in tmp_path.iterdir()} == {65_534}

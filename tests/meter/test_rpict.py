@@ -128,6 +128,24 @@ async def test_noisy_wire(tmp_path: Path, seed: int) -> None:
     assert powers == [number * 1000 for number in range(100)]
 
 
+@pytest.mark.parametrize("board", [name for name in LINES if name != "RPICT8-currents"])
+async def test_each_board_on_a_bad_wire(tmp_path: Path, board: str) -> None:
+    with SerialPair(tmp_path) as pair:
+        device = device_of(pair, board=board, channels=("1",))
+
+        async def read(count: int) -> list[Measurement | None]:
+            return [await device.read() for _ in range(count)]
+
+        reading = asyncio.create_task(read(30))
+        await let_open()
+        async with asyncio.timeout(LIMIT_S):
+            await MisbehavingDevice(pair, 5).play([LINES[board].encode()] * 30)
+            found = await reading
+        await device.close()
+    assert len({one.values for one in found if one is not None}) == 1
+    assert None not in found
+
+
 async def test_a_board_of_another_kind_is_told(tmp_path: Path) -> None:
     with SerialPair(tmp_path) as pair:
         device = device_of(pair)
