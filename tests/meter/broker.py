@@ -85,7 +85,11 @@ async def running_broker(
     if MOSQUITTO is None:
         pytest.skip("mosquitto is not installed: apt-get install mosquitto")
     broker = Broker(folder, passwords, options)
-    await broker.start()
+    try:
+        await broker.start()
+    except RuntimeError:  # another test took the port in the meantime
+        broker = Broker(folder, passwords, options)
+        await broker.start()
     try:
         yield broker
     finally:
