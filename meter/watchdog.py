@@ -37,19 +37,22 @@ class Watchdog:
         self._progress_ms = clock.elapsed_ms()
         self._status = "no measurement yet"
         self._is_stuck = False
+        self._has_samples: bool | None = None
+        """False while something keeps them away; None at the beginning."""
 
     def observe(self, observation: Observation) -> None:
         sample = observation.sample
         if self._quiet_ms is not None and observation.measurement is None:
             return  # the meter's own word that its device is silent
         untimed = "" if sample.is_timed else "; the clock is not set yet, so nothing is signed"
+        registers = sample.registers
         self._note_progress(
-            f"{sample.power_w} W, {sample.registers.import_wh} Wh taken, {sample.registers.export_wh} Wh given{untimed}"
+            f"{sample.power_w} W, {registers.import_wh} Wh taken, {registers.export_wh} Wh given{untimed}", True
         )
 
     def trouble(self, reason: str) -> None:
         """Something keeps the samples away, and is dealt with."""
-        self._note_progress(f"no measurements: {reason}")
+        self._note_progress(f"no measurements: {reason}", False)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -74,6 +77,9 @@ class Watchdog:
             logger.error("%s; a service manager that watches restarts the meter", self._status)
         self._manager.status(self._status)
 
-    def _note_progress(self, status: str) -> None:
+    def _note_progress(self, status: str, has_samples: bool) -> None:
         self._progress_ms = self._clock.elapsed_ms()
         self._status = status
+        if has_samples is not self._has_samples:  # news is told at once, the rest now and then
+            self._has_samples = has_samples
+            self._manager.status(status)

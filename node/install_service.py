@@ -258,8 +258,9 @@ def _own_program() -> Path:
 
 
 def _own_folders() -> tuple[Path, ...]:
-    """Where this program and its libraries lie."""
-    return (Path(sys.prefix).resolve(), Path(node.__file__).resolve().parent.parent)
+    """Where this program, its libraries and Python itself lie."""
+    folders = (Path(sys.prefix), Path(sys.base_prefix), Path(node.__file__).parent.parent)
+    return tuple([folder.resolve() for folder in folders])
 
 
 def _users_are_made() -> bool:

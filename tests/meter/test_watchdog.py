@@ -63,7 +63,17 @@ async def test_it_lives_while_samples_come() -> None:
             stage.watchdog.observe(observation(power_w))
             heard = await stage.heard_in(QUIET_S)
             assert heard.count("WATCHDOG=1") == 6
-            assert heard[1] == f"STATUS={power_w} W, 70 Wh taken, 5 Wh given"
+            assert f"STATUS={power_w} W, 70 Wh taken, 5 Wh given" in heard
+
+
+async def test_the_first_sample_and_trouble_are_told_at_once() -> None:
+    async with running() as stage:
+        stage.watchdog.observe(observation(100))
+        assert stage.listener.rest() == ["STATUS=100 W, 70 Wh taken, 5 Wh given"]
+        stage.watchdog.observe(observation(200))
+        assert stage.listener.rest() == []
+        stage.watchdog.trouble("unplugged")
+        assert stage.listener.rest() == ["STATUS=no measurements: unplugged"]
 
 
 async def test_it_lives_while_it_deals_with_trouble() -> None:
@@ -97,7 +107,7 @@ async def test_a_file_that_is_played_may_be_silent_for_a_day() -> None:
 async def test_a_clock_that_is_not_set_is_told() -> None:
     async with running() as stage:
         stage.watchdog.observe(observation(7, is_timed=False))
-        assert (await stage.heard_in(WATCHDOG_S))[1].endswith("the clock is not set yet, so nothing is signed")
+        assert (await stage.heard_in(WATCHDOG_S))[0].endswith("the clock is not set yet, so nothing is signed")
 
 
 def test_slow_devices_may_be_silent_for_longer() -> None:
