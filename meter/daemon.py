@@ -75,15 +75,14 @@ class MeterDaemon:
         """
         try:
             async with asyncio.TaskGroup() as group:
+                carrying = [group.create_task(service.run()) for service in self.services]
                 if self.relay is not None:
                     await self.relay.start()
-                carrying = [group.create_task(service.run()) for service in self.services]
+                    carrying.append(group.create_task(self.relay.run()))
                 self.outbox.alterations.note_untold(self)
                 check_outbox(self.outbox)
                 await self._adopt()
                 carrying.append(group.create_task(self.submitter.run()))
-                if self.relay is not None:
-                    carrying.append(group.create_task(self.relay.run()))
                 await self._measure()
                 logger.info("the source of measurements has come to its end")
                 if until_settled:

@@ -11,7 +11,7 @@ from contracts.addresses import POLICY_ADDRESS
 from contracts.binding import load_artifact
 from contracts.policy import MAX_OFF_TIMES, MeterPolicy, PolicyValues, decode_policy
 from contracts.reading_format import MAX_ZONE_S, MIN_ZONE_S, MeterStatus
-from contracts.tariff_charge import TariffPosition
+from contracts.tariff_charge import DAY_S, FIRST_WEEKDAY, TariffPosition
 from contracts.tariff_format import TariffVersion
 from meter.drivers.driver import Registers
 from meter.ledger import MeterLedger
@@ -20,9 +20,6 @@ from primitives.errors import Invalid, InvalidAbi, UserError
 from wallet.client import InvalidAnswer
 
 NO_POLICY = MeterPolicy(0, 0, PolicyValues())
-DAY_S, DAY_MINUTES = 86_400, 1_440
-FIRST_WEEKDAY = 3
-"""1970-01-01 was a Thursday; weekdays count from Monday, 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ MAX_LOOK_BACK = 100
 # A ledger whose newest block is older than fail_safe_after_s is not in reach, though its node may be; but blocks may be
 # so far apart in any case.
 LEAST_STALE_S = 600
+# Before the meter begins to measure; on a real clock, since switch and node are real.
+START_PATIENCE_S = 1.0
 
 STATUS_KEY, OVERRIDE_KEY = "relay", "override"
 
@@ -89,6 +91,7 @@ class Relay:
         self._decider = Decider.LAST_STATE
         self._override: Override | None = None
         self._order_text = store.get(OVERRIDE_KEY) or ""
+        self._beginning: asyncio.Future[None] | None = None
         self._acting = asyncio.Lock()
         self._wake = asyncio.Event()
         last = journal.last()
@@ -97,19 +100,34 @@ class Relay:
         self._switched_ms = self._last_switched_ms()
 
     async def start(self) -> None:
-        """Take the last known state, then the ledger's if it answers; a first start waits for its word."""
-        if self._journal.last() is not None:
-            await self._drive()
-        await self.follow()
+        """Take the last known state, then the ledger's if it answers; a first start waits for its word.
+
+        A switch or node that takes its time does not hold the meter up: `run` waits for the rest.
+        """
+        self._beginning = asyncio.ensure_future(self._begin())
+        try:
+            await asyncio.wait({self._beginning}, timeout=START_PATIENCE_S)
+        except asyncio.CancelledError:
+            self._beginning.cancel()
+            raise
+        if self._beginning.done():
+            self._beginning.result()
 
     async def run(self) -> None:
         """Until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
+                if self._beginning is not None:
+                    await self._beginning
                 group.create_task(self._poll())
                 group.create_task(self._react())
         finally:
             await self._actuator.close()
+
+    async def _begin(self) -> None:
+        if self._journal.last() is not None:
+            await self._drive()
+        await self.follow()
 
     async def follow(self) -> None:
         """Look once at the ledger, and obey."""

@@ -1,5 +1,6 @@
 """The relay obeys the imported chain: credit, exhaustion, top-up, reorganisation, silence, and says why."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import astuple
@@ -7,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import meter.relay as relay_module
 from contracts.addresses import BILLING_ADDRESS, EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
 from contracts.binding import load_artifact
 from meter.ledger import MeterLedger
 from meter.outbox import Outbox
 from meter.reading import NO_HASH, Reading, ReadingDomain
 from meter.relay import Relay, RelayExtras
-from meter.relay_rules import FailSafe, RelaySettings
+from meter.relay_rules import FailSafe, Finality, RelaySettings
 from meter.relay_store import RelayStore
 from meter.signer import KeySigner
 from meter.switch_journal import Switching, SwitchJournal
@@ -46,9 +48,15 @@ class Household:
         self.journal = SwitchJournal(self.outbox.database)
         self.told: list[bool] = []
 
-    def relay(self, fail_safe: FailSafe = "keep", meter: bytes = METER) -> Relay:
+    def relay(
+        self,
+        fail_safe: FailSafe = "keep",
+        meter: bytes = METER,
+        confirmations: int = 0,
+        finality: Finality = "final",
+    ) -> Relay:
         ledger = MeterLedger(self.node, METER_ADDRESS, EXHAUSTION_ADDRESS)
-        settings = RelaySettings(fail_safe, 600, 5, minimum_on_s=0, minimum_off_s=0)
+        settings = RelaySettings(fail_safe, 600, 5, 0, 0, 0, finality, confirmations)
         store, extras = RelayStore(self.outbox.database), RelayExtras(listeners=[self.told.append])
         return Relay(meter, ledger, SimulatedSwitch(), self.journal, store, self.clock, settings, extras)
 
@@ -209,3 +217,58 @@ async def test_quiet_blocks_write_nothing(household: Household) -> None:
     for _ in range(3):
         await relay.follow()
     assert household.node.calls == ["block"] * 3, "an old block is not asked about again"
+
+
+async def test_switch_that_takes_its_time_does_not_hold_the_meter_up(
+    household: Household, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "START_PATIENCE_S", 0.01)
+    may_go_on = asyncio.Event()
+
+    class SlowSwitch(SimulatedSwitch):
+        async def set(self, is_on: bool) -> None:
+            await may_go_on.wait()
+            await super().set(is_on)
+
+    monkeypatch.setattr("tests.meter.test_relay.SimulatedSwitch", SlowSwitch)
+    relay = household.relay()
+    await relay.start()
+    assert household.told == []
+    task = asyncio.ensure_future(relay.run())
+    may_go_on.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert household.told == [True]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_newest_block_is_obeyed_only_where_its_owner_wants_it(household: Household) -> None:
+    """final: as deep as the settings say; a top-up counts two blocks later."""
+    household.use(1000, 1)
+    household.node.mine(2)
+    patient, eager = household.relay(confirmations=2), household.relay(confirmations=2, finality="latest")
+    await patient.start()
+    await eager.start()
+    assert (patient.is_on, eager.is_on) == (False, False)
+    states = []
+    household.node.top_up(METER, RATE_WEI_PER_WH)
+    for _ in range(3):
+        await patient.follow()
+        await eager.follow()
+        states.append((patient.is_on, eager.is_on))
+        household.node.mine()
+    assert states == [(False, True), (False, True), (True, True)]
+
+
+async def test_node_that_has_lost_the_others_is_no_ledger_in_reach(household: Household) -> None:
+    relay = household.relay("off")
+    await relay.start()
+    household.clock.advance_s(600)
+    await relay.follow()
+    assert relay.is_on
+    household.clock.advance_s(600)
+    await relay.follow()
+    assert not relay.is_on
+    assert household.reasons()[-1] == (None, False, "no ledger for 600 s: the node's newest block 0 is 1200 s old")

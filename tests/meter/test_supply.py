@@ -22,8 +22,10 @@ from meter.signer import KeySigner
 from meter.supply_status import read_supply_status
 from primitives.clock import ManualClock
 from primitives.errors import UserError
+from tests.meter.broker import HOST, Broker
 from tests.meter.fake_node import CHAIN_ID, METER_KEY, OWNER, RATE_WEI_PER_WH, SENDER_KEY, FakeNode
 from tests.meter.mock_pins import mock_pins
+from tests.meter.simulated_shelly import DEVICE, SimulatedShelly
 
 BLOCK_TIME_S = 60
 ROW_S = 300
@@ -140,6 +142,22 @@ async def test_policy_reaches_circuits_and_saving_mode(tmp_path: Path, pins: Any
         assert [state.state for state in pins.pin(6).states][-2:] == [True, False], "one pulse on the coil for off"
         status = read_supply_status(RelayStore(daemon.outbox.database, is_writable=False))
         assert (status.policy_version, status.is_saving, status.circuits_off) == (1, True, (4,))
+
+
+async def test_shelly_behind_a_broker(tmp_path: Path, broker: Broker) -> None:
+    world, shelly = World(tmp_path, credit_wh=150), SimulatedShelly()
+    task = asyncio.ensure_future(shelly.run(broker))
+    await shelly.is_listening.wait()
+    settings = world.settings(relay={"kind": "shelly", "device": DEVICE}, mqtt={"host": HOST, "port": broker.port})
+    async with world.running(settings) as daemon:
+        await world.advance_until(lambda: shelly.output)
+        await world.advance_until(lambda: not shelly.output)
+        assert daemon.relay is not None
+        assert not daemon.relay.is_on
+        world.node.top_up(daemon.outbox.meter, 10**18)
+        await world.advance_until(lambda: shelly.output)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_relay_that_fails_is_visible_and_tried_again(tmp_path: Path) -> None:
