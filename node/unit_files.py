@@ -15,6 +15,8 @@ STATE_FOLDER = Path("/var/lib/wattchain")
 """systemd's own place for the data of services: it makes the folders in it, and gives them to the service's user."""
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 """What ProtectHome= hides from a service."""
+HIDDEN = (*HOMES, Path("/tmp"), Path("/var/tmp"))
+"""And PrivateTmp=."""
 
 _PLACEHOLDER = re.compile(r"@([a-z]+)@")
 # Anything else would have to be quoted for systemd, for the shell, and for the person who reads it.
@@ -116,12 +118,13 @@ def _path_lines(facts: UnitFacts) -> list[str]:
     elsewhere = [path for path in facts.writable if path not in own]
     lines = [f"StateDirectory={path.relative_to(STATE_FOLDER.parent)}" for path in own]
     lines += ["StateDirectoryMode=0750"] if own else []
-    lines += [f"ReadWritePaths={path}" for path in elsewhere if not is_in(path, HOMES)]
-    written = [path for path in elsewhere if is_in(path, HOMES)]
-    read = [path for path in facts.readable if is_in(path, HOMES) and not is_in(path, written)]
-    if not written and not read:
-        return [*lines, "ProtectHome=yes"]
-    lines += ["# Homes are empty for it, but for what it needs of them.", "ProtectHome=tmpfs"]
+    lines += [f"ReadWritePaths={path}" for path in elsewhere if not is_in(path, HIDDEN)]
+    written = [path for path in elsewhere if is_in(path, HIDDEN)]
+    read = [path for path in facts.readable if is_in(path, HIDDEN) and not is_in(path, written)]
+    if any(is_in(path, HOMES) for path in (*written, *read)):
+        lines += ["# Homes are empty for it, but for what it needs of them.", "ProtectHome=tmpfs"]
+    else:
+        lines.append("ProtectHome=yes")
     lines += [f"BindPaths={path}" for path in _outermost(written)]
     return [*lines, *(f"BindReadOnlyPaths={path}" for path in _outermost(read))]
 

@@ -134,6 +134,12 @@ def test_of_homes_only_what_is_needed_is_there() -> None:
     assert "ReadWritePaths" not in values
 
 
+def test_a_program_in_a_temporary_folder_is_seen() -> None:
+    values = settings(render(facts("node", readable=(Path("/tmp/wattchain"), Path("/tmp/wattchain/.venv")))))
+    assert values["BindReadOnlyPaths"] == ["/tmp/wattchain"]
+    assert values["ProtectHome"] == ["yes"]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
