@@ -17,7 +17,7 @@ VECTORS ?= $(if $(WATTCHAIN_VECTORS),$(WATTCHAIN_VECTORS),../shared/conformance)
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-artifacts test-portable lint lint-contracts format conformance fuzz soak soak-net soak-relay soak-meter bench mining contracts wheels clean
+.PHONY: help demo test test-artifacts test-portable test-systemd lint lint-contracts format conformance fuzz soak soak-net soak-relay soak-meter bench mining contracts wheels clean
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -34,6 +34,9 @@ test-artifacts: $(TESTING) ## The contracts compiled again: their artifacts have
 
 test-portable: $(TESTING) $(ANVIL) ## The contract tests on a second EVM, anvil, as well (needs npm)
 	WATTCHAIN_SECOND_EVM=anvil $(BIN)/python -m pytest -n $(WORKERS) tests/contracts --ignore tests/contracts/test_build.py
+
+test-systemd: $(TESTING) ## Node and meter as services of a real systemd in a container (as root; Debian package systemd-container)
+	$(BIN)/python -m tests.systemd
 
 lint: $(TESTING) ## Style and types
 	$(BIN)/ruff check .
