@@ -89,10 +89,10 @@ class EnergyRules:
             self._device_id = state.device_id
             self._has_measured = True
             self.measured_s = state.measured_s
-            if state.boot_id and state.boot_id == self._boot_id:  # else the monotonic clock began anew
-                self._boot_measured, self._measured_ms = state.boot_id, state.elapsed_ms
-            if not is_foreign:
+            if not is_foreign:  # else nobody knows what flowed until the new device told something
                 self._positions = [state.import_position, state.export_position]
+                if state.boot_id and state.boot_id == self._boot_id:  # else the monotonic clock began anew
+                    self._boot_measured, self._measured_ms = state.boot_id, state.elapsed_ms
         if self._source is Source.COUNTER:
             self._positions = [RegisterPosition(0), RegisterPosition(0)]
             self._boot_measured = None  # what came while the program was off is lost, however short that was

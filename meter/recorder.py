@@ -106,7 +106,7 @@ class Recorder:
             self._unsigned = sample
             if self._is_due(sample):
                 self._sign(sample, is_event=False)
-            elif self._is_urgent and self._may_interrupt(sample):
+            elif self._is_urgent and self._retry_at_ms is None and self._may_interrupt(sample):
                 self._sign(sample, is_event=True)
         self._keep(on_card=self._keeper.is_due())
 

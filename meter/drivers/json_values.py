@@ -22,7 +22,8 @@ def parse_message(payload: bytes) -> object:
     """The JSON document in a message, fractions as decimals. Raises InvalidMessage."""
     try:
         return json.loads(payload, parse_float=Decimal, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:  # JSON's, Unicode's, numbers of thousands of digits, deep nesting
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        # JSON's, Unicode's, numbers of thousands of digits; exponents of twenty digits; deep nesting
         raise InvalidMessage("not JSON") from error
 
 

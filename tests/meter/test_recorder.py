@@ -285,6 +285,21 @@ def test_a_signer_that_is_away_is_tried_again_in_a_minute(meter: Meter, caplog: 
     assert meter.told()[1:] == [(HOUR_S + 121, 123, StatusFlag.JUMP)]
 
 
+def test_an_event_that_cannot_be_signed_is_tried_again_in_a_minute_too(
+    meter: Meter, caplog: pytest.LogCaptureFixture
+) -> None:
+    meter.see(1)
+    meter.signer.is_away = True
+    meter.recorder.note(TAMPER, "an edit", at_once=True)
+    for _ in range(100):
+        meter.see(1)
+    assert caplog.text.count("NO READING WAS SIGNED") == 2
+    meter.signer.is_away = False
+    for _ in range(60):
+        meter.see(1)
+    assert meter.told()[1:] == [(122, 122, TAMPER)]
+
+
 def test_the_newest_blocks_time_is_known_after_a_start_without_a_node(meter: Meter) -> None:
     meter.meter_clock.heard(Reading(METER, 1, BEGIN_S + 40, 0, 0, 0, 0, bytes(32)))  # whatever has a time
     meter.see(1)
