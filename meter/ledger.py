@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from typing import Protocol, cast
 
 from contracts.binding import load_artifact
-from contracts.reading_format import Outcome
+from contracts.reading_format import MAX_REGISTER_WH, MAX_SEQUENCE, Outcome
 from meter.drivers.driver import Registers
 from meter.head import Head
 from meter.reading import Reading, SignedReading
@@ -19,6 +19,9 @@ from wallet.answers import BlockSummary, Log, Receipt
 from wallet.client import BlockTag, InvalidAnswer, NodeUnreachable, RpcError
 
 _LastReading = tuple[int, int, int, int, int, int, bytes]
+
+LATEST_S = 2**37
+"""In the year 6325: a time that no ledger is at, and that the calendar still has."""
 
 NodeTrouble = (NodeUnreachable, RpcError, InvalidAnswer)
 """What any question to a node may raise: no answer, a refusal, or an answer that makes no sense."""
@@ -77,6 +80,8 @@ class MeterLedger:
         self._registry_abi = load_artifact("Registry").abi
         self._exhaustion_abi = load_artifact("Exhaustion").abi
         self._sinks: dict[bytes, bytes] = {}
+        self._seen: set[bytes] = set()
+        """Contracts that have answered: these are there, whatever a node says later."""
 
     async def last_reading(self, meter: bytes, block: BlockTag = "latest") -> Head:
         """Where the ledger stands for a meter; sequence 0 and the opening registers before its first reading."""
@@ -85,8 +90,17 @@ class MeterLedger:
         try:
             (last,) = function.decode_result(data)
         except InvalidAbi as error:
-            raise _absent("Meter", self.meter_contract) from error
+            raise self._no_answer("Meter", self.meter_contract, data) from error
         sequence, time_s, import_wh, export_wh, _, _, reading_hash = cast(_LastReading, last)
+        limits = (
+            (sequence, MAX_SEQUENCE),
+            (time_s, LATEST_S),
+            (import_wh, MAX_REGISTER_WH),
+            (export_wh, MAX_REGISTER_WH),
+        )
+        if any(value > most for value, most in limits):
+            raise InvalidAnswer("the node tells of a last reading that the contract would not have accepted")
+        self._seen.add(self.meter_contract)
         return Head(sequence, reading_hash, Registers(time_s, import_wh, export_wh), None)
 
     def batch_call(self, readings: Sequence[SignedReading]) -> bytes:
@@ -142,23 +156,26 @@ class MeterLedger:
             (allowed,) = function.decode_result(data)
         except InvalidAbi as error:
             name = "Exhaustion" if sink == self.exhaustion_contract else "billing"
-            raise _absent(name, sink) from error
+            raise self._no_answer(name, sink, data) from error
+        self._seen.add(sink)
         return bool(allowed)
 
     async def _registered_sink(self, meter: bytes, block: BlockTag) -> bytes | None:
         """The contract that bills a meter by the registry; None where it was never installed."""
         ask_registry = self._meter_abi.function("registry")
         ask_meter = self._registry_abi.function("registrationOf")
+        answer = await self.node.call(self.meter_contract, ask_registry.encode_call(()), block)
         try:
-            answer = await self.node.call(self.meter_contract, ask_registry.encode_call(()), block)
             registry = cast(tuple[bytes], ask_registry.decode_result(answer))[0]
         except InvalidAbi as error:
-            raise _absent("Meter", self.meter_contract) from error
+            raise self._no_answer("Meter", self.meter_contract, answer) from error
+        answer = await self.node.call(registry, ask_meter.encode_call((meter,)), block)
         try:
-            answer = await self.node.call(registry, ask_meter.encode_call((meter,)), block)
             sink = cast(tuple[int, bytes, bytes, bytes], ask_meter.decode_result(answer))[3]
-        except InvalidAbi as error:
-            raise _absent("Registry", registry) from error
+        except InvalidAbi as error:  # the node has named the registry as well
+            raise InvalidAnswer(
+                f"the node's answer about the registration of the meter makes no sense: {error}"
+            ) from error
         return sink if any(sink) else None
 
     async def supply_events(self, meter: bytes, first_block: int, last_block: int) -> list[SupplyEvent]:
@@ -169,6 +186,13 @@ class MeterLedger:
         return [
             SupplyEvent(names[log.topics[0]], log.block_number) for log in logs if log.topics and log.topics[0] in names
         ]
+
+    def _no_answer(self, name: str, address: bytes, data: bytes) -> Exception:
+        """Nothing at all comes from where no contract is, which a person has to put right; what else does not decode
+        is a node's nonsense."""
+        if data or address in self._seen:
+            return InvalidAnswer(f"the node's answer for the {name} contract makes no sense")
+        return _absent(name, address)
 
 
 def _absent(name: str, address: bytes) -> UserError:

@@ -15,6 +15,7 @@ from typing import Any
 from contracts.tariff_charge import TariffPosition, charge, local_second
 from contracts.tariff_format import TariffVersion
 from meter.drivers.driver import Registers
+from meter.ledger import LATEST_S
 from meter.ledger_terms import AccountTerms, DatedVersion, KnownAccount, SupplyTerms
 from primitives.errors import UserError
 
@@ -141,7 +142,8 @@ def from_text(text: str) -> KnownAccount | None:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, IndexError, UserError):
         return None
     numbers = (*asdict(known.registers).values(), *asdict(known.position).values())
-    return known if all(type(number) is int and number >= 0 for number in numbers) else None
+    is_sound = all(type(number) is int and number >= 0 for number in numbers)
+    return known if is_sound and known.registers.time_s <= LATEST_S else None
 
 
 def same_money(one: KnownAccount | None, other: KnownAccount | None) -> bool:

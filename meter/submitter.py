@@ -222,8 +222,8 @@ class Submitter:
     async def _follow_transactions(self, deep_block: int) -> list[OutgoingTransaction]:
         """What became of the transactions that were sent; those that are in no block, sent again where it is time."""
         stored = self._outbox.transactions()
+        self._sent_s = {one.hash: sent_s for one in stored if (sent_s := self._sent_s.get(one.hash)) is not None}
         if not stored:
-            self._sent_s.clear()
             return []
         used = await self._node.nonce(self.sender, "latest")
         done, pending = [], []

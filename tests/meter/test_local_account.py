@@ -191,6 +191,7 @@ def test_only_the_block_differs() -> None:
         ('"registers":{', '"registers":{"x":1,'),
         ('"time_s":1000000', '"time_s":-1'),
         ('"time_s":1000000', '"time_s":1.5'),
+        ('"time_s":1000000', '"time_s":1152921504606846976'),
         ('"balance_wei":"1000"', '"balance_wei":"1e3"'),
         ('"supplier":"', '"supplier":"zz'),
         ("[[18446744073709551615,10]]", "[]"),

@@ -628,6 +628,44 @@ async def test_ledger_without_the_contract(scene: Scene) -> None:
         await ledger.supply_allowed(METER, GENESIS_TIME_S, "latest")
 
 
+@pytest.mark.parametrize("answer", [b"", b"\x01", b"\xff" * 32 * 7, b"\x00" * 31])
+async def test_a_contract_that_has_answered_is_there_whatever_a_node_says_later(scene: Scene, answer: bytes) -> None:
+    ledger = MeterLedger(scene.node, METER_ADDRESS, EXHAUSTION_ADDRESS)
+    await ledger.last_reading(METER)
+    await ledger.supply_allowed(METER, GENESIS_TIME_S, "latest")
+
+    async def lie(*_: object) -> bytes:
+        return answer
+
+    scene.node.call = lie  # type: ignore[method-assign, assignment]
+    with pytest.raises(InvalidAnswer):
+        await ledger.last_reading(METER)
+    with pytest.raises(InvalidAnswer):
+        await ledger.supply_allowed(METER, GENESIS_TIME_S, "latest")
+
+
+@pytest.mark.parametrize(
+    "lie", [(2**48, 0, 0, 0), (1, 2**37 + 1, 0, 0), (1, 2**63, 0, 0), (1, 0, 2**53, 0), (1, 0, 0, 2**64 - 1)]
+)
+async def test_a_last_reading_that_cannot_be_is_none(scene: Scene, lie: tuple[int, ...]) -> None:
+    async def answer(*_: object) -> bytes:
+        words = [*lie, 0, 0]
+        return b"".join(word.to_bytes(32, "big") for word in words) + b"\x05" * 32
+
+    scene.node.call = answer  # type: ignore[method-assign, assignment]
+    with pytest.raises(InvalidAnswer):
+        await scene.submitter.adopt()
+
+
+async def test_what_was_sent_when_is_forgotten_although_something_is_always_under_way(scene: Scene) -> None:
+    for _ in range(20):
+        scene.measure(1)
+        await scene.submitter.step()
+        scene.node.mine()
+    assert scene.outbox.transactions()
+    assert len(scene.submitter._sent_s) <= SETTINGS.confirmations + 2
+
+
 def test_backoff_grows_to_its_bound_and_spreads() -> None:
     waits = [backoff_s(failures, random.Random(failures)) for failures in range(1, 2000)]
     assert all(0.5 <= wait <= MAX_BACKOFF_S for wait in waits)
