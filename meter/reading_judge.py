@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from contracts.reading_format import Outcome
 from meter.ledger import MeterLedger
-from meter.outbox import Outbox
+from meter.outbox import Outbox, Settlement
 from meter.reading import SignedReading
 from wallet.client import RpcError
 
@@ -74,6 +74,18 @@ class ReadingJudge:
             "Registers are cumulative, so the next accepted reading carries its energy",
             sequence,
             reason,
+        )
+
+
+def tell_settlement(settlement: Settlement) -> None:
+    """Say what the ledger made of our readings where that is not what was sent."""
+    for sequence in settlement.foreign:
+        logger.error(
+            "THE LEDGER HOLDS ANOTHER READING %d THAN OURS: a second device signs with this meter's key", sequence
+        )
+    for sequence in settlement.superseded:
+        logger.error(
+            "READING %d WAS PASSED OVER: the ledger accepted a later one first, which carries its energy", sequence
         )
 
 

@@ -18,10 +18,10 @@ from contracts.reading_format import MAX_BATCH
 from meter.alterations import Alteration, Kind
 from meter.head import Head
 from meter.ledger import MeterLedger, NodeTrouble
-from meter.outbox import Outbox, OutgoingTransaction, Settlement
+from meter.outbox import Outbox, OutgoingTransaction
 from meter.outbox_check import genuine_waiting
 from meter.reading import SignedReading
-from meter.reading_judge import ReadingJudge
+from meter.reading_judge import ReadingJudge, tell_settlement
 from meter.signer import Signer, SignerUnavailable
 from primitives.clock import Clock
 from primitives.errors import UserError
@@ -65,6 +65,15 @@ class SubmitterSettings:
     """What one transaction may cost in fees; where the node asks for more, readings wait."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Quote:
+    """What a batch costs by the node's word, for all of the same size in one round: asking costs as much again."""
+
+    readings: int
+    gas: int
+    fees: Fees
+
+
 class Submitter:
     """One outbox, one account that pays (it may carry the readings of any meter)."""
 
@@ -93,6 +102,7 @@ class Submitter:
         self._confirmed_block = outbox.confirmed_block()
         # When each transaction was last sent, by its hash; empty after a start, so that all are sent again at once.
         self._sent_s: dict[bytes, float] = {}
+        self._quote: _Quote | None = None
         self._judge = ReadingJudge(outbox, ledger, self.sender)
         self._seen_block = -1
         self._wake = asyncio.Event()
@@ -147,6 +157,7 @@ class Submitter:
         """
         if not self._is_identified:
             await self._identify()
+        self._quote = None
         self._seen_block = block = await self._node.block_number()
         await self._settle(block - self._settings.confirmations)
         pending = await self._follow_transactions(block - self._settings.confirmations)
@@ -215,7 +226,7 @@ class Submitter:
                 self._log_blocks = max(1, (last_block - first_block + 1) // 2)  # too much for one answer
                 continue
             if accepted or last_block - self._outbox.confirmed_block() >= MAX_LOG_BLOCKS:
-                _tell(self._outbox.settle(accepted, last_block))
+                tell_settlement(self._outbox.settle(accepted, last_block))
             self._confirmed_block = last_block
             self._log_blocks = min(self._log_blocks * 2, MAX_LOG_BLOCKS)
 
@@ -281,12 +292,15 @@ class Submitter:
             return []
         data = self._ledger.batch_call(chosen)
         try:
-            gas = await self._node.estimate_gas(self.sender, self._ledger.meter_contract, 0, data)
+            quote = self._quote
+            if quote is None or quote.readings != len(chosen):
+                gas = await self._node.estimate_gas(self.sender, self._ledger.meter_contract, 0, data)
+                self._quote = quote = _Quote(len(chosen), gas, await suggest_fees(self._node))
             used = await self._node.nonce(self.sender, "pending")
             nonce = max([used, *(stored.nonce + 1 for stored in self._outbox.transactions())])
-            fees = await suggest_fees(self._node)
-            # A quarter more than estimated: what others send before it is executed may make it costlier.
-            transaction = self._sign(nonce, gas + gas // 4, data, fees, chosen)
+            # A quarter more than estimated: what others send before it is executed may make it costlier, and other
+            # readings may close more days.
+            transaction = self._sign(nonce, quote.gas + quote.gas // 4, data, quote.fees, chosen)
             self._outbox.store_transaction(transaction)
             return chosen if await self._send(transaction) else []
         except RpcError as error:
@@ -382,14 +396,3 @@ def backoff_s(failures: int, randomness: random.Random) -> float:
     """How long to wait after so many failures in a row; spread, so that all meters do not return at once."""
     longest_s: float = min(FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 30), MAX_BACKOFF_S)
     return longest_s * randomness.uniform(0.5, 1.0)
-
-
-def _tell(settlement: Settlement) -> None:
-    for sequence in settlement.foreign:
-        logger.error(
-            "THE LEDGER HOLDS ANOTHER READING %d THAN OURS: a second device signs with this meter's key", sequence
-        )
-    for sequence in settlement.superseded:
-        logger.error(
-            "READING %d WAS PASSED OVER: the ledger accepted a later one first, which carries its energy", sequence
-        )
