@@ -60,9 +60,9 @@ settings_option = click.option(
 def meter() -> None:
     """Your electricity meter: sign its readings and carry them to the ledger.
 
-    A meter has a key of its own, made with `wattchain wallet new`, and a settings file that names the key, the node
-    and where measurements come from. The supplier installs the meter under its address with `wattchain meter install`;
-    then `wattchain meter run` does the rest, and goes on by itself after a power cut.
+    Begin with `wattchain meter setup`: it finds the board, makes the meter's own key and writes a settings file. The
+    supplier installs the meter under its address with `wattchain meter install`; then `wattchain meter run` does the
+    rest, and goes on by itself after a power cut.
     """
 
 

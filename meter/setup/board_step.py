@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
 
 from meter.drivers.catalogue import DRIVER_KINDS, driver_kind, open_section
 from meter.drivers.field_map import BOARDS, POWER, parse_fields
@@ -21,6 +23,9 @@ LIVE_TIMEOUT_S = 30.0
 MAX_SHOWN_VALUES = 12
 
 HEARD_BY_LISTENING = (RPICT, DSMR, SML)
+LINE_BOARDS = (RPICT, "sct013")
+LEAST_INTERVAL_S = Decimal("0.5")
+"""No board sends more often; what comes faster had waited somewhere."""
 OLD_DSMR = "2.2"
 """The version of meters that speak at 9600 7E1."""
 WHAT = {RPICT: "a measuring board", DSMR: "a DSMR meter", SML: "an SML meter"}
@@ -176,6 +181,7 @@ class BoardStep:
         except (DeviceTrouble, UserError) as error:
             self._person.tell(f"   That did not work: {error}.")
             return False
+        self._check_interval()
         self._check_direction()
         return bool(self.seen) or not self._given.live_count or kind.opener("open_device") is None
 
@@ -195,6 +201,19 @@ class BoardStep:
         finally:
             with contextlib.suppress(DeviceTrouble):
                 await device.close()
+
+    def _check_interval(self) -> None:
+        """A board's lines come as often as it was told to send them; three of them missing are a gap."""
+        if self._chosen.get(DRIVER, "kind") not in LINE_BOARDS or self._chosen.get(DRIVER, "interval_s") is not None:
+            return
+        times = [one.elapsed_ms for one in self.seen]
+        between_ms = sorted(later - earlier for earlier, later in pairwise(times))
+        if not between_ms:
+            return
+        # Whole tenths of a second, from the middle of what was seen.
+        interval_s = Decimal(round(between_ms[len(between_ms) // 2], -2)) / 1000
+        if interval_s >= LEAST_INTERVAL_S:
+            self._chosen.set(DRIVER, "interval_s", interval_s)
 
     def _check_direction(self) -> None:
         """Clamps that are turned round tell energy that is taken as given."""

@@ -161,7 +161,8 @@ class Wizard:
             return self._present_key(path)
         person.tell(
             f"   A new key is made in {path}. Its password protects it on the card; without it nobody can\n"
-            "   sign for this meter, and nobody can tell it to you: keep a copy of both."
+            "   sign for this meter, and nobody can tell it to you: keep a copy of both.\n"
+            "   (One in a secure element is made by `wattchain meter key new` and named by --set pkcs11...)"
         )
         password = person.new_password(options.password_file, "   Password for the new key")
         address = make_key_file(path, password)

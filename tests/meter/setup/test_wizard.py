@@ -4,15 +4,21 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from meter.commands import meter
+from meter.drivers.measurement import Measurement
 from meter.drivers.rpict import RpictSettings
 from meter.settings import load_settings
 from meter.setup import relay_step
+from meter.setup.board_step import BoardStep, Given
+from meter.setup.person import Person
+from meter.setup.sections import Chosen
+from primitives.clock import ManualClock
 from primitives.hexadecimal import to_checksum_address
 from tests.meter.broker import Broker
 from tests.meter.mock_pins import mock_pins
@@ -243,6 +249,18 @@ def test_a_relay_at_a_pin_is_tried_by_an_option(tmp_path: Path, monkeypatch: pyt
         assert result.exit_code == 0, result.stderr
         assert json.loads(result.stdout)["relay"] == {"clicked": True, "trouble": ""}
         assert [entry.state for entry in pins.pin(17).states][-2:] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "expected"),
+    [((0, 10_020, 19_990), Decimal(10)), ((0, 1000, 2010), Decimal(1)), ((0, 10, 20), None), ((0,), None), ((), None)],
+)
+async def test_how_often_a_board_sends_is_seen(times_ms: tuple[int, ...], expected: Decimal | None) -> None:
+    chosen = Chosen({"driver": {"kind": "rpict"}})
+    step = BoardStep(Person(True), chosen, Given(()), ManualClock())
+    step.seen = [Measurement(time_ms, 1000) for time_ms in times_ms]
+    step._check_interval()
+    assert chosen.get("driver", "interval_s") == expected
 
 
 async def test_a_meter_and_a_relay_over_mqtt(tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
