@@ -28,6 +28,9 @@ MAX_UNMOVED_MWMS = 2 * COARSE_STEP_MWH * MWMS_PER_MWH
 MEAN_POWER_MS = 60_000
 # How long a time is taken to have been that nobody knows; only a bound for what the connection can have carried.
 UNKNOWN_TIME_S = 10 * 365 * DAY_S
+# For so long a register waits after a boot until the clock is set, which tells how far it can have gone: time servers
+# and the ledger set it within four minutes, where there are any.
+MAX_HELD_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class EnergyRules:
         self._stuck_count = 0
         self._unmoved_mwms = 0
         self._mean_since: tuple[int, int] | None = None
+        self._held_since_ms: int | None = None
 
     def resume(self, encoded: bytes | None, floor: Registers) -> None:
         """Go on behind a state; never below the floor's registers."""
@@ -136,6 +140,9 @@ class EnergyRules:
         if is_gap:
             flags |= StatusFlag.GAP
         flags |= self._identify(measurement.device_id)
+        if self._is_held(measurement.elapsed_ms, since_ms, time_s):
+            self._tell_power(measurement, None, has_moved=False)
+            return flags
         if self._source is Source.POWER:
             flags |= self._integrate(measurement, None if is_gap else since_ms)
         else:
@@ -210,6 +217,15 @@ class EnergyRules:
         self._sums.add_energy(*energies_mwh)
         self._tell_power(measurement, since_ms, has_moved=any(energies_mwh))
         return flags
+
+    def _is_held(self, elapsed_ms: int, since_ms: int | None, time_s: int | None) -> bool:
+        """Whether a register had better wait for the clock: it loses nothing, and any jump would pass meanwhile."""
+        is_known = since_ms is not None or time_s is not None or not self.measured_s
+        if self._source is not Source.REGISTER or is_known or self._positions == [None, None]:
+            return False
+        if self._held_since_ms is None:
+            self._held_since_ms = elapsed_ms
+        return elapsed_ms - self._held_since_ms < MAX_HELD_MS
 
     def _longest_ms(self, since_ms: int | None, time_s: int | None) -> int:
         """How long it may have been since the last measurement."""

@@ -249,6 +249,6 @@ async def test_a_limit_of_power_is_a_reason_for_a_reading(tmp_path: Path, monkey
         await asyncio.wait((task,))
         readings = [stored.signed.reading for stored in reversed(daemon.outbox.newest(10))]
     assert [(reading.power_w, StatusFlag(reading.flags)) for reading in readings] == [
-        (500, StatusFlag.RESTARTED | StatusFlag.SUPPLY_OFF),  # until the ledger was heard
+        (500, StatusFlag.RESTARTED),
         (6001, StatusFlag.THRESHOLD),
     ]

@@ -271,6 +271,59 @@ async def test_a_device_of_another_kind_is_another_device() -> None:
     assert (await stage.see(import_mwh=90_001_000)).registers.import_wh == 6
 
 
+async def boot_without_time(stage: Stage) -> None:
+    """A power cut; the computer's clock begins where it was shut down, and is not believed yet."""
+    floor = Registers(BEGIN_S + 10, 0, 0)
+    stage.restart(boot_id="boot 2", floor=floor)
+    stage.meter_clock.start(floor.time_s, is_new_boot=True)
+
+
+async def test_a_meter_swapped_while_there_was_no_power_is_not_billed_before_the_clock_is_set() -> None:
+    stage = Stage(Source.REGISTER)
+    for _ in range(2):
+        await stage.see(500, import_mwh=7_000_000)
+    await boot_without_time(stage)
+    for wh in range(5):
+        sample = await stage.see(700, import_mwh=20_000 * 10**6 + wh * 1000)
+        assert (sample.is_timed, sample.registers.import_wh, sample.power_w) == (False, 0, 700)
+        assert sample.flags & StatusFlag.GAP
+    stage.clock.advance_s(200)
+    flags = StatusFlag(0)
+    for wh in range(5, 9):
+        sample = await stage.see(700, import_mwh=20_000 * 10**6 + wh * 1000)
+        flags |= sample.flags
+    assert flags & StatusFlag.DEVICE_CHANGED
+    assert sample.registers.import_wh == 3
+
+
+async def test_what_a_register_took_before_the_clock_was_set_counts_when_it_is() -> None:
+    stage = Stage(Source.REGISTER)
+    for _ in range(2):
+        await stage.see(500, import_mwh=7_000_000)
+    await boot_without_time(stage)
+    for wh in range(5):
+        assert (await stage.see(700, import_mwh=7_100_000 + wh * 1000)).registers.import_wh == 0
+    stage.clock.advance_s(200)
+    sample = await stage.see(700, import_mwh=7_105_000)
+    assert (sample.is_timed, sample.registers.import_wh, sample.flags & StatusFlag.GAP) == (
+        True,
+        105,
+        StatusFlag.GAP,
+    )
+    assert (await stage.see(700, import_mwh=7_106_000)).registers.import_wh == 106
+
+
+async def test_a_clock_that_nobody_sets_does_not_keep_energy_from_being_counted() -> None:
+    stage = Stage(Source.REGISTER)
+    for _ in range(2):
+        await stage.see(500, import_mwh=7_000_000)
+    await boot_without_time(stage)
+    stage.clock.step_s(-86_400)
+    assert (await stage.see(700, import_mwh=7_100_000)).registers.import_wh == 0
+    sample = await stage.see(700, after_s=600, import_mwh=7_101_000)
+    assert (sample.is_timed, sample.registers.import_wh) == (False, 101)
+
+
 @pytest.mark.parametrize(
     "state", [b"", b"[]", b"\xff" * 2000, b"[" * 900, b'[1,"","","",null,{},[],"0"]', b"[5,1,2,3]"]
 )
