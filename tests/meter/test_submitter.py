@@ -388,6 +388,20 @@ async def test_readings_that_come_while_others_are_under_way_go_together(scene: 
     assert len(scene.node.accepted_raw) == 2
 
 
+async def test_one_estimate_serves_a_round_and_one_that_was_too_low_is_not_used_again(
+    tmp_path: Path, small_batches: None
+) -> None:
+    scene = Scene(tmp_path)
+    await scene.submitter.adopt()
+    scene.measure(3 * BATCH)
+    await scene.submitter.step()
+    assert scene.node.calls.count("estimate_gas") == 1
+    assert len(scene.outbox.transactions()) == 3
+    scene.node.mine(gas_left=60_000)
+    await scene.settle()
+    scene.check_charged_once(3 * BATCH)
+
+
 async def test_small_blocks_make_small_batches(scene: Scene) -> None:
     scene.node.gas_limit = 1_000_000
     scene.measure(60)
