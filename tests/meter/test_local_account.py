@@ -161,6 +161,17 @@ def test_allowance_is_what_the_owner_or_supplier_has_set() -> None:
     assert not local.allows(1_000_100)
 
 
+def test_energy_given_settles_what_is_overdrawn_and_no_more() -> None:
+    version = replace(TariffVersion.flat(10), export_price_wei_per_wh=7)
+    local = LocalAccount(flat_account(1_000, DatedVersion(0, version)))
+    local.add_readings([Registers(1_000_100, 620, 0)])
+    assert local.balance_wei == -200
+    local.add_readings([Registers(1_000_200, 620, 10)])
+    assert local.balance_wei == -130
+    local.add_readings([Registers(1_000_300, 620, 1_000)])
+    assert local.balance_wei == 0
+
+
 def test_announced_tariff_counts_from_its_time() -> None:
     later = DatedVersion(1_000_200, TariffVersion.flat(100))
     local = LocalAccount(flat_account(5_000, DatedVersion(0, TariffVersion.flat(10)), later))

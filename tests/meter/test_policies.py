@@ -14,7 +14,7 @@ from contracts.policy import OffTime, PolicyValues
 from contracts.reading_format import StatusFlag
 from meter.drivers.driver import Registers, Sample
 from meter.ledger import MeterLedger
-from meter.ledger_terms import LedgerTerms
+from meter.ledger_terms import NO_POLICY, LedgerTerms
 from meter.live import Observation
 from meter.outbox import Outbox
 from meter.policies import MEMORY_KEY, POLICY_KEY, Policies, PolicyDevices
@@ -283,7 +283,10 @@ async def test_one_order_at_a_time_reaches_a_switch(home: Home) -> None:
 
     home.circuits[1].set = slow  # type: ignore[method-assign]
     home.write(off_times=(OffTime(1, **ALWAYS),))
-    await asyncio.gather(home.policies.follow(), home.policies.act(), home.policies.act())
-    await home.policies.act()
-    assert home.circuits_on()[0] is False
+    switching_off = asyncio.ensure_future(home.policies.follow())
+    while not busy[0]:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    home.policies.rules.take(NO_POLICY, home.clock.time_s())
+    await asyncio.gather(switching_off, home.policies.act())
+    assert home.circuits_on()[0] is True
     assert most == [1]

@@ -144,6 +144,19 @@ async def test_policy_reaches_circuits_and_saving_mode(tmp_path: Path, pins: Any
         assert (status.policy_version, status.is_saving, status.circuits_off) == (1, True, (4,))
 
 
+async def test_maximum_load_cuts_the_supply(tmp_path: Path) -> None:
+    world = World(tmp_path, credit_wh=10**9)
+    values = PolicyValues(maximum_load_w=1_100)
+    async with world.running(world.settings()) as daemon:
+        await world.advance(ROW_S)
+        assert daemon.relay is not None
+        assert daemon.relay.is_on, "1,200 W are taken, and nobody minds"
+        call = load_artifact("Policy").abi.encode_call("setPolicy", (daemon.outbox.meter, 0, values.arguments()))
+        world.node.transact(OWNER, POLICY_ADDRESS, call)
+        await world.advance(BLOCK_TIME_S)
+        assert not daemon.relay.is_on
+
+
 async def test_shelly_behind_a_broker(tmp_path: Path, broker: Broker) -> None:
     world, shelly = World(tmp_path, credit_wh=150), SimulatedShelly()
     task = asyncio.ensure_future(shelly.run(broker))
