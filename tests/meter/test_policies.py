@@ -276,8 +276,8 @@ async def test_one_order_at_a_time_reaches_a_switch(home: Home) -> None:
     async def slow(is_on: bool) -> None:
         busy[0] += 1
         most[0] = max(most[0], busy[0])
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
         home.circuits[1].is_on = is_on
         busy[0] -= 1
 
