@@ -6,10 +6,12 @@ and their limits are all that tells a damaged line from a good one.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import zip_longest
 
-from meter.drivers.field_map import NODE, QUANTITIES, Field
+from meter.drivers.field_map import APPARENT, NODE, POWER, QUANTITIES, Field
 
 CSV = "csv"
 EMONCMS = "emoncms"
@@ -51,7 +53,7 @@ class LineDecoder:
     node_id: int = 0
     """0 for any."""
     is_signed: bool = True
-    """Whether pairs of bytes stand for negative numbers too (two's complement)."""
+    """Whether pairs of bytes stand for negative power too (two's complement)."""
 
     def decode(self, line: bytes) -> Told:
         """Raises BadLine."""
@@ -60,12 +62,21 @@ class LineDecoder:
         except UnicodeDecodeError:
             raise BadLine(f"the line {shown(line)} has bytes that are no text") from None
         parts = [part.strip() for part in text.strip(" ,\t").split(",")] if "," in text else text.split()
-        words = _joined_bytes(parts, is_signed=self.is_signed) if self.form == EMONCMS else parts
+        words = _joined_bytes(parts, self._may_be_negative()) if self.form == EMONCMS else parts
         if len(words) != len(self.fields):
             raise BadLine(f"the line {shown(line)} has {len(words)} numbers, not {len(self.fields)}")
         return Told(
             self.fields, tuple([self._value(field, word) for field, word in zip(self.fields, words, strict=True)])
         )
+
+    def _may_be_negative(self) -> list[bool]:
+        """Which fields have a sign where two bytes stand for them: a current of 40 A is no negative one."""
+        return [
+            field.is_measured
+            and QUANTITIES[field.quantity].least < 0
+            and (self.is_signed or field.quantity not in (POWER, APPARENT))
+            for field in self.fields
+        ]
 
     def _value(self, field: Field, word: str) -> Decimal | None:
         if word.lower() in _NOTHING and field.quantity != NODE:
@@ -92,10 +103,12 @@ def shown(data: bytes) -> str:
     return repr(text + ("..." if len(data) > MAX_SHOWN else ""))
 
 
-def _joined_bytes(words: list[str], *, is_signed: bool) -> list[str]:
+def _joined_bytes(words: list[str], may_be_negative: Sequence[bool]) -> list[str]:
     """The node's number as it is, then each pair of bytes as one number. Raises BadLine."""
     node, *rest = words or [""]
     if len(rest) % 2 or not all(_BYTE.fullmatch(word) and int(word) <= 255 for word in rest):
         raise BadLine("the line is not made of pairs of bytes: is the board's format 1 (Emoncms)?")
     numbers = [int(low) + 256 * int(high) for low, high in zip(rest[::2], rest[1::2], strict=True)]
-    return [node, *[str(number - 65_536 if is_signed and number >= 32_768 else number) for number in numbers]]
+    # Where the count of fields is another one than it should be, that is told, and not the signs.
+    signs = zip_longest(numbers, may_be_negative[1 : len(numbers) + 1], fillvalue=False)
+    return [node, *[str(number - 65_536 if has_sign and number >= 32_768 else number) for number, has_sign in signs]]

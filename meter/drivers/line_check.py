@@ -1,7 +1,8 @@
 """Registers that came over a wire without a checksum: one that is out of line is believed when the next one agrees.
 
-A digit that the wire changed makes a register of any size. Two in a row that agree with each other were not made by
-chance, so a meter that was swapped or set back is still heard, one telegram later.
+A digit that the wire changed makes a register of any size, or the serial number of another device. Two in a row that
+agree with each other were not made by chance, so a meter that was swapped or set back is still heard, one telegram
+later.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ STEP_MWH = 1_000_000
 class _Seen:
     elapsed_ms: int
     registers_mwh: tuple[int | None, int | None]
+    device_id: str
 
 
 class UncheckedRegisters:
@@ -24,12 +26,18 @@ class UncheckedRegisters:
         self._last: _Seen | None = None
 
     def is_credible(self, measurement: Measurement) -> bool:
-        """Whether the registers follow from those before; the next ones are compared with these either way."""
-        seen = _Seen(measurement.elapsed_ms, (measurement.import_mwh, measurement.export_mwh))
+        """Whether the registers follow from those before, of the same device; the next ones are compared with these
+        either way."""
+        registers_mwh = measurement.import_mwh, measurement.export_mwh
+        seen = _Seen(measurement.elapsed_ms, registers_mwh, measurement.device_id)
         last, self._last = self._last, seen
-        return last is not None and all(
-            _follows(now, before, seen.elapsed_ms - last.elapsed_ms)
-            for now, before in zip(seen.registers_mwh, last.registers_mwh, strict=True)
+        return (
+            last is not None
+            and seen.device_id == last.device_id
+            and all(
+                _follows(now, before, seen.elapsed_ms - last.elapsed_ms)
+                for now, before in zip(seen.registers_mwh, last.registers_mwh, strict=True)
+            )
         )
 
 

@@ -101,6 +101,15 @@ def test_pairs_of_bytes() -> None:
         signed.decode(b"11 1 2 3 4")
 
 
+def test_of_two_bytes_only_what_can_be_negative_has_a_sign() -> None:
+    """More than 32.767 A on a board with a sign, and frost at one without: lines as any other."""
+    signed = LineDecoder(find_board("RPICT3V1").fields, EMONCMS, 11)
+    told = signed.decode(b"11 240 35 253 255 0 0 64 156 38 0 0 0 231 0")
+    assert [told.get("power", 1), told.get("power", 2), told.get("current", 1)] == [9_200_000, -3000, 40_000]
+    unsigned = LineDecoder(find_board("RPICT3T1").fields, EMONCMS, 11, is_signed=False)
+    assert unsigned.decode(b"11 107 5 0 0 0 0 251 255").get("temperature", 1) == -5000
+
+
 def test_a_message_shows_a_little_and_no_control_characters() -> None:
     assert shown(b"\x1b[2J\xff" + b"1" * 100) == repr("\x1b[2J\\xff" + "1" * 55 + "...")
     assert "\x1b" not in shown(b"\x1b[2J")

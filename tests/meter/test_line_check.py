@@ -28,3 +28,11 @@ def test_another_meter_is_believed_when_it_agrees_with_itself() -> None:
 def test_a_register_that_is_missing_once() -> None:
     rows = ((0, KWH, KWH), (1000, KWH, None), (2000, KWH, KWH), (3000, KWH, KWH))
     assert credible(UncheckedRegisters(), *rows) == [False, False, False, True]
+
+
+def test_a_wrong_letter_in_the_serial_number_is_no_other_meter() -> None:
+    """It would begin anew with the register of another device: energy lost, and a seal broken that was not."""
+    check = UncheckedRegisters()
+    names = ["4B384547", "4B384547", "4B3845G7", "4B384547", "4B384547", "5C111111", "5C111111"]
+    told = [check.is_credible(Measurement(ms, None, KWH, 0, device_id=name)) for ms, name in enumerate(names)]
+    assert told == [False, True, False, False, True, False, True]
