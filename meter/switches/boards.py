@@ -1,6 +1,6 @@
 """Boards with relays of their own: which GPIO pin moves which relay.
 
-A row is here only where the maker says so in public. Of the boards RPICT3T1_RLY2 and RPICT3V1_RLY2 it is public that
+Pins are here only where a source for them was found. Of the boards RPICT3T1_RLY2 and RPICT3V1_RLY2 it is known that
 they have two relays, but not on which pins: the settings have to name the pin, as the board's paper does.
 """
 
@@ -14,7 +14,7 @@ class RelayBoard:
     name: str
     relays: int
     pins: tuple[int, ...] | None
-    """GPIO number (BCM) of relay 1, 2...; None where the maker does not publish them."""
+    """GPIO number (BCM) of relay 1, 2...; None where they are not known."""
     active_low: bool = False
     source: str = ""
 
@@ -53,7 +53,7 @@ def board_pin(name: str, relay: int, pin: int) -> tuple[int, bool]:
         return pin, board.active_low
     if board.pins is None:
         raise UserError(
-            f"the maker of {board.name} does not publish which GPIO pins its relays hang on: find the pin of relay "
+            f"which GPIO pins the relays of {board.name} hang on is not known to this program: find the pin of relay "
             f"{relay} in the paper that came with the board, and set `pin` to its number"
         )
     return board.pins[relay - 1], board.active_low

@@ -211,7 +211,7 @@ async def test_override_shows_in_readings(tmp_path: Path) -> None:
         ({"relay": {"kind": "gpio"}}, r"relay\.pin is missing"),
         ({"relay": {"kind": "gpio", "pin": 40}}, r"relay\.pin must be from -1 to 27"),
         ({"relay": {"kind": "gpio", "pin": 4, "off_pin": 4}}, "a latching relay has two coils"),
-        ({"relay": {"kind": "board", "board": "RPICT3T1_RLY2"}}, "does not publish which GPIO pins"),
+        ({"relay": {"kind": "board", "board": "RPICT3T1_RLY2"}}, "which GPIO pins the relays of RPICT3T1_RLY2"),
         ({"relay": {"kind": "shelly", "device": "shelly1"}}, r"which needs the section \[mqtt\]"),
         ({"relay": {"kind": "shelly", "device": "a/#"}, "mqtt": {"host": "x"}}, r"relay\.device must be the name"),
         ({"relay": {"kind": "command", "on_command": ["x"]}}, "needs on_command and off_command"),

@@ -82,8 +82,8 @@ async def test_relay_of_a_board(pins: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["RPICT3T1_RLY2", "RPICT3V1_RLY2"])
-async def test_board_whose_maker_does_not_publish_the_pins(pins: Any, name: str) -> None:
-    with pytest.raises(UserError, match=r"does not publish which GPIO pins .* set `pin`"):
+async def test_board_whose_pins_are_not_known(pins: Any, name: str) -> None:
+    with pytest.raises(UserError, match=r"which GPIO pins .* is not known to this program.* set `pin`"):
         check_switch(SwitchSettings("board", board=name, relay=1), "relay")
     settings = SwitchSettings("board", board=name, relay=2, pin=23)
     check_switch(settings, "relay")
