@@ -18,6 +18,7 @@ from contracts.reading_format import MAX_BATCH
 from meter.alterations import Alteration, Kind
 from meter.head import Head
 from meter.ledger import MeterLedger, NodeTrouble
+from meter.node_word import check_word
 from meter.outbox import Outbox, OutgoingTransaction
 from meter.outbox_check import genuine_waiting
 from meter.reading import SignedReading
@@ -63,6 +64,8 @@ class SubmitterSettings:
     """Two blocks full, so that the second is there when the first is made."""
     max_fee_wei: int = DEFAULT_MAX_FEE_WEI
     """What one transaction may cost in fees; where the node asks for more, readings wait."""
+    most_w: int = 88_000
+    """Power that the meter's connection never carries: readings by a node's word that would need more are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ class Submitter:
             logger.info("the outbox is new; the ledger's last reading of this meter is %d", last.sequence)
             state = None
         else:
+            check_word(last, head, self._clock.time_s(), self._settings.most_w)
             self._note_foreign(last, "it is an old copy, or a second device signs with this meter's key")
             state = head.driver_state
         adopted = Head(last.sequence, last.hash, last.registers, state)
@@ -164,6 +168,7 @@ class Submitter:
         last = await self._ledger.last_reading(self._outbox.meter)
         head = self._outbox.head()
         if head is None or last.sequence > head.sequence:
+            check_word(last, head, self._clock.time_s(), self._settings.most_w)
             self._note_foreign(last, "a second device signs with this meter's key")
             raise UserError(
                 f"the ledger holds reading {last.sequence} of this meter, which this outbox did not sign: another "

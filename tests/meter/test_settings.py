@@ -37,7 +37,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert settings.meter.key == tmp_path / "meter.json"
     assert settings.driver.csv_format() == CsvFormat(Column("non_shiftable_load", "kWh"))
     assert (settings.ledger.meter_contract, settings.ledger.exhaustion_contract) == (METER_ADDRESS, EXHAUSTION_ADDRESS)
-    assert settings.submitter() == SubmitterSettings()
+    assert settings.submitter() == SubmitterSettings(most_w=10**9)  # a file is bounded by no fuse
     assert settings.relay.rules(0) == RelaySettings()
     assert isinstance(settings.clock.make(), SystemClock)
     assert settings.account is None

@@ -680,6 +680,39 @@ async def test_what_was_sent_when_is_forgotten_although_something_is_always_unde
     assert len(scene.submitter._sent_s) <= SETTINGS.confirmations + 2
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        Head(1000, b"\x05" * 32, Registers(GENESIS_TIME_S + 3600, 900_000_000, 0), None),
+        Head(1000, b"\x05" * 32, Registers(GENESIS_TIME_S + 3600, 3 * STEP_WH, 900_000_000), None),
+        Head(1000, b"\x05" * 32, Registers(GENESIS_TIME_S + 10**9, 900_000_000, 0), None),
+        Head(2**47, b"\x05" * 32, Registers(GENESIS_TIME_S + 3600, 3 * STEP_WH, 0), None),
+        Head(4, b"\x05" * 32, Registers(GENESIS_TIME_S - 1, 3 * STEP_WH, 0), None),
+        Head(4, b"\x05" * 32, Registers(GENESIS_TIME_S + 3600, 0, 0), None),
+    ],
+)
+async def test_a_node_that_lies_makes_the_meter_sign_no_energy_that_nobody_used(
+    scene: Scene, lie: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.measure(3)
+    await scene.settle()
+
+    async def last_reading(*_: object) -> Head:
+        return lie
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MeterLedger, "last_reading", last_reading)
+        with pytest.raises(InvalidAnswer, match="by the node's word"):
+            await scene.submitter.step()  # while it runs
+        scene.crash()
+        with pytest.raises(InvalidAnswer, match="by the node's word"):
+            await scene.submitter.adopt()  # and at a start
+    assert not scene.outbox.alterations.newest(1)
+    scene.measure(2)
+    await scene.settle()
+    scene.check_charged_once(5)
+
+
 def test_backoff_grows_to_its_bound_and_spreads() -> None:
     waits = [backoff_s(failures, random.Random(failures)) for failures in range(1, 2000)]
     assert all(0.5 <= wait <= MAX_BACKOFF_S for wait in waits)
