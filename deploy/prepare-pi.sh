@@ -96,11 +96,14 @@ put() {
   chmod "$mode" "$temporary"
   sync "$temporary"
   mv -f "$temporary" "$file"
+  sync "$(dirname "$file")"
 }
 
-# Without what an earlier run of this script added to a file.
+# Without what an earlier run of this script added to a file; a last line that does not end is ended.
 without_block() {
-  sed '/^# wattchain begin/,/^# wattchain end/d' "$1"
+  [ "$(grep -c '^# wattchain begin' "$1")" = "$(grep -c '^# wattchain end' "$1")" ] ||
+    fail "in $1 a line \"# wattchain begin\" or \"# wattchain end\" is missing: put it back, or take both and what is between them away"
+  sed -e '/^# wattchain begin/,/^# wattchain end/d' -e '$a\' "$1"
 }
 
 mask() {
@@ -153,7 +156,7 @@ install_packages() {
 }
 
 free_serial_port() {
-  local boot cmdline overlay=disable-bt
+  local boot config cmdline overlay=disable-bt
   step "The serial port on the header belongs to the measuring board"
   if [ "$SERIAL" = no ]; then
     note "left as it is"
@@ -162,19 +165,18 @@ free_serial_port() {
   boot=/boot/firmware
   [ -f "$ROOT$boot/config.txt" ] || boot=/boot
   [ -f "$ROOT$boot/config.txt" ] || fail "there is no config.txt in /boot/firmware or /boot: is this Raspberry Pi OS?"
+  [ -f "$ROOT$boot/cmdline.txt" ] || fail "there is no cmdline.txt in $boot: is this Raspberry Pi OS?"
   if [ "$BLUETOOTH" = yes ]; then
     overlay=miniuart-bt
     note "Bluetooth moves to the small serial port, whose speed is good enough for it."
   else
     note "Bluetooth uses the good serial port; it is switched off, so that the board gets it."
   fi
-  {
-    without_block "$ROOT$boot/config.txt"
-    printf '%s\n' "# wattchain begin: the serial port on the header belongs to the measuring board" "[all]" "enable_uart=1" \
-      "dtoverlay=$overlay" "[pi5]" "dtparam=uart0=on" "[all]" "# wattchain end"
-  } | put "$boot/config.txt" 644
+  # First the whole of it: where the card cannot be read nothing must be written.
+  config="$(without_block "$ROOT$boot/config.txt" && printf x)"
+  printf '%s\n' "${config%x}# wattchain begin: the serial port on the header belongs to the measuring board" "[all]" \
+    "enable_uart=1" "dtoverlay=$overlay" "[pi5]" "dtparam=uart0=on" "[all]" "# wattchain end" | put "$boot/config.txt" 644
   note "The console on the serial port would answer the board: it is taken away."
-  [ -f "$ROOT$boot/cmdline.txt" ] || fail "there is no cmdline.txt in $boot: is this Raspberry Pi OS?"
   cmdline="$(sed -E 's/(^| )console=(serial[0-9]|ttyAMA[0-9]+|ttyS[0-9])(,[^ ]*)?//g; s/^ +//' "$ROOT$boot/cmdline.txt")"
   if [ "$cmdline" = "$(cat "$ROOT$boot/cmdline.txt")" ]; then
     note "as it should be: $boot/cmdline.txt"

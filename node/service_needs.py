@@ -54,7 +54,7 @@ def needs_of(
     paths = {_as_running(root, path) for path in _paths_in(settings)}
     own = place.parent
     # A file that the settings name may be written anew beside itself, so its folder is what counts.
-    written = {own, *(_as_running(root, path).parent for path in _written_files(settings))}
+    written = {own, *(_as_running(root, path) for path in _written_folders(settings))}
     readable = {path.parent for path in paths} - written
     credentials = []
     for secret in _secrets(settings):
@@ -93,12 +93,15 @@ def _paths_in(settings: object) -> Iterator[Path]:
             yield from _paths_in(getattr(settings, item.name))
 
 
-def _written_files(settings: Any) -> Iterator[Path]:
-    """The meter's outbox, the agent's memory, and what a driver keeps."""
-    for section, name in (("meter", "outbox"), ("agent", "state"), ("driver", "memory")):
+def _written_folders(settings: Any) -> Iterator[Path]:
+    """Of the meter's outbox, the agent's memory, what a driver keeps, and lines for InfluxDB; and the one in memory."""
+    for section, name in (("meter", "outbox"), ("agent", "state"), ("driver", "memory"), ("influx", "file")):
         value = getattr(getattr(settings, section, None), name, None)
         if isinstance(value, Path):
-            yield value
+            yield value.parent
+    folder = getattr(getattr(settings, "meter", None), "runtime_folder", None)
+    if isinstance(folder, Path):
+        yield folder
 
 
 def _secrets(settings: Any) -> Iterator[_Secret]:

@@ -118,7 +118,8 @@ def _path_lines(facts: UnitFacts) -> list[str]:
     elsewhere = [path for path in facts.writable if path not in own]
     lines = [f"StateDirectory={path.relative_to(STATE_FOLDER.parent)}" for path in own]
     lines += ["StateDirectoryMode=0750"] if own else []
-    lines += [f"ReadWritePaths={path}" for path in elsewhere if not is_in(path, HIDDEN)]
+    # A disk that is not there must not keep the service from starting: it says itself what it misses.
+    lines += [f"ReadWritePaths=-{path}" for path in elsewhere if not is_in(path, HIDDEN)]
     written = [path for path in elsewhere if is_in(path, HIDDEN)]
     read = [path for path in facts.readable if is_in(path, HIDDEN) and not is_in(path, written)]
     if any(is_in(path, HOMES) for path in (*written, *read)):

@@ -81,6 +81,28 @@ def test_the_serial_port_is_freed(tmp_path: Path, boot: str) -> None:
     assert files[f"{boot}/cmdline.txt.before-wattchain"] == CMDLINE
 
 
+def test_a_last_line_that_does_not_end_stays_what_it_is(tmp_path: Path) -> None:
+    root = raspberry_pi_os(tmp_path)
+    config = root / "boot/firmware/config.txt"
+    config.write_text("[all]\ndtoverlay=vc4-kms-v3d")
+    for _ in range(2):
+        assert prepare(root).returncode == 0
+    assert config.read_text().startswith("[all]\ndtoverlay=vc4-kms-v3d\n# wattchain begin")
+    assert config.read_text().count("# wattchain begin") == 1
+
+
+def test_what_cannot_be_read_whole_is_not_written(tmp_path: Path) -> None:
+    """Half a config.txt could be a Pi that does not start any more."""
+    root = raspberry_pi_os(tmp_path)
+    config = root / "boot/firmware/config.txt"
+    config.write_text(CONFIG + "# wattchain begin\ndtoverlay=my-own\n")
+    before = config.read_text()
+    done = prepare(root)
+    assert done.returncode == 2
+    assert 'a line "# wattchain begin" or "# wattchain end" is missing' in done.stderr
+    assert config.read_text() == before
+
+
 def test_the_card_is_spared_and_the_user_is_the_services_own(tmp_path: Path) -> None:
     root = raspberry_pi_os(tmp_path)
     prepare(root)

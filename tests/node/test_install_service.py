@@ -93,6 +93,17 @@ def test_a_node(root: Path) -> None:
     assert "u wattchain " in (root / "etc/sysusers.d/wattchain.conf").read_text()
 
 
+def test_all_folders_that_a_meter_writes_to(root: Path, password: Path) -> None:
+    """Lines for InfluxDB go to a disk, not to the card; the folder in memory may be another one."""
+    settings = METER_SETTINGS.replace("[ledger]", 'runtime_folder = "/run/meter"\n[ledger]')
+    settings += '[influx]\nfile = "/mnt/disk/lines/meter.influx"\n'
+    (root / "var/lib/wattchain/meter/meter.toml").write_text(settings)
+    changes(install(root, "meter", *credential(password), "--json"))
+    unit = (root / METER_UNIT).read_text()
+    assert "StateDirectory=wattchain/meter\n" in unit
+    assert "ReadWritePaths=-/mnt/disk/lines\nReadWritePaths=-/run/meter\n" in unit
+
+
 def test_a_meter_with_its_password(root: Path, password: Path) -> None:
     assert all(changes(install(root, "meter", *credential(password), "--json")))
     unit = (root / METER_UNIT).read_text()

@@ -112,7 +112,7 @@ def test_its_own_folder_is_made_by_systemd() -> None:
 
 def test_a_folder_elsewhere_may_be_written() -> None:
     values = settings(render(facts("node", place=Path("/srv/node"), writable=(Path("/srv/node"),))))
-    assert values["ReadWritePaths"] == ["/srv/node"]
+    assert values["ReadWritePaths"] == ["-/srv/node"]
     assert values["ProtectHome"] == ["yes"]
     assert "StateDirectory" not in values
 
