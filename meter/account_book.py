@@ -20,8 +20,9 @@ from wallet.client import InvalidAnswer, RpcError
 logger = logging.getLogger(__name__)
 
 KEY = "known account"
-# Tariff, terms and zone change by days, and what is charged more holds a day after its announcement at the earliest.
-TERMS_INTERVAL_S = 600
+# Between two questions for tariff, terms and zone, in polls: ten minutes. They change by days, and what is charged more
+# holds a day after its announcement at the earliest.
+TERMS_POLLS = 120
 # What only charges have changed is written this often at most: readings behind it are in the outbox anyway. Any other
 # change, such as a top-up, is written at once.
 WRITE_INTERVAL_S = 600
@@ -33,13 +34,20 @@ class AccountBook:
     """Of one prepaid meter; of a postpaid one it knows nothing."""
 
     def __init__(
-        self, terms: LedgerTerms, outbox: Outbox, store: RelayStore, clock: Clock, allowance_wei: int = 0
+        self,
+        terms: LedgerTerms,
+        outbox: Outbox,
+        store: RelayStore,
+        clock: Clock,
+        allowance_wei: int = 0,
+        poll_interval_s: float = 5.0,
     ) -> None:
         self._terms = terms
         self._outbox = outbox
         self._store = store
         self._clock = clock
         self._allowance_wei = allowance_wei
+        self._terms_interval_ms = TERMS_POLLS * poll_interval_s * 1000
         text = store.get(KEY)
         self._known = self._written = None if text is None else from_text(text)
         self._account_terms: AccountTerms | None = None
@@ -56,7 +64,7 @@ class AccountBook:
         now_ms = self._clock.elapsed_ms()
         meter = self._outbox.meter
         try:
-            if self._asked_ms is None or now_ms - self._asked_ms >= TERMS_INTERVAL_S * 1000:
+            if self._asked_ms is None or now_ms - self._asked_ms >= self._terms_interval_ms:
                 self._account_terms = await self._terms.account_terms(meter, time_s, block_number)
                 self._asked_ms = now_ms
             if self._account_terms is None:

@@ -26,8 +26,8 @@ from wallet.client import InvalidAnswer
 logger = logging.getLogger(__name__)
 
 POLICY_KEY, MEMORY_KEY, STATUS_KEY = "policy", "policy memory", "policy status"
-# The supplier's offset from UTC changes twice a year.
-ZONE_INTERVAL_S = 600
+# Between two questions for the supplier's offset from UTC, in polls: ten minutes. It changes twice a year.
+ZONE_POLLS = 120
 # Alerts that wait for their command; of more, the oldest are of no use any more.
 MAX_WAITING_ALERTS = 8
 # An overload that goes on moves the end of its cut with each sample; the disk learns of that so often at most.
@@ -56,6 +56,7 @@ class Policies:
         clock: Clock,
         settings: PolicySettings,
         devices: PolicyDevices,
+        poll_interval_s: float = 5.0,
     ) -> None:
         self._meter = meter
         self._terms = terms
@@ -63,6 +64,7 @@ class Policies:
         self._clock = clock
         self._settings = settings
         self._devices = devices
+        self._poll_interval_s = poll_interval_s
         policy, zone_s = _policy_from(store.get(POLICY_KEY))
         self.rules = PolicyRules(settings, _memory_from(store.get(MEMORY_KEY)), policy)
         self.rules.zone_s = zone_s
@@ -131,7 +133,7 @@ class Policies:
     async def _poll(self) -> None:
         while True:
             await self.follow()
-            await self._clock.sleep_s(float(self._settings.poll_interval_s))
+            await self._clock.sleep_s(self._poll_interval_s)
 
     async def _react(self) -> None:
         while True:
@@ -146,7 +148,7 @@ class Policies:
         if (head.number, head.hash) == self._head:
             return
         rules, now_ms = self.rules, self._clock.elapsed_ms()
-        if self._zone_asked_ms is None or now_ms - self._zone_asked_ms >= ZONE_INTERVAL_S * 1000:
+        if self._zone_asked_ms is None or now_ms - self._zone_asked_ms >= ZONE_POLLS * self._poll_interval_s * 1000:
             rules.zone_s = await self._terms.zone_s(self._meter, self._clock.time_s(), head.number)
             self._zone_asked_ms = now_ms
         version = await self._terms.policy_version(self._meter, head.number)

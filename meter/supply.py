@@ -36,13 +36,14 @@ def build_supply(
     """Raises UserError."""
     store = RelayStore(daemon.outbox.database)
     terms = LedgerTerms(ledger, settings.ledger.policy_contract)
+    poll_interval_s = float(settings.relay.poll_interval_s)
     policies = None
     if settings.policy.enabled:
         devices = _devices(settings, clock, connection)
-        policies = Policies(daemon.outbox.meter, terms, store, clock, settings.policy, devices)
+        policies = Policies(daemon.outbox.meter, terms, store, clock, settings.policy, devices, poll_interval_s)
     if not settings.relay.enabled:
         return Supply(None, policies)
-    book = AccountBook(terms, daemon.outbox, store, clock, settings.relay.allowance_wei)
+    book = AccountBook(terms, daemon.outbox, store, clock, settings.relay.allowance_wei, poll_interval_s)
     override = OverrideFile(override_path(settings.meter.outbox), settings.relay.longest_override_s)
     extras = RelayExtras(book, override, noting=daemon, listeners=[daemon.set_supply])
     if policies is not None:
