@@ -3,8 +3,11 @@
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contracts.reading_format import StatusFlag
 from meter.alterations import Kind
@@ -256,6 +259,64 @@ def test_told_again_where_the_reading_that_told_is_set_aside(card: Card) -> None
     assert len(card.notes.reasons) == 1
     card.append(flags=StatusFlag.TAMPER)
     assert [one.told_sequence for one in card.outbox.alterations.newest(9)] == [13]
+
+
+NUMBERS = st.integers(-(2**63), 2**63 - 1)
+BYTES = st.binary(max_size=70)
+EDITS = st.one_of(
+    st.tuples(st.sampled_from(["time_s", "import_wh", "export_wh", "power_w", "flags", "attempts"]), NUMBERS),
+    st.tuples(st.sampled_from(["previous_hash", "hash", "r", "vs"]), BYTES),
+)
+HEAD_EDITS = st.one_of(
+    st.tuples(st.sampled_from(["sequence", "time_s", "import_wh", "export_wh"]), NUMBERS),
+    st.tuples(st.sampled_from(["hash", "driver_state", "seal_r", "seal_vs"]), BYTES),
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(1, 10), EDITS), max_size=6),
+    head=st.lists(HEAD_EDITS, max_size=2),
+    moved=st.none() | NUMBERS,
+)
+def test_whatever_is_written_into_the_file_only_what_was_signed_comes_out(
+    rows: list[tuple[int, tuple[str, object]]], head: list[tuple[str, object]], moved: int | None
+) -> None:
+    with TemporaryDirectory() as folder:
+        card = Card(Path(folder) / "outbox.sqlite")
+        genuine = {one.reading.sequence: one for one in card.outbox.waiting(0, 100)}
+        for sequence, (column, value) in rows:
+            card.edit(f"UPDATE readings SET {column} = ? WHERE sequence = ?", value, sequence)
+        for column, value in head:
+            card.edit(f"UPDATE head SET {column} = ?", value)
+        if moved is not None:
+            card.edit("UPDATE OR REPLACE readings SET sequence = ? WHERE sequence = 5", moved)
+        card.restart()
+        found = genuine_waiting(card.outbox, first_head(), 0, 100)
+        assert all(genuine[one.reading.sequence] == one for one in found)
+        stood = card.outbox.head()
+        if stood is not None:
+            card.append(2)
+            assert card.outbox.stored_head()[1]
+            assert all(DOMAIN.verify(one) is None for one in genuine_waiting(card.outbox, first_head(), 0, 100))
+        card.outbox.close()
+
+
+def test_what_is_asked_of_a_long_outbox_goes_by_its_order(card: Card) -> None:
+    """Not through all of a million readings."""
+    asked: list[str] = []
+    card.outbox.database.connection.set_trace_callback(asked.append)
+    card.waiting(3)
+    card.append()
+    card.outbox.newest(5)
+    card.outbox.settle([one.reading for one in card.outbox.waiting(0, 2)], 7)
+    check_outbox(card.outbox)
+    card.outbox.database.connection.set_trace_callback(None)
+    queries = [one for one in asked if " readings" in one and one.startswith(("SELECT", "UPDATE", "DELETE"))]
+    assert len(queries) >= 6
+    for query in queries:
+        plan = card.outbox.database.connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
+        assert all(row[3].startswith("SEARCH") for row in plan), (query, plan)
 
 
 def test_old_alterations_make_room(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
