@@ -88,6 +88,7 @@ def home_settings(folder: Path, number: int, chain_id: int, node_url: str, plan:
             "begin_s": int(time.time()) - 86_400,
         },
         "relay": {"poll_interval_s": plan.poll_interval_s},
+        "policy": {"poll_interval_s": plan.poll_interval_s},
     }
     return parse_settings(document, home / "meter.toml")
 

@@ -22,6 +22,8 @@ class PolicySettings:
     """[policy]: how the meter follows what its owner has written to the ledger."""
 
     enabled: bool = True
+    poll_interval_s: Decimal = Decimal(0)
+    """How often the ledger is looked at; 0 for as often as the relay does."""
     overload_hold_s: int = 300
     """The supply stays off so long after a cut for maximum load; doubled while the load comes back."""
     overload_longest_hold_s: int = 3600
@@ -39,6 +41,7 @@ class PolicySettings:
         """Raises UserError for values that make no sense."""
         check_ranges(
             (
+                ("policy.poll_interval_s", self.poll_interval_s, 0, DAY_S),
                 ("policy.overload_hold_s", self.overload_hold_s, 10, DAY_S),
                 ("policy.overload_longest_hold_s", self.overload_longest_hold_s, self.overload_hold_s, DAY_S),
                 ("policy.saving_hold_s", self.saving_hold_s, 0, DAY_S),

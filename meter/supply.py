@@ -40,7 +40,8 @@ def build_supply(
     policies = None
     if settings.policy.enabled:
         devices = _devices(settings, clock, connection)
-        policies = Policies(daemon.outbox.meter, terms, store, clock, settings.policy, devices, poll_interval_s)
+        own_interval_s = float(settings.policy.poll_interval_s) or poll_interval_s
+        policies = Policies(daemon.outbox.meter, terms, store, clock, settings.policy, devices, own_interval_s)
     if not settings.relay.enabled:
         return Supply(None, policies)
     book = AccountBook(terms, daemon.outbox, store, clock, settings.relay.allowance_wei, poll_interval_s)
