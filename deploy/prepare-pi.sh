@@ -152,7 +152,13 @@ install_packages() {
   step "Packages of the system"
   note "python3-venv keeps Wattchain's libraries apart from the system's; lgpio moves the GPIO pins."
   run apt-get update -q
-  run apt-get install -q -y python3 python3-venv python3-lgpio
+  run apt-get install -q -y python3 python3-venv
+  # Raspberry Pi OS has it, older Debians have not: there it comes with Wattchain's own libraries.
+  if [ -n "$ROOT" ] || [ "$DRY_RUN" = yes ] || apt-cache show python3-lgpio >/dev/null 2>&1; then
+    run apt-get install -q -y python3-lgpio
+  else
+    note "this system has no package python3-lgpio"
+  fi
 }
 
 free_serial_port() {
@@ -206,6 +212,18 @@ TEXT
   fi
 }
 
+# pip writes into the folder that it installs from, and takes what an earlier version left there.
+install_copy() {
+  local copy status=0
+  copy="$(mktemp -d /var/tmp/wattchain.XXXXXX)"
+  tar -C "$SOURCE" --exclude=./.git --exclude='./.venv*' --exclude=./build --exclude='*.egg-info' --exclude=node_modules \
+    -cf - . | tar -C "$copy" -xf - &&
+    "$VENV/bin/pip" install --quiet --disable-pip-version-check --upgrade -c "$SOURCE/constraints.txt" "${copy}[meters]" ||
+    status=$?
+  rm -rf "$copy"
+  return "$status"
+}
+
 install_wattchain() {
   local options=()
   step "Wattchain itself, in $VENV"
@@ -219,7 +237,8 @@ install_wattchain() {
   else
     run python3 -m venv "${options[@]}" "$VENV"
   fi
-  run "$VENV/bin/pip" install --quiet --disable-pip-version-check -c "$SOURCE/constraints.txt" "${SOURCE}[meters]"
+  note "It is built from a copy of $SOURCE, which stays as it is."
+  run install_copy
   run ln -sfn "$VENV/bin/wattchain" /usr/local/bin/wattchain
   run install -d -m 755 /var/lib/wattchain
 }
