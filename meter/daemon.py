@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # How often a daemon that has played its file to the end looks whether the ledger has everything.
 FINISH_POLL_S = 1.0
+# A node that hangs must not cost a meter that has an outbox its first measurements; on a real clock, as nodes are.
+ADOPT_PATIENCE_S = 5.0
 
 
 class MeterDaemon:
@@ -104,7 +106,11 @@ class MeterDaemon:
         failures = 0
         while True:
             try:
-                await self.submitter.adopt()
+                async with asyncio.timeout(None if self.outbox.head() is None else ADOPT_PATIENCE_S):
+                    await self.submitter.adopt()
+                return
+            except TimeoutError:
+                logger.warning("the node does not answer at once; readings are kept until it does")
                 return
             except (*NodeTrouble, SignerUnavailable) as error:
                 if self.outbox.head() is not None:

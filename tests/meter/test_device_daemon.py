@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 import meter.assembly as assembly
+import meter.daemon as daemon_module
+import meter.relay as relay_module
 from contracts.reading_format import StatusFlag
 from meter.assembly import build_daemon
 from meter.daemon import MeterDaemon
 from meter.drivers.measurement import Source
 from meter.gaps import GapJournal
 from meter.integration import MWMS_PER_WH
+from meter.live import Observation
 from meter.reading import Reading
 from meter.settings import MeterSettings, parse_settings
 from meter.signer import KeySigner
@@ -192,6 +195,31 @@ async def test_killed_again_and_again_costs_nothing(tmp_path: Path, monkeypatch:
     expected = sum(energy for time_s, energy in home.told[1:] if time_s <= readings[-1].time_s)
     assert readings[-1].import_wh == expected // MWMS_PER_WH
     assert home.gaps() == []
+
+
+async def test_a_node_that_hangs_does_not_keep_a_meter_from_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path, monkeypatch)
+    await home.begin()
+    home.node.is_down = False
+    monkeypatch.setattr(daemon_module, "ADOPT_PATIENCE_S", 0.05)
+    monkeypatch.setattr(relay_module, "START_PATIENCE_S", 0.05)
+    monkeypatch.setattr(home.node, "_answer", lambda *_: asyncio.Event().wait())
+    is_seen = asyncio.Event()
+
+    class Eye:
+        def observe(self, _observation: Observation) -> None:
+            is_seen.set()
+
+    with home.open() as daemon:
+        daemon.observers.append(Eye())
+        task = asyncio.ensure_future(daemon.run())
+        home.clock.advance_s(INTERVAL_S)
+        home.device.tell(1000)
+        await asyncio.wait_for(is_seen.wait(), 20)
+        task.cancel()
+        await asyncio.wait((task,))
 
 
 async def test_a_register_loses_nothing_whatever_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
