@@ -6,11 +6,13 @@ that is deep enough; one that the ledger will never take is set aside with the r
 like a reading, so that nobody else can write it; who looks for edits is meter/outbox_check.py.
 """
 
+import re
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chain.transaction import decode_transaction
 from contracts.reading_format import StatusFlag, compact_signature
 from meter.alterations import Alteration, Alterations, Kind, mark_told, mark_untold
 from meter.database import Database, open_database, open_for_reading
@@ -18,11 +20,13 @@ from meter.drivers.driver import Registers
 from meter.head import HEAD_COLUMNS, Head, check_continues, seal_hash, seal_signer, write_head
 from meter.reading import Reading, ReadingDomain, Signature, SignedReading
 from meter.signer import Signer
-from primitives.errors import InvalidReading, InvalidSignature, UserError
+from primitives.errors import InvalidReading, InvalidSignature, InvalidTransaction, UserError
 from primitives.hexadecimal import to_checksum_address
 
 # About 250 bytes each, so 250 MB on the card: an hourly meter may be offline for a century, one at 5 s for 58 days.
 MAX_READINGS = 1_000_000
+
+_FEE = re.compile(r"[0-9]{1,78}", re.ASCII)
 
 READING_COLUMNS = "time_s, import_wh, export_wh, power_w, flags, previous_hash, r, vs"
 
@@ -42,6 +46,14 @@ class OutgoingTransaction:
     first_sequence: int
     last_sequence: int
     max_fee_per_gas: int
+
+    def is_intact(self) -> bool:
+        """Whether this is a transaction that its sender signed: the file may have been edited."""
+        try:
+            transaction = decode_transaction(self.raw)
+            return (transaction.hash, transaction.nonce, transaction.sender) == (self.hash, self.nonce, self.sender)
+        except InvalidTransaction:
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,10 +317,12 @@ class Outbox:
                 "SELECT nonce, sender, hash, raw, first_sequence, last_sequence, max_fee_per_gas FROM transactions "
                 "ORDER BY nonce"
             ).fetchall()
-        # The fee is text: it may be above what SQLite counts.
+        # The fee is text: it may be above what SQLite counts. Nonsense is for whoever sends to find.
         return [
-            OutgoingTransaction(nonce, sender, transaction_hash, raw, first_sequence, last_sequence, int(max_fee))
-            for nonce, sender, transaction_hash, raw, first_sequence, last_sequence, max_fee in rows
+            OutgoingTransaction(
+                nonce, sender, hash_, raw, first_sequence, last_sequence, int(fee) if _FEE.fullmatch(fee) else 0
+            )
+            for nonce, sender, hash_, raw, first_sequence, last_sequence, fee in rows
         ]
 
     def store_transaction(self, transaction: OutgoingTransaction) -> None:

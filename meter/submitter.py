@@ -269,12 +269,8 @@ class Submitter:
     def _note_failure(self, transaction: OutgoingTransaction, block_number: int) -> None:
         """A transaction is in a block, but was undone there: go on in halves until the reading that did it is alone."""
         count = transaction.last_sequence - transaction.first_sequence + 1
-        logger.warning(
-            "readings %d to %d failed in block %d; trying smaller batches",
-            transaction.first_sequence,
-            transaction.last_sequence,
-            block_number,
-        )
+        which = f"{transaction.first_sequence} to {transaction.last_sequence}"
+        logger.warning("readings %s failed in block %d; trying smaller batches", which, block_number)
         self._batch_limit = max(1, min(self._batch_limit, count) // 2)
         if count == 1:
             sequence = transaction.first_sequence
@@ -285,6 +281,10 @@ class Submitter:
         """Whether the transaction is still under way."""
         if self._clock.precise_time_s() - self._sent_s.get(transaction.hash, 0) < self._settings.resend_after_s:
             return True
+        if not transaction.is_intact():
+            logger.error("the transaction with nonce %d was altered in the outbox; signing anew", transaction.nonce)
+            self._outbox.forget_transactions([transaction.nonce])
+            return False
         fees = await suggest_fees(self._node)
         if fees.max_fee_per_gas > transaction.max_fee_per_gas:
             transaction = self._raise_fee(transaction, fees)
@@ -334,10 +334,7 @@ class Submitter:
         return True
 
     def _raise_fee(self, transaction: OutgoingTransaction, fees: Fees) -> OutgoingTransaction:
-        """The same transaction with the fee of today, by an eighth more at least: nodes ask for a tenth to replace.
-
-        As it is where that would be more than the owner allows.
-        """
+        """With the fee of today, an eighth more at least (nodes ask for a tenth); as it is where the owner forbids it."""
         old = decode_transaction(transaction.raw)
         raised = replace(
             old,

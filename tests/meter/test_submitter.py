@@ -402,6 +402,32 @@ async def test_one_estimate_serves_a_round_and_one_that_was_too_low_is_not_used_
     scene.check_charged_once(3 * BATCH)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "raw = x'00'",
+        "raw = x'', max_fee_per_gas = 'much'",
+        "hash = zeroblob(32)",
+        "nonce = 9223372036854775807",
+        "nonce = -1",
+        "max_fee_per_gas = '-7'",
+        "sender = x'01'",
+        "last_sequence = 9223372036854775807",
+    ],
+)
+async def test_transaction_that_was_altered_in_the_outbox_is_signed_anew(scene: Scene, change: str) -> None:
+    scene.node.base_fee = 7
+    scene.measure(3)
+    await scene.submitter.step()
+    scene.node.pool.clear()
+    scene.node.base_fee = 70
+    with scene.outbox.database.transaction() as connection:
+        connection.execute(f"UPDATE transactions SET {change}")
+    scene.crash()
+    await scene.settle()
+    scene.check_charged_once(3)
+
+
 async def test_small_blocks_make_small_batches(scene: Scene) -> None:
     scene.node.gas_limit = 1_000_000
     scene.measure(60)
