@@ -334,7 +334,7 @@ class Submitter:
         return True
 
     def _raise_fee(self, transaction: OutgoingTransaction, fees: Fees) -> OutgoingTransaction:
-        """With the fee of today, an eighth more at least (nodes ask for a tenth); as it is where the owner forbids it."""
+        """With the fee of today, an eighth more at least (nodes want a tenth); as it is where the owner forbids it."""
         old = decode_transaction(transaction.raw)
         raised = replace(
             old,
