@@ -14,6 +14,7 @@ from meter.outbox import Outbox
 from meter.reading import SignedReading
 from meter.relay_store import RelayStore
 from primitives.clock import Clock
+from primitives.errors import UserError
 from wallet.amounts import format_amount
 from wallet.client import InvalidAnswer, RpcError
 
@@ -83,7 +84,7 @@ class AccountBook:
         known = self._known
         account = LocalAccount(known, self._allowance_wei)
         sequence = known.sequence
-        while readings := self._outbox.waiting(sequence, CHUNK):
+        while readings := self._waiting(sequence):
             account.add_readings([_registers(signed) for signed in readings])
             sequence = readings[-1].reading.sequence
             await asyncio.sleep(0)
@@ -108,8 +109,7 @@ class AccountBook:
         head = self._outbox.head()
         if head is not None and head.sequence > self._sequence:
             # One as a rule; a reading that was set aside is not there, and the next one covers its energy.
-            signed = self._outbox.waiting(self._sequence, CHUNK)
-            self.local.add_readings([_registers(one) for one in signed])
+            self.local.add_readings([_registers(one) for one in self._waiting(self._sequence)])
             self._sequence = head.sequence
         self.local.observe(registers)
 
@@ -119,6 +119,15 @@ class AccountBook:
             return None
         is_allowed = self.local.allows(time_s)
         return None if is_allowed and self._registers is None else is_allowed
+
+    def _waiting(self, sequence: int) -> list[SignedReading]:
+        """Readings behind a sequence; none of them where somebody has put nonsense into the file, which is found and
+        told before it would be sent. The registers now cover their energy."""
+        try:
+            return self._outbox.waiting(sequence, CHUNK)
+        except UserError as error:
+            logger.error("%s", error)
+            return []
 
     def _take(self, known: KnownAccount | None) -> None:
         before = self._known

@@ -80,6 +80,8 @@ class RpcClient:
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
         self._ids = itertools.count(1)
+        self._away: set[str] = set()
+        """Addresses that did not answer when they were asked last; told once."""
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -207,9 +209,13 @@ class RpcClient:
         for url in others:
             self.url = url
             try:
-                return await self._post_to(url, body)
+                answer = await self._post_to(url, body)
             except NodeUnreachable as error:
-                _log.warning("%s The next node is asked.", error)
+                _log.log(logging.DEBUG if url in self._away else logging.WARNING, "%s The next node is asked.", error)
+                self._away.add(url)
+            else:
+                self._away.discard(url)
+                return answer
         self.url = last
         return await self._post_to(last, body)
 
@@ -248,10 +254,16 @@ def _result(method: str, request_id: int, content: bytes) -> object:
     error = answer.get("error")
     if isinstance(error, dict):
         code, message = error.get("code"), error.get("message")
-        raise RpcError(method, code if isinstance(code, int) else 0, str(message)[:1000], error.get("data"))
+        raise RpcError(method, code if isinstance(code, int) else 0, _one_line(message), error.get("data"))
     if answer.get("id") != request_id or "result" not in answer:
         raise InvalidAnswer(f"the node's answer to {method} has no result, or belongs to another question")
     return answer["result"]
+
+
+def _one_line(message: object) -> str:
+    """A stranger's words for a log or a terminal: nothing that looks like a line of its own, or moves a cursor."""
+    words = " ".join(str(message)[:1000].split())
+    return "".join([character if character.isprintable() else "?" for character in words])
 
 
 def _checked(method: str, parse: Callable[[object], _Parsed], value: object) -> _Parsed:

@@ -1,5 +1,6 @@
 """What the ledger said of the account is on the disk, with few writes; without a ledger it goes on, restarts or not."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import astuple
@@ -231,3 +232,19 @@ def test_memory_is_bounded_and_read_beside_the_daemon(home: Household) -> None:
     with closing(Outbox.open_for_reading(home.path, DOMAIN, METER)) as beside:
         store = RelayStore(beside.database, is_writable=False)
         assert (store.get("x"), store.get("absent")) == ("y", None)
+
+
+@pytest.mark.parametrize("edit", ["flags = 70000", "previous_hash = x'00'", "time_s = -1"])
+async def test_nonsense_in_the_outbox_does_not_stop_a_meter_without_a_ledger(home: Household, edit: str) -> None:
+    await home.learn()
+    home.sign(5)
+    home.sign(10)
+    with closing(sqlite3.connect(home.path)) as editor:
+        editor.execute(f"UPDATE readings SET {edit} WHERE sequence = 2")
+        editor.commit()
+    await home.book.carry_on()
+    assert home.book.local is not None
+    assert home.book.local.balance_wei == 990 * RATE_WEI_PER_WH
+    home.sign(15)
+    home.book.observe(Registers(home.clock.time_s() + 1, 16, 0))
+    assert home.book.local.balance_wei == 984 * RATE_WEI_PER_WH

@@ -152,6 +152,23 @@ async def test_while_a_node_is_away_the_next_is_asked(node: ToyNode, caplog: pyt
         assert len(caplog.messages) == 2  # it goes on with the node that answered
 
 
+async def test_nodes_that_stay_away_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with RpcClient(UNREACHABLE, spare_urls=["http://127.0.0.1:2", "http://127.0.0.1:3"]) as client:
+        for _ in range(10):
+            with pytest.raises(NodeUnreachable):
+                await client.chain_id()
+    assert len(caplog.messages) <= 3
+
+
+async def test_the_words_of_a_node_stay_in_their_line(node: ToyNode) -> None:
+    error = {"code": 3, "message": "no\r\nERROR all is paid\x1b[2J\x07"}
+    node.answer = lambda request: (200, json.dumps({"id": request["id"], "error": error}).encode())
+    async with RpcClient(node.url) as client:
+        with pytest.raises(RpcError) as caught:
+            await client.block_number()
+    assert caught.value.message == "no ERROR all is paid?[2J?"
+
+
 async def test_where_no_node_answers_the_last_is_named() -> None:
     async with RpcClient(UNREACHABLE, spare_urls=[UNREACHABLE]) as client:
         with pytest.raises(NodeUnreachable, match="No node answers"):
