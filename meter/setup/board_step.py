@@ -21,6 +21,7 @@ from primitives.errors import UserError
 # Long enough for the slowest meter that is known, one that tells a telegram every ten seconds, to be heard twice.
 LIVE_TIMEOUT_S = 30.0
 MAX_SHOWN_VALUES = 12
+_UNITS = {"mw": "W", "mva": "VA", "ma": "A", "mv": "V", "mc": "C", "thousandths": ""}
 
 HEARD_BY_LISTENING = (RPICT, DSMR, SML)
 LINE_BOARDS = (RPICT, "sct013")
@@ -238,5 +239,14 @@ def measurement_text(measurement: Measurement) -> str:
         parts.append(f"taken {measurement.import_mwh / 1_000_000:.3f} kWh")
     if measurement.export_mwh is not None:
         parts.append(f"given {measurement.export_mwh / 1_000_000:.3f} kWh")
-    parts += [f"{name} {value}" for name, value in measurement.values[:MAX_SHOWN_VALUES]]
+    parts += [_value_text(name, value) for name, value in measurement.values[:MAX_SHOWN_VALUES]]
     return ", ".join(parts) or "nothing that can be used"
+
+
+def _value_text(name: str, value: int) -> str:
+    """Values have their unit in their name: voltage_1_mv."""
+    base, _, suffix = name.rpartition("_")
+    unit = _UNITS.get(suffix)
+    if unit is None or not base:
+        return f"{name} {value}"
+    return f"{base.replace('_', ' ')} {value / 1000:.1f} {unit}".rstrip()

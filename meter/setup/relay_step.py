@@ -72,11 +72,27 @@ class RelayStep:
         if chosen.get(RELAY, "kind") is None:
             kind = person.choice("   Which", KINDS, usual=None, option="--set relay.kind=KIND")
             chosen.set(RELAY, "kind", kind)
-        self._ask_settings()
+        while True:
+            self._ask_settings()
+            test = await self._try()
+            is_well = test.clicked is not False and not test.trouble
+            if is_well or not person.agrees("   Change its settings and try again?", usual=False):
+                return test
+            for name in ASKED.get(str(chosen.get(RELAY, "kind")), ()):
+                chosen.values[RELAY].pop(name, None)
+
+    async def _try(self) -> RelayTest:
+        """Raises UserError where nobody is there to put wrong settings right."""
         settings = self._settings()
-        check_switch(settings, RELAY)
+        try:
+            check_switch(settings, RELAY)
+        except UserError as error:
+            if self._person.yes:
+                raise
+            self._person.tell(f"   That cannot be: {error}")
+            return RelayTest(None, str(error))
         if settings.needs_mqtt:
-            ask_broker(person, chosen)
+            ask_broker(self._person, self._chosen)
         return await self._test(settings)
 
     def _ask_settings(self) -> None:
@@ -100,7 +116,7 @@ class RelayStep:
         names = {item.name for item in dataclasses.fields(SwitchSettings)}
         return SwitchSettings(**{name: value for name, value in self._chosen.values[RELAY].items() if name in names})  # type: ignore[arg-type]
 
-    async def _test(self, settings: SwitchSettings) -> RelayTest | None:
+    async def _test(self, settings: SwitchSettings) -> RelayTest:
         """Off and on again."""
         person = self._person
         if not self._does_test and not person.agrees(

@@ -225,6 +225,15 @@ async def test_a_relay_is_tried_only_after_a_question(tmp_path: Path) -> None:
         person.hangs_up()  # the router is behind the relay
         await person.answers("Did it click", "n")
         await person.sees("try active_low")
+        # Other settings, which are wrong first.
+        await person.answers("try again?", "y")
+        await person.answers("Program that switches on", ",")
+        await person.answers("Program that switches off", "/bin/false")
+        await person.sees("That cannot be")
+        await person.answers("try again?", "y")
+        await person.answers("Program that switches on", "/bin/true")
+        await person.answers("Program that switches off", "/bin/false")
+        await person.answers("Try it now?", "n")
         assert await person.ends() == 0
     assert notes.read_text() == "off\non\n"
     relay = load_settings(tmp_path / "meter.toml").relay
