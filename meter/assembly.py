@@ -46,6 +46,9 @@ from wallet.service_manager import ServiceManager
 
 logger = logging.getLogger(__name__)
 
+NODE_CONNECTIONS = 2
+"""Of each meter: what its parts ask at the same moment waits for its turn here, for a node has hundreds of meters."""
+
 
 def meter_address(settings: MeterSettings) -> bytes:
     """The meter's address, without password or PIN. Raises UserError, InvalidKeystore."""
@@ -301,7 +304,8 @@ async def open_daemon(settings: MeterSettings) -> AsyncIterator[MeterDaemon]:
     clock = settings.clock.make()
     meter = open_meter_key(settings)
     payer = open_paying_key(settings, meter)
-    async with RpcClient(settings.ledger.node, spare_urls=settings.ledger.spare_nodes) as node:
+    spare_nodes = settings.ledger.spare_nodes
+    async with RpcClient(settings.ledger.node, spare_urls=spare_nodes, connections=NODE_CONNECTIONS) as node:
         daemon = build_daemon(settings, node, clock, meter, payer)
         try:
             logger.info(

@@ -25,6 +25,8 @@ MAX_RESPONSE_BYTES = 16 * 2**20
 MAX_RESPONSE_ITEMS = 400_000
 # A Pi under load answers a heavy eth_call within a few seconds.
 REQUEST_TIMEOUT_S = 30.0
+# As many as any program here needs at a time; a node takes some hundreds, of all who ask.
+MAX_CONNECTIONS = 100
 # Blocks come every few seconds; asking more often only costs the node.
 POLL_INTERVAL_S = 0.5
 
@@ -68,9 +70,11 @@ class RpcClient:
         timeout_s: float = REQUEST_TIMEOUT_S,
         clock: Clock | None = None,
         spare_urls: Sequence[str] = (),
+        connections: int = MAX_CONNECTIONS,
     ) -> None:
         """`spare_urls` are of other nodes of the same ledger: while one does not answer the next is asked. Whatever is
-        asked can be asked twice: a signed transaction is the same one at every node."""
+        asked can be asked twice: a signed transaction is the same one at every node. What is asked while all of its
+        `connections` are busy waits."""
         self._urls = (url, *spare_urls)
         for one in self._urls:
             if not one.startswith(("http://", "https://")):
@@ -79,6 +83,7 @@ class RpcClient:
         """Of the node that is asked at present."""
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
+        self._connections = connections
         self._ids = itertools.count(1)
         self._away: set[str] = set()
         """Addresses that did not answer when they were asked last; told once."""
@@ -90,6 +95,7 @@ class RpcClient:
             timeout=aiohttp.ClientTimeout(total=self._timeout_s),
             headers={"Accept-Encoding": "identity", "Content-Type": "application/json"},
             auto_decompress=False,
+            connector=aiohttp.TCPConnector(limit=self._connections),
         )
         return self
 
