@@ -16,7 +16,7 @@ import tempfile
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -51,7 +51,7 @@ class Fleet:
     signed: int
     accepted: int
     missing: int
-    """Signed, but not on the ledger, or there twice."""
+    """Signed, but not on the ledger; or there, and signed by nobody."""
     waits_blocks: dict[int, int]
     """Blocks after the reading's own time until it was accepted -> readings."""
     median_s: float
@@ -119,7 +119,7 @@ async def measure(plan: FleetPlan, folder: Path, console: Console) -> Fleet:
                 if process.returncode is None:
                     process.kill()
         async with RpcClient(node.rpc_url) as client:
-            return await _judge(plan, client, signed, seen, _count_troubles(folder))
+            return await _ask_and_judge(plan, client, signed, seen, _count_troubles(folder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,19 +183,47 @@ async def _stop_homes(homes: Sequence[asyncio.subprocess.Process]) -> dict[str, 
     return signed
 
 
-async def _judge(
+async def _ask_and_judge(
     plan: FleetPlan, client: RpcClient, signed: dict[str, int], looks: Sequence[_Look], troubles: int
 ) -> Fleet:
     blocks = [await client.block(number) for number in range(await client.block_number() + 1)]
     times_s = [block.time_s for block in blocks if block is not None]
     accepted = await _accepted(client, len(times_s) - 1)
+    duration_s = looks[-1].time_s - looks[0].time_s
+    third = len(looks) // 3
+    return judge(
+        plan,
+        times_s,
+        accepted,
+        signed,
+        most_gas=await _most_gas(client, {number for _, number in accepted.values()}),
+        node_mib=(looks[third].node.memory_mib, looks[2 * third].node.memory_mib, looks[-1].node.memory_mib),
+        node_cpu_percent=100 * (looks[-1].node.cpu_s - looks[0].node.cpu_s) / duration_s,
+        homes_mib=looks[-1].homes.memory_mib,
+        homes_cpu_percent=100 * (looks[-1].homes.cpu_s - looks[0].homes.cpu_s) / duration_s,
+        troubles=troubles,
+    )
+
+
+def judge(
+    plan: FleetPlan,
+    times_s: Sequence[int],
+    accepted: Mapping[tuple[str, int], tuple[int, int]],
+    signed: Mapping[str, int],
+    *,
+    most_gas: int,
+    node_mib: tuple[float, float, float],
+    node_cpu_percent: float,
+    homes_mib: float,
+    homes_cpu_percent: float,
+    troubles: int,
+) -> Fleet:
+    """By the times of all blocks, what is on the ledger ((home, sequence) -> time, block) and what was signed."""
     waits, seconds = Counter[int](), []
     for time_s, number in accepted.values():
         waits[max(number - bisect_right(times_s, time_s) + 1, 1)] += 1
         seconds.append(times_s[number] - time_s)
     wanted = {(home, sequence) for home, last in signed.items() for sequence in range(1, last + 1)}
-    duration_s = looks[-1].time_s - looks[0].time_s
-    third = len(looks) // 3
     return Fleet(
         plan=plan,
         signed=len(wanted),
@@ -205,11 +233,11 @@ async def _judge(
         median_s=statistics.median(seconds) if seconds else 0.0,
         longest_s=max(seconds, default=0),
         blocks=len(times_s) - 1,
-        most_gas=await _most_gas(client, {number for _, number in accepted.values()}),
-        node_mib=(looks[third].node.memory_mib, looks[2 * third].node.memory_mib, looks[-1].node.memory_mib),
-        node_cpu_percent=100 * (looks[-1].node.cpu_s - looks[0].node.cpu_s) / duration_s,
-        homes_mib=looks[-1].homes.memory_mib,
-        homes_cpu_percent=100 * (looks[-1].homes.cpu_s - looks[0].homes.cpu_s) / duration_s,
+        most_gas=most_gas,
+        node_mib=node_mib,
+        node_cpu_percent=node_cpu_percent,
+        homes_mib=homes_mib,
+        homes_cpu_percent=homes_cpu_percent,
         troubles=troubles,
     )
 

@@ -3,7 +3,10 @@
 A closed network without fees, as a supplier would run it; every home has a key, an outbox and a line of its own.
 """
 
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +25,7 @@ RATE_WEI_PER_WH = WATT // 1000
 CREDIT_WEI = 10**6 * WATT
 OPERATOR, SUPPLIER, OWNER = b"\xa2" * 20, b"\xa3" * 20, b"\xa1" * 20
 READING_INTERVAL_S = 60
+IN_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,19 @@ def make_place(folder: Path, plan: FleetPlan) -> tuple[BenchNode, int]:
     return node, chain_id
 
 
-def home_settings(folder: Path, number: int, chain_id: int, node_url: str, plan: FleetPlan) -> MeterSettings:
+def home_settings(
+    folder: Path, runtime: Path, number: int, chain_id: int, node_url: str, plan: FleetPlan
+) -> MeterSettings:
     """Every second home has a register of its own, the others tell their power only."""
     home = folder / f"home-{number}"
     home.mkdir(exist_ok=True)
     document: dict[str, object] = {
-        "meter": {"key": "in-memory.json", "outbox": "outbox.sqlite", "reading_interval_s": READING_INTERVAL_S},
+        "meter": {
+            "key": "in-memory.json",
+            "outbox": "outbox.sqlite",
+            "reading_interval_s": READING_INTERVAL_S,
+            "runtime_folder": str(runtime),
+        },
         "ledger": {
             "chain_id": chain_id,
             "node": node_url,
@@ -91,6 +102,13 @@ def home_settings(folder: Path, number: int, chain_id: int, node_url: str, plan:
         "policy": {"poll_interval_s": plan.poll_interval_s},
     }
     return parse_settings(document, home / "meter.toml")
+
+
+@contextmanager
+def memory_folder(name: str) -> Iterator[Path]:
+    """What a service has as its runtime folder: in memory, where the machine has such a place, and gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix=name, dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 def home_name(number: int) -> str:

@@ -6,21 +6,26 @@ and carried to the ledger every minute, the relay follows every block. Measured 
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.fleet_place import FleetPlan, home_key, home_name, make_place
+from benchmarks.fleet_place import FleetPlan, home_key, home_name, make_place, memory_folder
+from meter.pseudo_terminal import PseudoTerminal
+from meter.virtual_board import VirtualBoard, rows_power
 from node.bench.network import BenchNetwork
-from node.bench.usage import Usage, usage_of_process
+from node.bench.usage import usage_of_process
 from node.processes import CommandProcess
+from primitives.clock import SystemClock
 from primitives.errors import UserError
 from wallet.client import RpcClient
 from wallet.key_directory import write_private_file
@@ -28,9 +33,13 @@ from wallet.keystore import encrypt_key
 
 AIM_MB = 60.0
 AIM_CPU_PERCENT = 3.0
-WARM_UP_S = 20.0
+WARM_UP_S = 10.0
+"""Behind the first reading on the ledger: then everything has been loaded that is needed."""
+START_TIMEOUT_S = 180.0
+POLL_INTERVAL_S = 0.5
 LOOK_INTERVAL_S = 1.0
 READING_INTERVAL_S = 60
+PORT = "board"
 MIB_TO_MB = 2**20 / 10**6
 
 
@@ -65,8 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     chosen.json.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix="wattchain-meter-") as folder:
-            usages = [asyncio.run(measure(SIMULATED_HOME, chosen.seconds, Path(folder)))]
+        usages = []
+        for driver in DRIVERS:
+            with tempfile.TemporaryDirectory(prefix="wattchain-meter-") as folder:
+                usages.append(asyncio.run(measure(driver, chosen.seconds, Path(folder))))
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -80,40 +91,71 @@ def main(arguments: list[str] | None = None) -> int:
 class DriverUnderTest:
     name: str
     section: str
-    """[driver] of the meter's settings."""
+    """[driver] of the meter's settings; BOARD stands for the pseudo-terminal."""
+    has_board: bool = False
 
 
-SIMULATED_HOME = DriverUnderTest("simulated home", 'kind = "simulated-home"\ninterval_s = 1\nsource = "power"')
+DRIVERS = (
+    DriverUnderTest("simulated home", 'kind = "simulated-home"\ninterval_s = 1\nsource = "power"'),
+    DriverUnderTest("RPICT3V1", 'kind = "rpict"\nport = "BOARD"\ninterval_s = 1', has_board=True),
+)
 
 
 async def measure(driver: DriverUnderTest, seconds: float, folder: Path) -> DaemonUsage:
     """Run it in a new folder. Raises UserError where a process ends by itself."""
     node, chain_id = make_place(folder, FleetPlan(homes=1))
-    async with BenchNetwork([node]) as network:
+    async with contextlib.AsyncExitStack() as stack:
+        network = await stack.enter_async_context(BenchNetwork([node]))
         await network.start(lambda: None)
-        settings_path = _write_settings(folder, chain_id, node.rpc_url, driver)
+        runtime = stack.enter_context(memory_folder("wattchain-meter-"))
+        settings_path = _write_settings(folder, runtime, chain_id, node.rpc_url, driver)
+        if driver.has_board:
+            await stack.enter_async_context(_board(folder / PORT))
         process = CommandProcess("The meter", ["meter", "run", "--settings", str(settings_path)], folder / "meter.log")
+        client = await stack.enter_async_context(RpcClient(node.rpc_url))
         async with process:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                while not await _transactions(client):  # noqa: ASYNC110 - a question to another process
+                    await asyncio.sleep(POLL_INTERVAL_S)
             usages = await _watch(process, seconds)
-        async with RpcClient(node.rpc_url) as client:
-            readings = int(str(await client.request("eth_getTransactionCount", home_name(0), "latest")), 16)
+            readings = await _transactions(client)
     first, last = usages[0], usages[-1]
     return DaemonUsage(
         driver.name,
         last.time_s - first.time_s,
-        max(one.usage.memory_mib for one in usages) * MIB_TO_MB,
-        (last.usage.memory_mib - first.usage.memory_mib) * MIB_TO_MB,
-        100 * (last.usage.cpu_s - first.usage.cpu_s) / (last.time_s - first.time_s),
-        first.usage.cpu_s,
+        max(one.memory_mib for one in usages) * MIB_TO_MB,
+        (last.memory_mib - first.memory_mib) * MIB_TO_MB,
+        100 * (last.cpu_s - first.cpu_s) / (last.time_s - first.time_s),
+        first.cpu_s,
         readings,
         (last.written_bytes - first.written_bytes) / 1024,
     )
 
 
+async def _transactions(client: RpcClient) -> int:
+    """That the meter has sent and that are in a block."""
+    return int(str(await client.request("eth_getTransactionCount", home_name(0), "latest")), 16)
+
+
+@contextlib.asynccontextmanager
+async def _board(port: Path) -> AsyncIterator[None]:
+    """A virtual board at the other end of a pseudo-terminal, in this process; a line a second."""
+    clock = SystemClock()
+    powers_w = [Fraction(300 + number * 137 % 2_000) for number in range(600)]
+    board = VirtualBoard(PseudoTerminal(port), rows_power(powers_w, 60, clock.time_s()), clock, 1.0)
+    task = asyncio.ensure_future(board.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     time_s: float
-    usage: Usage
+    memory_mib: float
+    cpu_s: float
     written_bytes: int
 
 
@@ -131,14 +173,25 @@ async def _watch(process: CommandProcess, seconds: float) -> list[_Look]:
 
 def _look(process_id: int) -> _Look:
     try:
-        counters = Path(f"/proc/{process_id}/io").read_text().splitlines()
-        written = next(int(line.split(": ")[1]) for line in counters if line.startswith("write_bytes"))
-        return _Look(time.monotonic(), usage_of_process(process_id), written)
+        return _Look(
+            time.monotonic(), usage_of_process(process_id).memory_mib, _cpu_s(process_id), _written_bytes(process_id)
+        )
     except OSError as error:
         raise UserError("The meter ended by itself; its log says why.") from error
 
 
-def _write_settings(folder: Path, chain_id: int, node_url: str, driver: DriverUnderTest) -> Path:
+def _cpu_s(process_id: int) -> float:
+    """Of all its threads, to the nanosecond: work of a millisecond now and then escapes the ticks of `stat`."""
+    threads = Path(f"/proc/{process_id}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 10**9
+
+
+def _written_bytes(process_id: int) -> int:
+    lines = Path(f"/proc/{process_id}/io").read_text().splitlines()
+    return next(int(line.split(": ")[1]) for line in lines if line.startswith("write_bytes"))
+
+
+def _write_settings(folder: Path, runtime: Path, chain_id: int, node_url: str, driver: DriverUnderTest) -> Path:
     write_private_file(folder / "password", "benchmark\n")
     write_private_file(folder / "key.json", encrypt_key(home_key(0), "benchmark"))
     path = folder / "meter.toml"
@@ -149,6 +202,7 @@ key = "key.json"
 password_file = "password"
 outbox = "outbox.sqlite"
 reading_interval_s = {READING_INTERVAL_S}
+runtime_folder = "{runtime}"
 
 [ledger]
 chain_id = {chain_id}
@@ -156,7 +210,7 @@ node = "{node_url}"
 confirmations = 0
 
 [driver]
-{driver.section}
+{driver.section.replace("BOARD", str(folder / PORT))}
 """
     )
     return path
