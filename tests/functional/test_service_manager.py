@@ -9,7 +9,7 @@ import pytest
 
 from tests.functional.running_node import RunningCommand, run_command
 from tests.wallet.service_manager_socket import manager_socket
-from wallet.keystore import LIGHT_COST, encrypt_key
+from wallet.keystore import ScryptCost, encrypt_key
 
 OPERATOR = "0x" + "11" * 20
 
@@ -49,7 +49,7 @@ enabled = false
 
 async def test_a_meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lives while it waits for a ledger, with the password of its key as systemd hands it over."""
-    (tmp_path / "meter.json").write_text(encrypt_key(bytes([7]) * 32, "secret", LIGHT_COST))
+    (tmp_path / "meter.json").write_text(encrypt_key(bytes([7]) * 32, "secret", ScryptCost(2**10, 8, 1)))
     (tmp_path / "meter.toml").write_text(SETTINGS)
     (tmp_path / "credentials").mkdir()
     (tmp_path / "credentials" / "meter-password").write_text("secret\n")

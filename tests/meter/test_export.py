@@ -25,7 +25,7 @@ from tests.meter.fake_node import GENESIS_TIME_S, METER, METER_KEY, Failure, Fak
 from tests.meter.test_submitter import DOMAIN, Scene
 from wallet.answers import Log
 from wallet.client import BlockTag, RpcError
-from wallet.keystore import LIGHT_COST, encrypt_key
+from wallet.keystore import ScryptCost, encrypt_key
 
 HOUR_S = 3600
 EVERYTHING = Span(0, 2**40)
@@ -201,7 +201,7 @@ kind = "simulated-home"
 
 @pytest.fixture(scope="module")
 def key_file() -> str:
-    return encrypt_key(METER_KEY, "secret", LIGHT_COST)
+    return encrypt_key(METER_KEY, "secret", ScryptCost(2**10, 8, 1))
 
 
 @pytest.fixture

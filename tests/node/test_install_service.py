@@ -13,8 +13,9 @@ from click.testing import CliRunner, Result
 from node.cli import main
 from node.install_steps import GiveFolder, MakeLink, RemoveFile, RunCommand, WriteFile
 from primitives.errors import UserError
-from wallet.keystore import LIGHT_COST, encrypt_key
+from wallet.keystore import ScryptCost, encrypt_key
 
+CHEAP = ScryptCost(2**10, 8, 1)
 OPERATOR = "0x" + "11" * 20
 PROGRAM = "/opt/wattchain/bin/wattchain"
 METER_SETTINGS = """
@@ -34,7 +35,7 @@ PASSWORD = "etc/wattchain/meter-password"
 
 @pytest.fixture(scope="module")
 def key_file() -> str:
-    return encrypt_key(bytes([7]) * 32, "secret", LIGHT_COST)
+    return encrypt_key(bytes([7]) * 32, "secret", CHEAP)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.meter.broker import Broker
 from tests.meter.mock_pins import mock_pins
 from tests.meter.serial_pair import SerialPair
 from tests.meter.setup.scripted_person import ScriptedPerson, at_a_terminal
-from wallet.keystore import LIGHT_COST, encrypt_key, keystore_address
+from wallet.keystore import ScryptCost, encrypt_key, keystore_address
 
 PLAIN_3V1 = "11 1402.65 -0.31 0.00 6412.5 38.2 0.0 231.87"
 BACKWARDS = "11 -1402.65 -0.31 0.00 6412.5 38.2 0.0 231.87"
@@ -194,7 +194,7 @@ def test_what_a_script_has_to_say(tmp_path: Path, arguments: tuple[str, ...], me
 
 
 def test_a_wrong_password_of_a_key_that_is_there(tmp_path: Path) -> None:
-    (tmp_path / "meter.json").write_text(encrypt_key(bytes([7]) * 32, "secret", LIGHT_COST))
+    (tmp_path / "meter.json").write_text(encrypt_key(bytes([7]) * 32, "secret", ScryptCost(2**10, 8, 1)))
     (tmp_path / "password").write_text("wrong\n")
     result = invoke(
         *("--yes", "--settings", tmp_path / "meter.toml", "--driver", "simulated-home", "--live", 0),
