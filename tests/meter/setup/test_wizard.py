@@ -22,8 +22,11 @@ from primitives.clock import ManualClock
 from primitives.hexadecimal import to_checksum_address
 from tests.meter.broker import Broker
 from tests.meter.mock_pins import mock_pins
+from tests.meter.p1_telegrams import NETHERLANDS_5, telegram
 from tests.meter.serial_pair import SerialPair
 from tests.meter.setup.scripted_person import ScriptedPerson, at_a_terminal
+from tests.meter.sml_frames import frame
+from tests.meter.test_sml import USUAL
 from wallet.keystore import ScryptCost, encrypt_key, keystore_address
 
 PLAIN_3V1 = "11 1402.65 -0.31 0.00 6412.5 38.2 0.0 231.87"
@@ -36,13 +39,14 @@ def invoke(*arguments: object) -> Result:
 
 
 @asynccontextmanager
-async def board(folder: Path, line: str = PLAIN_3V1) -> AsyncIterator[str]:
-    """A board that tells its line a hundred times a second; its port."""
+async def board(folder: Path, line: str | bytes = PLAIN_3V1, interval_s: float = 0.01) -> AsyncIterator[str]:
+    """A board, or a meter, that tells its line a hundred times a second; its port."""
+    data = line if isinstance(line, bytes) else line.encode() + b"\r\n"
 
     async def speak(pair: SerialPair) -> None:
         while True:
-            pair.send_now(line.encode() + b"\r\n")
-            await asyncio.sleep(0.01)
+            pair.send_now(data)
+            await asyncio.sleep(interval_s)
 
     with SerialPair(folder) as pair:
         task = asyncio.create_task(speak(pair))
@@ -258,6 +262,25 @@ def test_a_relay_at_a_pin_is_tried_by_an_option(tmp_path: Path, monkeypatch: pyt
         assert result.exit_code == 0, result.stderr
         assert json.loads(result.stdout)["relay"] == {"clicked": True, "trouble": ""}
         assert [entry.state for entry in pins.pin(17).states][-2:] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "import_mwh"),
+    [("dsmr", telegram(NETHERLANDS_5), 3_854_101_000), ("sml", frame(USUAL), 12_345_678_900)],
+)
+async def test_a_smart_meter_is_found_by_what_it_says(tmp_path: Path, kind: str, data: bytes, import_mwh: int) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "password").chmod(0o600)
+    async with board(tmp_path, data, 0.05) as port:
+        result = await asyncio.to_thread(
+            invoke,
+            *("--yes", "--json", "--settings", tmp_path / "meter.toml", "--port", port, "--no-relay", "--live", 1),
+            *("--node", NO_NODE, "--chain-id", 1947, "--password-file", tmp_path / "password"),
+        )
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert (answer["driver"], answer["measurements"][0]["import_mwh"]) == (kind, import_mwh)
+    assert load_settings(tmp_path / "meter.toml").driver.kind == kind
 
 
 @pytest.mark.parametrize(
