@@ -6,13 +6,17 @@ kept_values.py. Damage and a full disk become UserErrors.
 """
 
 import fcntl
+import logging
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from primitives.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x77617474
 """Marks the file as ours ("watt"), so that a foreign database is not written to."""
@@ -23,6 +27,8 @@ LOG_PAGES = 4096
 """4 MB of log before it is written back to the file: the same pages are changed again and again, and go back once."""
 # Another process only reads (`meter status`); a writer waits this long for it at most.
 BUSY_TIMEOUT_S = 10
+# What cannot be written would be told with every try.
+TELL_AGAIN_S = 3600.0
 
 _SCHEMA = """
 CREATE TABLE identity (
@@ -55,6 +61,10 @@ class OutboxNotReady(UserError):
     """No daemon has made the file yet, or one is just making it."""
 
 
+class DiskFull(UserError):
+    """Nothing more can be written until a person makes space. A meter goes on measuring, and its relay stays."""
+
+
 class Database:
     """An open file. `transaction` is the only way to change it."""
 
@@ -62,6 +72,7 @@ class Database:
         self.path = path
         self.connection = connection
         self._lock = lock
+        self._told_s: float | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -75,6 +86,13 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def left_out(self, what: str, error: DiskFull) -> None:
+        """Say, once an hour, that something is not on the disk and the meter goes on."""
+        now_s = time.monotonic()
+        if self._told_s is None or now_s - self._told_s >= TELL_AGAIN_S:
+            self._told_s = now_s
+            logger.error("%s. %s is not kept until then", error, what)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -199,7 +217,7 @@ def _as_user_error(path: Path, error: sqlite3.DatabaseError) -> UserError:
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     if primary == sqlite3.SQLITE_FULL:
-        return UserError(f"the disk is full: free some space, then start the meter again (its outbox is {path})")
+        return DiskFull(f"THE DISK IS FULL: free some space; what the meter keeps is beside {path}")
     if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return UserError(f"cannot open the outbox {path} for writing: {error}")
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR):

@@ -6,7 +6,7 @@ writes no more than once a minute; what a power cut takes with it lies within th
 
 from dataclasses import dataclass, replace
 
-from meter.database import Database
+from meter.database import Database, DiskFull
 
 # A gap every hour for more than a year; older ones make room.
 MAX_GAPS = 10_000
@@ -50,19 +50,25 @@ class GapJournal:
             self._change(replace(self._last, until_s=max(until_s, self._last.from_s)))
 
     def flush(self) -> None:
-        """Put on the disk what is new."""
+        """Put on the disk what is new; where that is full it waits on."""
         if not self._waiting:
             return
+        try:
+            self._write()
+        except DiskFull as error:
+            self._database.left_out("The list of gaps", error)
+        else:
+            self._waiting, self._continues_row = [], False
+
+    def _write(self) -> None:
         with self._database.transaction() as connection:
+            if self._continues_row:
+                connection.execute("DELETE FROM gaps WHERE id = (SELECT max(id) FROM gaps)")
             for gap in self._waiting:
-                if self._continues_row:
-                    connection.execute("DELETE FROM gaps WHERE id = (SELECT max(id) FROM gaps)")
-                    self._continues_row = False
                 connection.execute(
                     "INSERT INTO gaps (from_s, until_s, reason) VALUES (?, ?, ?)", (gap.from_s, gap.until_s, gap.reason)
                 )
             connection.execute("DELETE FROM gaps WHERE id <= (SELECT max(id) FROM gaps) - ?", (MAX_GAPS,))
-        self._waiting = []
 
     def newest(self, limit: int) -> list[Gap]:
         """The last gaps on the disk, newest first."""

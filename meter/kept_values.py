@@ -1,6 +1,6 @@
 """A few small values that a meter keeps in its database, by name; each is written when it changes, which is rare."""
 
-from meter.database import Database
+from meter.database import Database, DiskFull
 
 
 class KeptValues:
@@ -13,5 +13,9 @@ class KeptValues:
         return None if row is None else str(row[0])
 
     def set(self, name: str, value: str) -> None:
-        with self._database.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO kept_values VALUES (?, ?)", (name, value))
+        """Left out where the disk is full: what it is then told again after a start is true as well."""
+        try:
+            with self._database.transaction() as connection:
+                connection.execute("INSERT OR REPLACE INTO kept_values VALUES (?, ?)", (name, value))
+        except DiskFull as error:
+            self._database.left_out(f"The {name}", error)

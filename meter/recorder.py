@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from contracts.reading_format import StatusFlag
 from meter.checkpoint import Checkpoint, CheckpointKeeper
+from meter.database import DiskFull
 from meter.drivers.driver import Registers, Sample
 from meter.drivers.measurement import NO_FLAGS
 from meter.events import EventBudget
@@ -160,7 +161,7 @@ class Recorder:
                 head.hash,
             )
             self._outbox.append(self._outbox.domain.sign(reading, self._signer), sample.state)
-        except (InvalidReading, OutboxFullError, SignerUnavailable) as error:
+        except (InvalidReading, OutboxFullError, DiskFull, SignerUnavailable) as error:
             logger.error("NO READING WAS SIGNED: %s. The next one that can be covers its energy", error)
             self._retry_at_ms = self._clock.elapsed_ms() + RETRY_MS
             return

@@ -3,7 +3,7 @@
 Also how `wattchain meter status`, another process, learns how they are doing.
 """
 
-from meter.database import Database
+from meter.database import Database, DiskFull
 
 # The largest is a known account with a tariff of 16 steps and 16 times of use: some 12 KiB.
 MAX_TEXT_CHARACTERS = 65_536
@@ -35,9 +35,13 @@ class RelayStore:
         if self._known.get(key) == text or (key not in self._known and self.get(key) == text):
             self._known[key] = text
             return
-        with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT INTO relay_memory VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, text),
-            )
-        self._known[key] = text
+        try:
+            with self._database.transaction() as connection:
+                connection.execute(
+                    "INSERT INTO relay_memory VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                    (key, text),
+                )
+        except DiskFull as error:
+            self._database.left_out("What relay and policy remember", error)
+        else:
+            self._known[key] = text

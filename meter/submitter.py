@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from chain.transaction import Transaction, decode_transaction, with_signature
 from contracts.reading_format import MAX_BATCH
 from meter.alterations import Alteration, Kind
+from meter.database import DiskFull
 from meter.head import Head
 from meter.ledger import MeterLedger, NodeTrouble
 from meter.node_word import check_word
@@ -143,7 +144,7 @@ class Submitter:
                     has_more = await self.step()
                 failures, self.is_reachable = 0, True
                 await self._wait(self._settings.poll_interval_s / (BACKLOG_HURRY if has_more else 1))
-            except (*NodeTrouble, SignerUnavailable) as error:
+            except (*NodeTrouble, SignerUnavailable, DiskFull) as error:
                 failures += 1
                 self.is_reachable = not isinstance(error, NodeUnreachable)
                 delay_s = backoff_s(failures, self._random)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from meter.database import Database
+from meter.database import Database, DiskFull
 
 # At one switching an hour more than a year; older ones make room.
 MAX_SWITCHINGS = 10_000
@@ -22,6 +22,13 @@ class SwitchJournal:
         self._database = database
 
     def record(self, switching: Switching) -> None:
+        """A full disk does not keep the relay from switching."""
+        try:
+            self._insert(switching)
+        except DiskFull as error:
+            self._database.left_out("The journal of switchings", error)
+
+    def _insert(self, switching: Switching) -> None:
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO switchings (time_s, block_number, is_on, reason) VALUES (?, ?, ?, ?)",

@@ -222,6 +222,39 @@ async def test_a_node_that_hangs_does_not_keep_a_meter_from_measuring(
         await asyncio.wait((task,))
 
 
+async def test_a_full_disk_ends_no_meter_and_costs_no_energy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = Home(tmp_path, monkeypatch)
+    await home.begin()
+    with home.open() as daemon:
+        task = asyncio.ensure_future(daemon.run())
+        await home.settle()
+        connection = daemon.outbox.database.connection
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        for _ in range(1500):
+            await home.step()
+            assert not task.done()
+            if "NO READING WAS SIGNED: THE DISK IS FULL" in caplog.text:
+                break
+        else:
+            raise AssertionError("the disk is not full")
+        for _ in range(100):
+            await home.step()
+        connection.execute("PRAGMA max_page_count = 100000")
+        for _ in range(61):
+            await home.step()
+        assert not task.done()
+        task.cancel()
+        await asyncio.wait((task,))
+        head = daemon.outbox.head()
+    assert head is not None
+    expected = sum(energy for time_s, energy in home.told[1:] if time_s <= head.registers.time_s)
+    assert head.registers.import_wh == expected // MWMS_PER_WH
+    assert home.gaps() == []
+
+
 async def test_a_register_loses_nothing_whatever_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home(tmp_path, monkeypatch, source=Source.REGISTER)
     await home.begin()

@@ -259,7 +259,7 @@ def test_full_disk_is_said_and_changes_nothing(outbox: Outbox) -> None:
     pages = outbox.database.connection.execute("PRAGMA page_count").fetchone()[0]
     outbox.database.connection.execute(f"PRAGMA max_page_count = {pages}")
     head = outbox.head()
-    with pytest.raises(UserError, match="the disk is full"):
+    with pytest.raises(UserError, match="THE DISK IS FULL"):
         append(outbox, 2000)
     after = outbox.head()
     assert head is not None

@@ -739,6 +739,25 @@ async def test_a_node_that_lies_makes_the_meter_sign_no_energy_that_nobody_used(
     scene.check_charged_once(5)
 
 
+async def test_a_full_disk_is_waited_for(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.measure(3)
+    connection = scene.outbox.database.connection
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    running = asyncio.ensure_future(scene.submitter.run())
+    await idle()
+    assert "readings wait in the outbox: THE DISK IS FULL" in caplog.text
+    connection.execute("PRAGMA max_page_count = 100000")
+    for _ in range(10):
+        scene.clock.advance_s(BLOCK_TIME_S)
+        await idle()
+        scene.node.mine()
+    scene.check_charged_once(3)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
 def test_backoff_grows_to_its_bound_and_spreads() -> None:
     waits = [backoff_s(failures, random.Random(failures)) for failures in range(1, 2000)]
     assert all(0.5 <= wait <= MAX_BACKOFF_S for wait in waits)
