@@ -68,6 +68,7 @@ soak-relay: $(TESTING) ## Relays through 2,000 random lives, beside a plain read
 	WATTCHAIN_RELAY_SEEDS=$(or $(SEEDS),2000) $(BIN)/python -m pytest tests/meter/test_relay_property.py -n $(WORKERS)
 
 soak-meter: $(TESTING) ## A year of a home's meter in which everything goes wrong, to the Wh, in some 30 minutes (DAYS=365 SEED=n)
+	$(BIN)/python -m tests.soak.meter_kills $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.soak.meter_year $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED))
 
 bench: $(TESTING) ## The benchmarks, one after another

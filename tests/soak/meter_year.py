@@ -70,7 +70,7 @@ def run_year(folder: Path, seed: int, days: float, source: Source, rates: Rates 
         len(world.gaps),
         checked_gaps,
         *looks,
-        world.switchings,
+        world.line.switchings,
         world.events,
         time.process_time() - began_s,
     )

@@ -12,7 +12,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,23 +20,22 @@ from unittest.mock import patch
 import meter.assembly as assembly
 from meter.checkpoint import PLACE_BYTES, CheckpointKeeper
 from meter.daemon import MeterDaemon
-from meter.drivers.measurement import DeviceTrouble, Measurement, Source
+from meter.drivers.measurement import Source
 from meter.drivers.simulated_home import SimulatedHome, SimulatedHomeSettings
 from meter.gaps import Gap, GapJournal
 from meter.live import Observation
 from meter.settings import MeterSettings, parse_settings
 from meter.signer import KeySigner
-from primitives.clock import Clock
 from primitives.secp256k1 import address_of
 from tests.meter.fake_node import CHAIN_ID, METER, METER_KEY, OTHER_KEY, RATE_WEI_PER_WH, SENDER_KEY, Failure
 from tests.simulation.virtual_time import START_S, Life, VirtualLoop
 from tests.soak.year_books import CONFIRMATIONS, SILENT, Log, Start, SupplyLook, TopUp
+from tests.soak.year_home import SAMPLE_S, Line, WorldClock, YearDevice
 from tests.soak.year_node import YearNode
 from wallet.client import NodeUnreachable, RpcError
 
 DAY_S = 86_400
 HOUR_S = 3_600
-SAMPLE_S = 5
 BLOCK_TIME_S = 600
 POLL_S = 120
 READING_INTERVAL_S = 3_600
@@ -46,8 +45,6 @@ SETTLE_S = 4 * DAY_S
 FORGETFUL_S = 1_600_000_000
 """What a clock without a battery may show after a boot: some day long ago."""
 FIRST_CREDIT_WH = 40_000
-LOST_LINES = 2_000
-"""One line of so many does not arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,56 +61,6 @@ class Rates:
     duplicate: float = 1.0
     reorganisation: float = 7.0
     top_up: float = 7.0
-
-
-class WorldClock:
-    """The right time, which nobody sets."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-        self._boot_s = loop.time()
-        self.offset_s = 0.0
-        """By which the time of day is wrong; the time since the boot never is."""
-
-    def time_s(self) -> int:
-        return math.floor(self.precise_time_s() + 1e-6)
-
-    def precise_time_s(self) -> float:
-        return START_S + self._loop.time() + self.offset_s
-
-    def elapsed_ms(self) -> int:
-        return round((self._loop.time() - self._boot_s) * 1000)
-
-    async def sleep_s(self, duration_s: float) -> None:
-        await asyncio.sleep(duration_s)
-
-
-class YearDevice:
-    """What a life of the daemon measures with: a line to the home, which may be unplugged or lose what it says."""
-
-    def __init__(self, world: "World", clock: Clock) -> None:
-        self.source = world.home.source
-        self.interval_s = float(SAMPLE_S)
-        self._world = world
-        self._clock = clock
-
-    async def read(self) -> Measurement | None:
-        while True:
-            if self._world.is_unplugged:
-                raise DeviceTrouble("the line is unplugged")
-            now_s = self._world.loop.time()
-            due_s = (math.floor(now_s / SAMPLE_S + 1e-6) + 1) * SAMPLE_S
-            await asyncio.sleep(due_s - now_s)
-            if self._world.random.randrange(LOST_LINES) and not self._world.is_unplugged:
-                return replace(self._world.home.measure(), elapsed_ms=self._clock.elapsed_ms())
-
-    def set_supply(self, is_on: bool) -> None:
-        self._world.switchings += is_on != self._world.supply_is_on
-        self._world.supply_is_on = is_on
-        self._world.home.set_supply(is_on)
-
-    async def close(self) -> None:
-        pass
 
 
 @dataclass(slots=True)
@@ -135,11 +82,8 @@ class World:
         self.clock = WorldClock(loop)
         self.node = YearNode(FIRST_CREDIT_WH * RATE_WEI_PER_WH, self.clock)
         self.top_ups = [TopUp(0, FIRST_CREDIT_WH)]
-        self.home = SimulatedHome(
-            SimulatedHomeSettings(seed=seed, source=source.value, begin_s=START_S - HOUR_S), self.clock
-        )
-        self.is_unplugged = False
-        self.supply_is_on = True
+        settings = SimulatedHomeSettings(seed=seed, source=source.value, begin_s=START_S - HOUR_S)
+        self.line = Line(SimulatedHome(settings, self.clock), loop, self.random)
         self.log = Log()
         self.events: Counter[str] = Counter()
         self.looks: list[SupplyLook] = []
@@ -147,7 +91,6 @@ class World:
         self.running: Running | None = None
         self.lives: list[Life] = []
         self.signed = 0
-        self.switchings = 0
         self._folder = folder
         self._rates = rates
         self._days = days
@@ -252,7 +195,7 @@ class World:
             return keepers[0]
 
         with (
-            patch.object(assembly, "open_section", lambda section, clock, *_: YearDevice(self, clock)),
+            patch.object(assembly, "open_section", lambda section, clock, *_: YearDevice(self.line, clock)),
             patch.object(assembly, "read_boot_id", lambda: f"boot {self._boots}"),
             patch.object(assembly, "build_keeper", capture),
         ):
@@ -280,7 +223,7 @@ class World:
                 "poll_interval_s": POLL_S,
                 "resend_after_s": 1800,
             },
-            "driver": {"kind": "simulated-home", "interval_s": SAMPLE_S, "source": self.home.source.value},
+            "driver": {"kind": "simulated-home", "interval_s": SAMPLE_S, "source": self.line.home.source.value},
             "relay": {"poll_interval_s": POLL_S},
             "policy": {"poll_interval_s": POLL_S},
         }
@@ -294,7 +237,7 @@ class World:
         elapsed_ms = round(self.loop.time() * 1000)
         if measurement is None:
             self.log.add(elapsed_ms, time_s, SILENT, 0)
-        elif self.home.source is Source.POWER:
+        elif self.line.home.source is Source.POWER:
             assert measurement.power_mw is not None
             self.log.add(elapsed_ms, time_s, measurement.power_mw, 0)
         else:
@@ -348,7 +291,7 @@ class World:
 
     async def _settle(self) -> None:
         """Everything is put right; the ledger gets what is waiting."""
-        self.is_unplugged = self.node.is_down = False
+        self.line.is_unplugged = self.node.is_down = False
         self.node.failures.clear()
         self._set_right(self._machine_clock)
         running = self._alive()
@@ -379,7 +322,9 @@ class World:
         if not self.node.is_down:
             self._heard_block = self.node.blocks[-1].number
         if now_s - self._steady_since_s >= 2 * BLOCK_TIME_S:
-            self.looks.append(SupplyLook(self._heard_block, self.supply_is_on, not self.node.is_down, self._import_wh))
+            self.looks.append(
+                SupplyLook(self._heard_block, self.line.supply_is_on, not self.node.is_down, self._import_wh)
+            )
 
     # What goes wrong
 
@@ -400,9 +345,9 @@ class World:
 
     async def _unplug(self) -> None:
         self.events["unplugged"] += 1
-        self.is_unplugged = True
+        self.line.is_unplugged = True
         await asyncio.sleep(math.exp(self.random.uniform(math.log(4), math.log(6 * HOUR_S))))
-        self.is_unplugged = False
+        self.line.is_unplugged = False
 
     async def _lose_node(self) -> None:
         self.events["node outage"] += 1
