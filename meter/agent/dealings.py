@@ -111,6 +111,11 @@ class Dealings:
     def order_for(self, slot_s: int) -> OwnOrder | None:
         return next((one for one in self.orders if one.slot_s == slot_s), None)
 
+    def count_since(self, from_s: int) -> int:
+        """How many adverts, purchases and orders were begun since then."""
+        purchases = [one for one in self.trades if not one.is_sale]
+        return sum([one.time_s >= from_s for one in (*self.adverts, *purchases, *self.orders)])
+
     def committed_wh(self, from_s: int, time_s: int) -> int:
         """Energy that is sold or bought, or may still be, by what was begun since `from_s`.
 

@@ -40,6 +40,8 @@ def budget_of(situation: Situation, limits: Limits) -> Budget:
     Nothing where the node cannot tell what was done earlier that day.
     """
     since_s = situation.day_begin_s
+    if situation.counted_since_s is not None:
+        since_s = min(since_s, situation.counted_since_s)
     if situation.known_since_s > since_s:
         return Budget(0, 0)
     dealings = situation.dealings

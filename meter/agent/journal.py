@@ -29,11 +29,16 @@ KIND = FileKind(
         "CREATE TABLE decisions (id INTEGER PRIMARY KEY, time_s INTEGER NOT NULL, day INTEGER NOT NULL, "
         "code TEXT NOT NULL, text TEXT NOT NULL) STRICT",
         "CREATE INDEX decisions_of_day ON decisions (day, code)",
+        "CREATE TABLE day (id INTEGER PRIMARY KEY CHECK (id = 1), begin_s INTEGER NOT NULL) STRICT",
     ),
 )
 KEPT_DECISIONS = 5_000
 """About a month; older ones make room."""
 KEPT_SENT = 5_000
+LEAST_DAY_S = 23 * 3_600
+"""A day on which clocks are put forward."""
+ORDER_CODES = ("advertise", "buy", "bid", "offer")
+"""Of decisions whose transaction is told by an event that names the account."""
 
 UNDER_WAY, IN_BLOCK, DONE, FAILED, DROPPED = "under way", "in a block", "done", "failed", "dropped"
 """A transaction's states: sent and not seen; in a block that may still be taken back; in one that is deep enough;
@@ -92,7 +97,9 @@ class Journal:
         """Write a transaction down, before it is sent."""
         with self._file.transaction() as connection:
             connection.execute(
-                "INSERT INTO sent (time_s, text, spend_wei, nonce, hash, raw, state) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO sent (time_s, text, spend_wei, nonce, hash, raw, state) "
+                # A clock that was set back takes nothing out of the day.
+                "VALUES (max(?, coalesce((SELECT begin_s FROM day), 0)), ?, ?, ?, ?, ?, ?)",
                 (time_s, text, str(spend_wei), nonce, transaction_hash, raw, UNDER_WAY),
             )
             connection.execute(
@@ -113,10 +120,30 @@ class Journal:
     def newest(self, count: int) -> list[Sent]:
         return self._sent("ORDER BY id DESC LIMIT ?", (count,))
 
+    def day_begin_s(self, told_s: int, now_s: int) -> int:
+        """When the day began whose orders count: as the node tells, but never a new day before the last one was long
+        enough by the own clock, `now_s`. For the node knows time and zone, and each new day has new money.
+        """
+        with self._file.transaction() as connection:
+            row = connection.execute("SELECT begin_s FROM day").fetchone()
+            if row is not None and min(told_s, now_s) < row[0] + LEAST_DAY_S:
+                return int(row[0])
+            begin_s = min(told_s, now_s)
+            connection.execute("INSERT OR REPLACE INTO day VALUES (1, ?)", (begin_s,))
+        return begin_s
+
     def signed_wei(self, since_s: int) -> int:
-        """For purchases and bids since then. What was refused, or never came into a block, does not count."""
-        found = self._sent("WHERE time_s >= ? AND state NOT IN (?, ?)", (since_s, FAILED, DROPPED))
-        return sum([one.spend_wei for one in found])
+        """For purchases and bids since then. What was refused in a block does not count, and of those with one number
+        only the dearest: there are such where one was given up, or sent again for a higher fee."""
+        dearest: dict[int, int] = {}
+        for one in self._sent("WHERE time_s >= ? AND state != ?", (since_s, FAILED)):
+            dearest[one.nonce] = max(dearest.get(one.nonce, 0), one.spend_wei)
+        return sum(dearest.values())
+
+    def orders_in_blocks(self, since_s: int) -> int:
+        """How many orders of all kinds are in blocks, of those that were signed since then."""
+        found = self._sent("WHERE time_s >= ? AND state IN (?, ?)", (since_s, IN_BLOCK, DONE))
+        return len([one for one in found if one.text.startswith(tuple([f"{code}:" for code in ORDER_CODES]))])
 
     def tell(self, time_s: int, day: int, code: str, text: str) -> None:
         with self._file.transaction() as connection:

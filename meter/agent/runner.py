@@ -26,7 +26,7 @@ from primitives.secp256k1 import address_of
 from wallet.amounts import format_amount
 from wallet.answers import Receipt
 from wallet.auction import AUCTION
-from wallet.client import RpcClient, RpcError
+from wallet.client import InvalidAnswer, RpcClient, RpcError
 from wallet.contract_call import ContractCall, plan_call, refusal_of
 from wallet.market import MARKET
 from wallet.sealed_orders import SealedOrder
@@ -47,6 +47,8 @@ WAIT_S = 120.0
 """Blocks come at least once a minute; what is in none by then is followed in the next round."""
 STUCK_S = 300
 """What is in no block for so long may be for its fee."""
+CLOCKS_APART_S = 3_600
+"""A block may be of a time so long before that of the own clock when its transaction was signed."""
 MAX_REFUSALS = 1_000
 """Remembered at a time; all are forgotten where there are more."""
 
@@ -129,7 +131,11 @@ class Runner:
 
     async def _look(self) -> Situation:
         situation = await self._asker.situation(self._client, self._clock.time_s())
-        return replace(situation, signed_wei=self._journal.signed_wei(situation.day_begin_s))
+        since_s = self._journal.day_begin_s(situation.day_begin_s, self._clock.time_s())
+        told, known = situation.dealings.count_since(since_s - CLOCKS_APART_S), self._journal.orders_in_blocks(since_s)
+        if told < known and situation.known_since_s <= since_s:
+            raise InvalidAnswer(f"the node tells of {told} of the account's {known} orders that it has in blocks")
+        return replace(situation, counted_since_s=since_s, signed_wei=self._journal.signed_wei(since_s))
 
     async def _do_first(self, situation: Situation, decisions: list[Decision]) -> bool:
         """The first action that is not refused. False where there is none."""
@@ -192,7 +198,7 @@ class Runner:
         assert self._private_key is not None  # a dry run does not come here
         signed = sign_transaction(transaction, self._private_key)
         text = f"{decision.code}: {action.key}"
-        self._journal.begin(situation.time_s, text, action.spend_wei, signed.nonce, signed.hash, signed.encoded)
+        self._journal.begin(self._clock.time_s(), text, action.spend_wei, signed.nonce, signed.hash, signed.encoded)
         await self._client.send_raw(signed.encoded)
         waited_s = 0.0
         while (receipt := await self._client.receipt(signed.hash)) is None and waited_s < WAIT_S:

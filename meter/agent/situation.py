@@ -76,6 +76,8 @@ class Situation:
     """Why nothing can be traded with the meter."""
     known_since_s: int = 0
     """What the account did before is not known, since the node began with a later state."""
+    counted_since_s: int | None = None
+    """Since when orders count against the limits, by the own book; None: since the last midnight."""
     signed_wei: int = 0
     """What this agent has signed purchases and bids for today, by its own book: a second witness beside the ledger."""
 
