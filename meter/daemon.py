@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 
 from contracts.reading_format import StatusFlag
+from meter.backoff import backoff_s
 from meter.drivers.driver import Driver, Sample
 from meter.drivers.measurement import NO_FLAGS
 from meter.ledger import NodeTrouble
@@ -20,7 +21,7 @@ from meter.outbox_check import check_outbox
 from meter.recorder import Recorder
 from meter.relay import Relay
 from meter.signer import SignerUnavailable
-from meter.submitter import Submitter, backoff_s
+from meter.submitter import Submitter
 from primitives.clock import Clock
 from primitives.errors import plain_cause
 

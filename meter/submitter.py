@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from chain.transaction import Transaction, decode_transaction, with_signature
 from contracts.reading_format import MAX_BATCH
 from meter.alterations import Alteration, Kind
+from meter.backoff import backoff_s
 from meter.database import DiskFull
 from meter.head import Head
 from meter.ledger import MeterLedger, NodeTrouble
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 # Blocks asked for in one eth_getLogs, within what public and own nodes answer; also how often the place up to which
 # the ledger was settled is written to the disk when nothing else happens, so that idle blocks cost no writes.
 MAX_LOG_BLOCKS = 1000
+# Such stretches in one round: after months offline the blocks missed are thousands of them, and readings go before.
+MAX_STRETCHES = 20
 # Transactions that wait for a block at the same time: four blocks of 30M gas full of whole batches (4M gas each). Nodes
 # hold 64 of a sender.
 MAX_IN_FLIGHT = 32
@@ -44,9 +47,6 @@ MAX_IN_FLIGHT = 32
 BACKLOG_HURRY = 5
 # A reading alone in its transaction that fails this often, while the simulation accepts it, is set aside.
 MAX_ATTEMPTS = 3
-# Waiting doubles after each failure up to this; a node that returns is noticed within five minutes.
-FIRST_BACKOFF_S = 1.0
-MAX_BACKOFF_S = 300.0
 
 # How nodes (ours, geth, Besu, Nethermind) word a refusal; compared in lower case.
 _ALREADY_KNOWN = ("already known", "known transaction", "already imported", "already in the pool")
@@ -164,7 +164,7 @@ class Submitter:
             await self._identify()
         self._quote = None
         self._seen_block = block = await self._node.block_number()
-        await self._settle(block - self._settings.confirmations)
+        is_settled = await self._settle(block - self._settings.confirmations)
         pending = await self._follow_transactions(block - self._settings.confirmations)
         last = await self._ledger.last_reading(self._outbox.meter)
         head = self._outbox.head()
@@ -177,6 +177,10 @@ class Submitter:
             )
         if last.sequence and self._outbox.hash_of(last.sequence) not in (last.hash, None):
             self._note_foreign(last, "a second device signs with this meter's key")
+        return await self._send_waiting(last, pending) or not is_settled
+
+    async def _send_waiting(self, last: Head, pending: Sequence[OutgoingTransaction]) -> bool:
+        """Send what is new; whether more waits."""
         after = max([last.sequence, *(transaction.last_sequence for transaction in pending)])
         under_way = len(pending)
         while True:
@@ -219,9 +223,11 @@ class Submitter:
         self._is_identified = True
         return genesis_hash
 
-    async def _settle(self, deep_block: int) -> None:
-        """Take accepted readings up to a block out of the outbox."""
-        while self._confirmed_block < deep_block:
+    async def _settle(self, deep_block: int) -> bool:
+        """Take accepted readings up to a block out of the outbox; whether that block is reached."""
+        for _ in range(MAX_STRETCHES):
+            if self._confirmed_block >= deep_block:
+                break
             first_block = self._confirmed_block + 1
             last_block = min(self._confirmed_block + self._log_blocks, deep_block)
             try:
@@ -235,6 +241,7 @@ class Submitter:
                 tell_settlement(self._outbox.settle(accepted, last_block))
             self._confirmed_block = last_block
             self._log_blocks = min(self._log_blocks * 2, MAX_LOG_BLOCKS)
+        return self._confirmed_block >= deep_block
 
     async def _follow_transactions(self, deep_block: int) -> list[OutgoingTransaction]:
         """What became of the transactions that were sent; those that are in no block, sent again where it is time."""
@@ -393,9 +400,3 @@ class Submitter:
         finally:
             sleeping.cancel()
             waking.cancel()
-
-
-def backoff_s(failures: int, randomness: random.Random) -> float:
-    """How long to wait after so many failures in a row; spread, so that all meters do not return at once."""
-    longest_s: float = min(FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 30), MAX_BACKOFF_S)
-    return longest_s * randomness.uniform(0.5, 1.0)

@@ -18,8 +18,8 @@ from meter.agent.decisions import decide
 from meter.agent.journal import DONE, DROPPED, FAILED, IN_BLOCK, UNDER_WAY, Journal, Sent
 from meter.agent.limits import Limits
 from meter.agent.situation import Situation
+from meter.backoff import backoff_s
 from meter.ledger import NodeTrouble
-from meter.submitter import backoff_s
 from primitives.clock import Clock
 from primitives.errors import UserError
 from primitives.secp256k1 import address_of

@@ -11,13 +11,21 @@ import pytest
 
 from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
 from contracts.reading_format import MAX_BATCH
+from meter.backoff import MAX_BACKOFF_S
 from meter.drivers.driver import Registers
 from meter.head import Head
 from meter.ledger import MeterLedger, NodeTrouble
 from meter.outbox import Outbox
 from meter.reading import Reading, ReadingDomain, SignedReading
 from meter.signer import KeySigner
-from meter.submitter import BACKLOG_HURRY, MAX_ATTEMPTS, MAX_BACKOFF_S, Submitter, SubmitterSettings, backoff_s
+from meter.submitter import (
+    BACKLOG_HURRY,
+    MAX_ATTEMPTS,
+    MAX_LOG_BLOCKS,
+    MAX_STRETCHES,
+    Submitter,
+    SubmitterSettings,
+)
 from primitives.clock import ManualClock
 from primitives.errors import UserError
 from primitives.secp256k1 import address_of
@@ -758,12 +766,23 @@ async def test_a_full_disk_is_waited_for(scene: Scene, caplog: pytest.LogCapture
         await running
 
 
-def test_backoff_grows_to_its_bound_and_spreads() -> None:
-    waits = [backoff_s(failures, random.Random(failures)) for failures in range(1, 2000)]
-    assert all(0.5 <= wait <= MAX_BACKOFF_S for wait in waits)
-    assert waits[0] <= 1
-    assert min(waits[10:]) >= MAX_BACKOFF_S / 2
-    assert len(set(waits[10:])) > 1000
+async def test_after_a_year_offline_readings_go_before_all_blocks_are_looked_through(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.measure(3)
+    year = 365 * 86_400 // 5
+
+    async def block_number() -> int:
+        return year + scene.node.blocks[-1].number
+
+    monkeypatch.setattr(scene.node, "block_number", block_number)
+    assert await scene.submitter.step(), "there is more to do"
+    assert len(scene.outbox.transactions()) == 1
+    assert scene.node.calls.count("logs") <= MAX_STRETCHES
+    for _ in range(400):
+        if not await scene.submitter.step():
+            break
+    assert scene.outbox.confirmed_block() > year - MAX_LOG_BLOCKS
 
 
 async def test_without_news_one_question_has_to_do(scene: Scene) -> None:
