@@ -1,8 +1,9 @@
 """A meter's calibrations: who changed which factor, when, from what to what, signed by the meter and by the person.
 
 They lie in a small SQLite file beside the outbox, which `wattchain meter calibrate` writes and the running meter reads.
-Every signature is checked when the file is opened, so that a factor cannot be changed there by hand; how it gets to
-the ledger is in meter/calibration_carrier.py.
+Every signature is checked when the file is opened. Nobody has signed what a new file took over from the ledger, and a
+file can be deleted; so any change of factors is told by the next reading, however it came about. That, and how
+calibrations get to the ledger, is in meter/calibration_carrier.py.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from contracts.calibration_format import MAX_PPM, MIN_PPM, ONE_PPM, Calibration, Quantity
+from contracts.calibration_format import MAX_CHANNEL, MAX_PPM, MIN_PPM, ONE_PPM, Calibration, Quantity
 from contracts.reading_format import compact_signature
 from meter.drivers.factors import QUANTITIES_WITH_FACTORS, Factor, Factors
 from meter.signer import Signer
@@ -35,8 +36,8 @@ FILE = FileKind(
     0x77636C62,
     1,
     (
-        "CREATE TABLE identity (id INTEGER PRIMARY KEY CHECK (id = 1), chain_id INTEGER NOT NULL, meter BLOB NOT NULL, "
-        "noted INTEGER NOT NULL DEFAULT 0) STRICT",
+        "CREATE TABLE identity (id INTEGER PRIMARY KEY CHECK (id = 1), chain_id INTEGER NOT NULL, meter BLOB NOT NULL) "
+        "STRICT",
         # What the ledger held when this file was new.
         "CREATE TABLE adopted (id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL, "
         "time_s INTEGER NOT NULL, factors TEXT NOT NULL) STRICT",
@@ -182,14 +183,6 @@ class CalibrationBook(DurableFile):
                 raise RuntimeError("a file with calibrations takes none from the ledger")
             connection.execute("INSERT INTO adopted VALUES (1, ?, ?, ?)", (sequence, time_s, text))
 
-    def noted(self) -> int:
-        """The last calibration that a signed reading has told of."""
-        return int(self._rows("SELECT noted FROM identity")[0][0])
-
-    def set_noted(self, sequence: int) -> None:
-        with self.transaction() as connection:
-            connection.execute("UPDATE identity SET noted = ?", (sequence,))
-
     def version(self) -> int:
         """Another number when somebody else has written to the file since."""
         return int(self._rows("PRAGMA data_version")[0][0])
@@ -199,7 +192,7 @@ class CalibrationBook(DurableFile):
         if not rows:
             return 0, 0, Factors()
         try:
-            factors = Factors(tuple([Factor(str(row[0]), int(row[1]), int(row[2])) for row in json.loads(rows[0][2])]))
+            factors = Factors(tuple([_adopted_factor(*row) for row in json.loads(rows[0][2])]))
         except (ValueError, TypeError, IndexError) as error:
             raise self._altered(str(error)) from error
         return rows[0][0], rows[0][1], factors
@@ -239,6 +232,15 @@ class CalibrationBook(DurableFile):
             f"{self.path} was altered ({what}): move it away and keep it. The meter takes its factors from the ledger "
             "then, as far as they got there"
         )
+
+
+def _adopted_factor(quantity: object, channel: object, ppm: object) -> Factor:
+    """Raises ValueError for what no ledger holds."""
+    if quantity not in QUANTITIES_WITH_FACTORS or not isinstance(channel, int) or not isinstance(ppm, int):
+        raise ValueError(f"{quantity!r} {channel!r} has no factor {ppm!r}")
+    if not (1 <= channel <= MAX_CHANNEL and MIN_PPM <= ppm <= MAX_PPM):
+        raise ValueError(f"the factor {ppm} of {quantity} {channel} is out of bounds")
+    return Factor(str(quantity), channel, ppm)
 
 
 def _share_with_folder(path: Path) -> None:

@@ -6,6 +6,7 @@ round compares the file with the ledger. What two have signed stays in force wha
 empty takes its factors from the ledger.
 """
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from contracts.calibration_format import MAX_PPM, MIN_PPM, ONE_PPM
 from contracts.reading_format import StatusFlag
 from meter.calibration import CalibrationBook, SignedCalibration
 from meter.drivers.factors import QUANTITIES_WITH_FACTORS, Factor, Factors
+from meter.kept_values import KeptValues
 from meter.ledger import Node, NodeTrouble
 from meter.live import Noting
 from meter.outbox import Outbox
@@ -32,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 # A person stands at the meter and looks whether the new factor is there.
 LOOK_INTERVAL_S = 5.0
+KEPT_FACTORS = "factors of the last reading"
+NO_FACTORS = "[]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,9 @@ class CalibrationCarrier:
         self._clock = clock
         self._settings = settings
         self._version = -1
-        self._noted_at: tuple[int, int] | None = None
+        self._kept = KeptValues(outbox.database)
+        # Factors that were noted, and the last reading then.
+        self._noted_at: tuple[str, int] | None = None
         self._is_settled = False
         # The calibration that was sent last, and when.
         self._sent: tuple[int, float] = (0, 0.0)
@@ -98,25 +104,30 @@ class CalibrationCarrier:
                 await self._clock.sleep_s(LOOK_INTERVAL_S)
 
     def look(self, book: CalibrationBook) -> None:
-        """Take over what was written to the file; see to it that a reading tells of it."""
+        """Take over what was written to the file; see to it that a reading tells of it.
+
+        What the last reading knew is kept beside the readings: a file that was deleted, edited or set back shows, too.
+        """
         if book.version() != self._version:
             self.put_in_force(book)
-        self._see_noted(book)
+        self._see_noted()
 
     def put_in_force(self, book: CalibrationBook) -> None:
         """Tell the device its factors, and the next reading of those that none has told of."""
         self._version = book.version()
         self._apply(book.factors())
         self._is_settled = False
-        sequence = book.last()[0]
-        if sequence > book.noted():
-            self._noting.note(StatusFlag.CALIBRATED, f"calibration {sequence} is in force")
-            self._noted_at = (sequence, self._head_sequence())
+        factors = _as_text(book.factors())
+        if factors == (self._kept.get(KEPT_FACTORS) or NO_FACTORS):
+            self._noted_at = None
+            return
+        self._noting.note(StatusFlag.CALIBRATED, f"the factors of calibration {book.last()[0]} are in force")
+        self._noted_at = (factors, self._head_sequence())
 
-    def _see_noted(self, book: CalibrationBook) -> None:
+    def _see_noted(self) -> None:
         """Once a reading was signed after the note it has told; before, a restart would note it again."""
         if self._noted_at is not None and self._head_sequence() > self._noted_at[1]:
-            book.set_noted(self._noted_at[0])
+            self._kept.set(KEPT_FACTORS, self._noted_at[0])
             self._noted_at = None
 
     def _head_sequence(self) -> int:
@@ -234,6 +245,10 @@ class CalibrationCarrier:
 def record_call(signed: SignedCalibration) -> bytes:
     """The data of a transaction that carries a calibration."""
     return CALIBRATIONS.abi.encode_call("record", (signed.calibration.arguments(), signed.by_meter, signed.by_person))
+
+
+def _as_text(factors: Factors) -> str:
+    return json.dumps(sorted([[row.quantity, row.channel, row.ppm] for row in _as_set(factors)]))
 
 
 def _as_set(factors: Factors) -> frozenset[Factor]:

@@ -69,16 +69,14 @@ def test_what_is_measured_after_is_what_is_real(old_ppm: int, ratio: Fraction, s
 
 def test_the_last_factor_is_in_force_and_all_are_kept(tmp_path: Path) -> None:
     with open_book(tmp_path) as book:
-        assert (book.factors(), book.last(), book.noted()) == (Factors(), (0, 0), 0)
+        assert (book.factors(), book.last()) == (Factors(), (0, 0))
         book.add(signed(book, Quantity.CURRENT, 1, 1_031_250))
         book.add(signed(book, Quantity.VOLTAGE, 1, 990_000, OTHER))
         book.add(signed(book, Quantity.CURRENT, 1, 1_050_000))
-        book.set_noted(2)
     with open_book(tmp_path) as book:
         assert book.factors() == Factors((Factor("voltage", 1, 990_000), Factor("current", 1, 1_050_000)))
         assert book.factors(1) == Factors((Factor("current", 1, 1_031_250),))
         assert book.last() == (3, TIME_S + 3)
-        assert book.noted() == 2
         told = [(one.calibration.person, one.calibration.old_ppm, one.calibration.new_ppm) for one in book.records()]
     assert told == [
         (PERSON.address, ONE_PPM, 1_031_250),
@@ -134,7 +132,7 @@ def test_behind_the_ledger(tmp_path: Path) -> None:
     factors = Factors((Factor("current", 2, 1_200_000), Factor("voltage", 1, 980_000)))
     with open_book(tmp_path) as book:
         book.adopt(7, TIME_S, factors)
-        assert (book.factors(), book.last(), book.noted()) == (factors, (7, TIME_S), 0)
+        assert (book.factors(), book.last()) == (factors, (7, TIME_S))
         book.add(signed(book, Quantity.CURRENT, 2, 1_210_000))
         with pytest.raises(RuntimeError):
             book.adopt(9, TIME_S, Factors())
@@ -170,6 +168,22 @@ def test_a_file_that_was_edited_is_refused(tmp_path: Path, statement: str) -> No
         path = book.path
     connection = sqlite3.connect(path)
     connection.execute(statement)
+    connection.commit()
+    connection.close()
+    with pytest.raises(UserError, match=r"was altered .*move it away and keep it"):
+        open_book(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "row",
+    ['["power", 1, 1]', '["power", 1, 0]', '["power", 1, -1000000]', '["power", 65, 1000000]', '["energy", 1, 1000000]',
+     '["power", 1, 1e6]', '["power", 1, 20000000]', '["power", 1, 1000000, 2]', '["power", "1", 1000000]'],
+)  # fmt: skip
+def test_what_no_ledger_holds_is_not_taken_over_from_one(tmp_path: Path, row: str) -> None:
+    with open_book(tmp_path) as book:
+        path = book.path
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO adopted VALUES (1, 1, 0, ?)", (f"[{row}]",))
     connection.commit()
     connection.close()
     with pytest.raises(UserError, match=r"was altered .*move it away and keep it"):

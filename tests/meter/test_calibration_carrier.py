@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -210,6 +211,34 @@ async def test_the_next_reading_tells_and_only_that(shop: Shop) -> None:
     assert shop.notes.flags == 0
     flags = [stored.signed.reading.flags for stored in shop.outbox.newest(9)]
     assert flags == [StatusFlag.CALIBRATED]
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+async def test_a_file_that_was_deleted_or_edited_shows_in_the_next_reading(shop: Shop, is_deleted: bool) -> None:
+    """With no ledger in reach, which would know better; what the file says of itself is nothing to go by."""
+    if is_deleted:
+        shop.calibrate(Quantity.CURRENT, 1, 1_200_000)
+    await shop.round()
+    shop.sign_reading()
+    await shop.round()
+    shop.node.is_down = True
+    shop.book.close()
+    if is_deleted:
+        for path in shop.path.parent.glob(shop.path.name + "*"):
+            path.unlink()
+    else:
+        connection = sqlite3.connect(shop.path)
+        connection.execute("INSERT INTO adopted VALUES (1, 1, 0, '[[\"power\", 1, 500000]]')")
+        connection.commit()
+        connection.close()
+    shop.book = shop.open_book()
+    shop.carrier = shop.new_carrier()
+    shop.carrier.look(shop.book)
+    assert shop.notes.flags == StatusFlag.CALIBRATED
+    shop.sign_reading()
+    shop.carrier.look(shop.book)
+    shop.carrier.put_in_force(shop.book)
+    assert shop.notes.flags == 0  # told once
 
 
 async def test_a_lost_file_takes_the_ledgers_factors(shop: Shop) -> None:
