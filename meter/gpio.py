@@ -25,21 +25,24 @@ _PULL_UP: dict[Pull, bool | None] = {"up": True, "down": False, "none": None}
 
 
 class OutputPin:
-    """A pin that this program drives."""
+    """A pin that this program drives. What it is asked raises UserError where the pin fails."""
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Any, pin: int) -> None:
         self._device = device
+        self._pin = pin
 
     @property
     def is_on(self) -> bool:
         """As the pin itself tells."""
-        return bool(self._device.value)
+        with _plainly(load_library(), self._pin):
+            return bool(self._device.value)
 
     def set(self, is_on: bool) -> None:
-        if is_on:
-            self._device.on()
-        else:
-            self._device.off()
+        with _plainly(load_library(), self._pin):
+            if is_on:
+                self._device.on()
+            else:
+                self._device.off()
 
     def close(self) -> None:
         self._device.close()
@@ -63,7 +66,7 @@ def open_output(pin: int, *, is_on: bool, active_high: bool = True) -> OutputPin
     """Drive a pin, in this state from the first moment. Raises UserError."""
     gpiozero = load_library()
     with _plainly(gpiozero, pin):
-        return OutputPin(gpiozero.DigitalOutputDevice(pin, active_high=active_high, initial_value=is_on))
+        return OutputPin(gpiozero.DigitalOutputDevice(pin, active_high=active_high, initial_value=is_on), pin)
 
 
 def open_input(

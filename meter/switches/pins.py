@@ -5,6 +5,8 @@ must go on meanwhile, wire the contact that is closed at rest, or take a latchin
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from meter.gpio import OutputPin, open_output
 from meter.switches.switch import SwitchTrouble
@@ -20,15 +22,18 @@ class PinSwitch:
         self._output: OutputPin | None = None
 
     async def set(self, is_on: bool) -> None:
-        if self._output is None:
-            # Opened with the first state, so that the relay does not click on the way to it.
-            self._output = _open(self._pin, is_on=is_on, active_low=self._active_low)
-        self._output.set(is_on)
-        if self._output.is_on != is_on:
+        with _as_trouble():
+            if self._output is None:
+                # Opened with the first state, so that the relay does not click on the way to it.
+                self._output = open_output(self._pin, is_on=is_on, active_high=not self._active_low)
+            self._output.set(is_on)
+            follows = self._output.is_on == is_on
+        if not follows:
             raise SwitchTrouble(f"the pin GPIO{self._pin} does not follow: look for a short circuit at it")
 
     async def state(self) -> bool | None:
-        return None if self._output is None else self._output.is_on
+        with _as_trouble():
+            return None if self._output is None else self._output.is_on
 
     async def close(self) -> None:
         if self._output is not None:
@@ -47,16 +52,17 @@ class LatchingSwitch:
 
     async def set(self, is_on: bool) -> None:
         # Both are held inactive from the first moment on.
-        for coil, pin in self._pins.items():
-            if coil not in self._outputs:
-                self._outputs[coil] = _open(pin, is_on=False, active_low=self._active_low)
-        output = self._outputs[is_on]
-        output.set(True)
-        try:
-            # The coil's own time, on the wall's clock. It is not made to be fed longer: the end is never left out.
-            await asyncio.sleep(self._pulse_s)
-        finally:
-            output.set(False)
+        with _as_trouble():
+            for coil, pin in self._pins.items():
+                if coil not in self._outputs:
+                    self._outputs[coil] = open_output(pin, is_on=False, active_high=not self._active_low)
+            output = self._outputs[is_on]
+            output.set(True)
+            try:
+                # The coil's own time, on the wall's clock. It is not made to be fed longer: the end is never left out.
+                await asyncio.sleep(self._pulse_s)
+            finally:
+                output.set(False)
 
     async def state(self) -> bool | None:
         return None
@@ -67,9 +73,10 @@ class LatchingSwitch:
         self._outputs.clear()
 
 
-def _open(pin: int, *, is_on: bool, active_low: bool) -> OutputPin:
+@contextmanager
+def _as_trouble() -> Iterator[None]:
+    """Another program may let go of the pin, or the service get its permission: worth another try."""
     try:
-        return open_output(pin, is_on=is_on, active_high=not active_low)
+        yield
     except UserError as error:
-        # Another program may let go of the pin, or the service get its permission: worth another try.
         raise SwitchTrouble(str(error)) from error

@@ -40,6 +40,27 @@ async def test_pin_that_does_not_follow(pins: Any, monkeypatch: pytest.MonkeyPat
         await switch.set(True)
 
 
+@pytest.mark.parametrize("off_pin", [-1, 6])
+async def test_a_pin_that_fails_later_is_trouble_and_no_end(
+    pins: Any, monkeypatch: pytest.MonkeyPatch, off_pin: int
+) -> None:
+    switch = open_switch(SwitchSettings("gpio", pin=5, off_pin=off_pin, pulse_ms=5), None)
+    await switch.set(True)
+
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    for number in (5, 6):
+        monkeypatch.setattr(pins.pin(number), "_set_state", fail)
+        monkeypatch.setattr(pins.pin(number), "_get_state", fail)
+    for is_on in (True, False):
+        with pytest.raises(SwitchTrouble, match="cannot be used"):
+            await switch.set(is_on)
+    if off_pin < 0:
+        with pytest.raises(SwitchTrouble, match="cannot be used"):
+            await switch.state()
+
+
 async def test_pin_in_use_is_trouble_that_may_pass(pins: Any) -> None:
     first, second = PinSwitch(17, active_low=False), PinSwitch(17, active_low=False)
     await first.set(True)
