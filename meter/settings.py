@@ -69,6 +69,7 @@ class LedgerSettings:
     poll_interval_s: Decimal = Decimal(5)
     resend_after_s: Decimal = Decimal(60)
     max_in_flight: int = 16
+    prompt_transactions: int = 1
     max_fee_wei: int = DEFAULT_MAX_FEE_WEI
 
 
@@ -100,6 +101,7 @@ class MeterSettings:
             float(ledger.poll_interval_s),
             float(ledger.resend_after_s),
             ledger.max_in_flight,
+            ledger.prompt_transactions,
             ledger.max_fee_wei,
             # Twice, since what is above is flagged but counted; what is played from a file is not bounded by a fuse.
             10**9 if self.driver.kind == "replay" else 2 * self.rules.connection_w,
@@ -187,6 +189,7 @@ def _check(settings: MeterSettings, path: Path) -> None:
         ("ledger.poll_interval_s", settings.ledger.poll_interval_s, Decimal("0.01"), DAY_S),
         ("ledger.resend_after_s", settings.ledger.resend_after_s, Decimal("0.1"), DAY_S),
         ("ledger.max_in_flight", settings.ledger.max_in_flight, 1, MAX_IN_FLIGHT),
+        ("ledger.prompt_transactions", settings.ledger.prompt_transactions, 1, MAX_IN_FLIGHT),
         ("ledger.max_fee_wei", settings.ledger.max_fee_wei, 0, 2**63 - 1),
         *settings.clock.ranges(),
         *settings.rules.ranges(),

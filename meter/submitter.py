@@ -63,6 +63,9 @@ class SubmitterSettings:
     """A transaction that is in no block is sent again after this long, in case the node forgot it."""
     max_in_flight: int = 16
     """Two blocks full, so that the second is there when the first is made."""
+    prompt_transactions: int = 1
+    """While so many are under way, readings that would not fill another wait for them, and go together: that costs half
+    of the fees and of the writes to the card, and up to a block of time."""
     max_fee_wei: int = DEFAULT_MAX_FEE_WEI
     """What one transaction may cost in fees; where the node asks for more, readings wait."""
     most_w: int = 88_000
@@ -188,8 +191,8 @@ class Submitter:
             waiting = genuine_waiting(self._outbox, last, after, max(self._batch_limit, 2))
             if not waiting:
                 return False
-            if pending and len(waiting) < self._batch_limit:
-                return False  # with what comes until those are in a block: one transaction costs half of two
+            if len(pending) >= self._settings.prompt_transactions and len(waiting) < self._batch_limit:
+                return False
             if under_way >= min(self._settings.max_in_flight, MAX_IN_FLIGHT):
                 return True
             sent = await self._submit(waiting, is_first=under_way == 0)

@@ -254,6 +254,7 @@ chain_id = {stage.chain_id}
 node = "{rpc_urls[0]}"
 spare_nodes = {json.dumps(list(rpc_urls[1:]))}
 confirmations = 1
+prompt_transactions = 4
 poll_interval_s = {poll_s}
 resend_after_s = {resend_s}
 {_board_driver(stage, household) if is_on_a_board else _replay_section("driver", household.profile, begin_s)}

@@ -396,6 +396,17 @@ async def test_readings_that_come_while_others_are_under_way_go_together(scene: 
     assert len(scene.node.accepted_raw) == 2
 
 
+async def test_where_it_matters_they_go_at_once_up_to_a_number(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, settings=replace(SETTINGS, prompt_transactions=2))
+    await scene.submitter.adopt()
+    for _ in range(4):
+        scene.measure(1)
+        await scene.submitter.step()
+    assert [one.last_sequence for one in scene.outbox.transactions()] == [1, 2]
+    await scene.settle()
+    scene.check_charged_once(4)
+
+
 async def test_one_estimate_serves_a_round_and_one_that_was_too_low_is_not_used_again(
     tmp_path: Path, small_batches: None
 ) -> None:
