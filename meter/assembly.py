@@ -22,7 +22,7 @@ from meter.kept_values import KeptValues
 from meter.ledger import MeterLedger, Node
 from meter.live_values import LiveValues, live_file
 from meter.measuring import MeasuringDriver
-from meter.meter_clock import EARLIEST_S, MeterClock, is_synchronised
+from meter.meter_clock import EARLIEST_S, BelievedClock, MeterClock, is_synchronised
 from meter.mqtt import MqttConnection
 from meter.newest_block import NodeWithEar
 from meter.outbox import Outbox
@@ -111,7 +111,7 @@ def build_daemon(
             driver.on_trouble = daemon.tell_trouble
         if mqtt is not None:
             daemon.services.append(mqtt)
-        parts = MeterParts(settings, clock, ledger, driver, recorder, daemon, mqtt)
+        parts = MeterParts(settings, clock, BelievedClock(clock, meter_clock), ledger, driver, recorder, daemon, mqtt)
         for add in PARTS:
             add(parts)
         return daemon
@@ -126,6 +126,8 @@ class MeterParts:
 
     settings: MeterSettings
     clock: Clock
+    believed_clock: Clock
+    """With the time of day that readings have."""
     ledger: MeterLedger
     driver: Driver
     recorder: Recorder
@@ -198,7 +200,7 @@ def build_recorder(
 def add_supply(parts: MeterParts) -> None:
     """The relay, and what the owner's policy switches."""
     daemon = parts.daemon
-    supply = build_supply(parts.settings, parts.clock, parts.ledger, daemon, parts.mqtt)
+    supply = build_supply(parts.settings, parts.believed_clock, parts.ledger, daemon, parts.mqtt)
     # Policies first: the relay asks them in the same sample.
     if supply.policies is not None:
         daemon.observers.append(supply.policies)

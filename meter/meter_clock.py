@@ -113,6 +113,12 @@ class MeterClock:
         self._last_ms = max(believed_ms + elapsed_ms, self._floor_ms())
         return self._last_ms // 1000
 
+    def now_s(self) -> float:
+        """Unix time now as it was believed with the last sample; the computer's before the first."""
+        if self._believed_ms is None:
+            return self._clock.precise_time_s()
+        return (self._believed_ms + self._clock.elapsed_ms()) / 1000
+
     def take_flags(self) -> StatusFlag:
         """CLOCK_SET where the clock was set since this was asked last."""
         flags, self._flags = self._flags, NO_FLAGS
@@ -176,6 +182,26 @@ class MeterClock:
             shown_ms // 1000,
             self._floor_ms() // 1000,
         )
+
+
+class BelievedClock:
+    """A `Clock` with the meter's time of day, for who decides by it: a computer that is set wrong changes nothing."""
+
+    def __init__(self, clock: Clock, meter_clock: MeterClock) -> None:
+        self._clock = clock
+        self._meter_clock = meter_clock
+
+    def time_s(self) -> int:
+        return int(self._meter_clock.now_s())
+
+    def precise_time_s(self) -> float:
+        return self._meter_clock.now_s()
+
+    def elapsed_ms(self) -> int:
+        return self._clock.elapsed_ms()
+
+    async def sleep_s(self, duration_s: float) -> None:
+        await self._clock.sleep_s(duration_s)
 
 
 def is_synchronised() -> bool:

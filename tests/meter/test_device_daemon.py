@@ -22,6 +22,7 @@ from meter.live import Observation
 from meter.reading import Reading
 from meter.settings import MeterSettings, parse_settings
 from meter.signer import KeySigner
+from meter.switch_journal import SwitchJournal
 from primitives.clock import ManualClock
 from tests.meter.fake_node import CHAIN_ID, METER_KEY, RATE_WEI_PER_WH, SENDER_KEY, FakeNode
 from tests.meter.scripted_device import ScriptedDevice
@@ -218,6 +219,26 @@ async def test_a_node_that_hangs_does_not_keep_a_meter_from_measuring(
         home.clock.advance_s(INTERVAL_S)
         home.device.tell(1000)
         await asyncio.wait_for(is_seen.wait(), 20)
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+@pytest.mark.parametrize("step_s", [7200, -7200])
+async def test_a_clock_set_wrong_cuts_nobody_off_whose_ledger_is_in_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_s: int
+) -> None:
+    home = Home(tmp_path, monkeypatch)
+    home.document["relay"] = {"fail_safe": "off", "fail_safe_after_s": 600, "poll_interval_s": 15}
+    with home.open() as daemon:
+        task = asyncio.ensure_future(daemon.run())
+        await home.settle()
+        for _ in range(12):
+            await home.step()
+        home.clock.step_s(step_s)
+        for _ in range(180):
+            await home.step()
+        assert daemon.relay is not None
+        assert [one.is_on for one in SwitchJournal(daemon.outbox.database).newest(9)] == [True]
         task.cancel()
         await asyncio.wait((task,))
 
