@@ -117,7 +117,7 @@ def check_energy(log: Log, accepted: Sequence[AcceptedReading], *, has_register:
     missing = _missing(log)
     # What power cuts have taken from both sums so far, by all that may be: a card that was written up to a minute ago.
     taken: set[tuple[int, int]] = {(0, 0)}
-    place, flagged = 0, 0
+    place, marked, flagged = 0, 0, 0
     for reading in accepted:
         since, place = place, _next_place(log, reading, place)
         while True:
@@ -135,8 +135,9 @@ def check_energy(log: Log, accepted: Sequence[AcceptedReading], *, has_register:
         taken = fitting
         is_flagged = bool(reading.flags & StatusFlag.GAP)
         flagged += is_flagged
-        if bisect_right(missing, place) > bisect_right(missing, since) and not is_flagged:
+        if not is_flagged and bisect_right(missing, place) > bisect_right(missing, max(since, marked)):
             raise BooksDiffer(f"reading {reading.sequence} follows on a gap that it does not mark")
+        marked = _last_of_time(log, place) if is_flagged else place
     last = accepted[-1]
     return Books(len(accepted), flagged, last.import_wh, last.export_wh)
 
@@ -174,6 +175,14 @@ def _next_place(log: Log, reading: AcceptedReading, first: int) -> int:
         raise BooksDiffer(f"no sample is of Unix time {reading.time_s}, as reading {reading.sequence} is") from None
 
 
+def _last_of_time(log: Log, place: int) -> int:
+    """Where the meter's time stands still, since its clock was set back, a reading may be of any of these samples."""
+    last = place
+    while last + 1 < len(log) and log.time_s[last + 1] == log.time_s[place]:
+        last += 1
+    return last
+
+
 def _registers_wh(sums: "_Sums", place: int, lost: tuple[int, int]) -> tuple[int, int]:
     return (sums[0][place] - lost[0]) // MWMS_PER_WH, (sums[1][place] - lost[1]) // MWMS_PER_WH
 
@@ -189,14 +198,21 @@ def _after_cuts(
 
 
 def _behind(log: Log, sums: "_Sums", cuts: Sequence[int], place: int) -> set[tuple[int, int]]:
-    """By how much a register may be behind the home's: by nothing, unless nothing was measured since a power cut."""
+    """By how much a register may be behind the home's: by nothing, unless nothing was measured since a power cut.
+
+    What is measured before the time of day is known waits for it: only then it is known how far a register can have
+    gone meanwhile.
+    """
     measured = place
-    while measured and log.first[measured] == SILENT:
+    while measured and (log.first[measured] == SILENT or log.time_s[measured] < 0):
         measured -= 1
     first = bisect_right(cuts, measured)
     if first == bisect_right(cuts, place):
         return {(0, 0)}
-    return _losses(log, sums, cuts[first], 0)
+    last = cuts[first] - 1
+    since_cut = sums[0][place] - sums[0][last], sums[1][place] - sums[1][last]
+    held = {(lost[0] + since_cut[0], lost[1] + since_cut[1]) for lost in _losses(log, sums, cuts[first], 0)}
+    return {(0, 0)} | held
 
 
 def _losses(log: Log, sums: "_Sums", cut: int, since: int) -> set[tuple[int, int]]:

@@ -182,6 +182,7 @@ class World:
         self.lives.append(life)
         self.log.start(Start(kind))
         daemon, keeper = life.call(self._build)
+        daemon._driver._random = random.Random(self.random.random())
         daemon.observers.append(self)
         self.running = Running(life, daemon, keeper, life.start(daemon.run()))
         self._steady_since_s = self.loop.time()
