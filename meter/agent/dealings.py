@@ -113,8 +113,9 @@ class Dealings:
 
     def count_since(self, from_s: int) -> int:
         """How many adverts, purchases and orders were begun since then."""
-        purchases = [one for one in self.trades if not one.is_sale]
-        return sum([one.time_s >= from_s for one in (*self.adverts, *purchases, *self.orders)])
+        purchases_s = [one.time_s for one in self.trades if not one.is_sale]
+        others_s = [*[one.time_s for one in self.adverts], *[one.time_s for one in self.orders]]
+        return len([time_s for time_s in (*purchases_s, *others_s) if time_s >= from_s])
 
     def committed_wh(self, from_s: int, time_s: int) -> int:
         """Energy that is sold or bought, or may still be, by what was begun since `from_s`.

@@ -8,9 +8,11 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
@@ -186,6 +188,7 @@ class ModbusDevice:
         # A serial number is asked for anew: it may be another meter.
         self._device_id = None
         client = self._make_client()
+        _hang_up_quietly(client)
         self._client = client
         if not await client.connect():
             await self.close()
@@ -252,3 +255,18 @@ class ModbusDevice:
         if answer.isError() or len(answer.registers) != question.count:
             raise ModbusException("an answer to something else")
         return answer.registers
+
+
+def _hang_up_quietly(client: AsyncModbusSerialClient | AsyncModbusTcpClient) -> None:
+    """An answer that cannot be decoded ends the connection, as it does anyway, but without a page in the log for each."""
+    manager: Any = client.ctx
+    receive: Callable[[bytes], None] = manager.data_received
+
+    def data_received(data: bytes) -> None:
+        try:
+            receive(data)
+        except (ModbusException, struct.error, LookupError, ValueError):
+            if manager.transport is not None:
+                manager.transport.abort()
+
+    manager.data_received = data_received

@@ -169,6 +169,22 @@ async def test_a_port_where_something_else_answers() -> None:
         await within(ended.wait())
 
 
+async def test_an_answer_that_cannot_be_decoded_is_no_page_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def stammer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while question := await reader.read(100):
+                writer.write(question[:4] + b"\0\2" + question[6:8])  # the function, and nothing behind it
+        writer.close()
+
+    async with await asyncio.start_server(stammer, HOST, 0) as server:
+        device = device_at(host=HOST, tcp_port=server.sockets[0].getsockname()[1])
+        for _ in range(2):
+            with pytest.raises(DeviceTrouble, match="no answer from the meter"):
+                await one(device)
+        await device.close()
+    assert caplog.records == []
+
+
 async def test_over_a_serial_line(tmp_path: Path) -> None:
     meter = sdm120()
     async with over_serial(meter, tmp_path) as line:
