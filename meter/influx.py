@@ -125,6 +125,8 @@ class InfluxExport:
         self._trouble: dict[str, str] = {}
 
     def observe(self, observation: Observation) -> None:
+        if not observation.sample.is_timed:
+            return  # nobody knows yet when that was
         now_ms = self._clock.elapsed_ms()
         if self._written_ms is not None and now_ms - self._written_ms < self._settings.interval_s * 1000:
             return

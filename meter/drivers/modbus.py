@@ -258,7 +258,7 @@ class ModbusDevice:
 
 
 def _hang_up_quietly(client: AsyncModbusSerialClient | AsyncModbusTcpClient) -> None:
-    """An answer that cannot be decoded ends the connection, as it does anyway, but without a page in the log for each."""
+    """An answer that cannot be decoded ends the connection, as it does anyway, but without a page in the log."""
     manager: Any = client.ctx
     receive: Callable[[bytes], None] = manager.data_received
 

@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,15 @@ async def test_one_line_an_interval() -> None:
         export.observe(seen(second))
         clock.advance_s(1)
     assert export.dropped == 3  # a file that cannot be written costs lines, and nothing else
+
+
+async def test_before_the_clock_is_set_there_are_no_lines(tmp_path: Path) -> None:
+    """They would stand at the time of the last reading, or of a new meter in 1970."""
+    export = InfluxExport(InfluxSettings(file=tmp_path / "lines"), "0xAb", ManualClock())
+    export.observe(Observation(replace(seen(1).sample, is_timed=False)))
+    assert not (tmp_path / "lines").exists()
+    export.observe(seen(1))
+    assert (tmp_path / "lines").read_text().endswith(" 1700000001\n")
 
 
 async def test_a_file_that_does_not_grow_for_ever(tmp_path: Path) -> None:
