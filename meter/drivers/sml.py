@@ -170,9 +170,11 @@ def _measure(elapsed_ms: int, frame: SmlFrame) -> Measurement | None:
             if field is None or "value" not in entry:
                 continue
             value = _thousandths(entry["value"])
-            if value is None or entry.get("unit") != field.unit or (field.name != "power_mw" and value < 0):
-                return None
-            found[field.name] = value
+            makes_sense = entry.get("unit") == field.unit and (field.name == "power_mw" or (value or 0) >= 0)
+            if value is not None and makes_sense:
+                found[field.name] = value
+            elif field.name not in _VALUES:
+                return None  # a current that some meters tell with a sign costs no register
     if "import_mwh" not in found and "export_mwh" not in found:
         return None
     values = tuple([(name, found[name]) for name in _VALUES if name in found])

@@ -114,6 +114,13 @@ async def test_before_the_pin_a_meter_tells_whole_kwh() -> None:
     assert (measurement.import_mwh, measurement.power_mw) == (5_702_000_000, None)
 
 
+@pytest.mark.parametrize("odd", [Entry(CURRENT_3, AMPERE, -2, -175), Entry(CURRENT_3, None, 0, 5)])
+async def test_a_current_that_makes_no_sense_costs_no_register(odd: Entry) -> None:
+    measurement = await played(frame([Entry(IMPORT, WH, 0, 5), Entry(POWER, WATT, 0, -342), odd]))
+    assert measurement is not None
+    assert (measurement.import_mwh, measurement.power_mw, measurement.values) == (5000, -342_000, ())
+
+
 async def test_bytes_that_look_like_an_escape() -> None:
     value = int.from_bytes(b"\x00\x00\x00" + ESCAPE + b"\x1a", "big")
     measurement = await played(frame([Entry(IMPORT, WH, -4, value)]))
