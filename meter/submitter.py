@@ -228,6 +228,9 @@ class Submitter:
 
     async def _settle(self, deep_block: int) -> bool:
         """Take accepted readings up to a block out of the outbox; whether that block is reached."""
+        if self._confirmed_block > deep_block + MAX_LOG_BLOCKS:
+            # A node named a block that is yet to come, or this one is far behind: what is settled twice does no harm.
+            self._confirmed_block = max(deep_block - MAX_LOG_BLOCKS, -1)
         for _ in range(MAX_STRETCHES):
             if self._confirmed_block >= deep_block:
                 break
@@ -240,7 +243,7 @@ class Submitter:
                     raise
                 self._log_blocks = max(1, (last_block - first_block + 1) // 2)  # too much for one answer
                 continue
-            if accepted or last_block - self._outbox.confirmed_block() >= MAX_LOG_BLOCKS:
+            if accepted or abs(last_block - self._outbox.confirmed_block()) >= MAX_LOG_BLOCKS:
                 tell_settlement(self._outbox.settle(accepted, last_block))
             self._confirmed_block = last_block
             self._log_blocks = min(self._log_blocks * 2, MAX_LOG_BLOCKS)
