@@ -63,5 +63,6 @@ async def open_agent(settings: AgentSettings, *, dry_run: bool) -> AsyncIterator
                 chain_id=settings.ledger.chain_id,
                 confirmations=settings.ledger.confirmations,
                 max_fee_wei=settings.ledger.max_fee_wei,
+                greatest_fees_wei=settings.greatest_fees_wei(),
                 interval_s=settings.agent.interval_s,
             )

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from chain.transaction import decode_transaction
 from primitives.errors import UserError
 from wallet.durable_file import DurableFile, FileKind
+from wallet.transfer import highest_fee
 
 KIND = FileKind(
     title="the agent's book",
@@ -138,6 +140,13 @@ class Journal:
         dearest: dict[int, int] = {}
         for one in self._sent("WHERE time_s >= ? AND state != ?", (since_s, FAILED)):
             dearest[one.nonce] = max(dearest.get(one.nonce, 0), one.spend_wei)
+        return sum(dearest.values())
+
+    def fees_wei(self, since_s: int) -> int:
+        """What the transactions that were signed since then can have cost in fees at most."""
+        dearest: dict[int, int] = {}
+        for one in self._sent("WHERE time_s >= ?", (since_s,)):
+            dearest[one.nonce] = max(dearest.get(one.nonce, 0), highest_fee(decode_transaction(one.raw)))
         return sum(dearest.values())
 
     def orders_in_blocks(self, since_s: int) -> int:

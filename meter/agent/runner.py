@@ -49,6 +49,7 @@ STUCK_S = 300
 """What is in no block for so long may be for its fee."""
 CLOCKS_APART_S = 3_600
 """A block may be of a time so long before that of the own clock when its transaction was signed."""
+DAY_S = 86_400
 MAX_REFUSALS = 1_000
 """Remembered at a time; all are forgotten where there are more."""
 
@@ -70,16 +71,20 @@ class Runner:
         chain_id: int,
         confirmations: int = 0,
         max_fee_wei: int = DEFAULT_MAX_FEE_WEI,
+        greatest_fees_wei: int = DEFAULT_MAX_FEE_WEI,
         interval_s: int = 300,
         randomness: random.Random | None = None,
     ) -> None:
-        """Without a private key nothing is sent: it only says what it would do."""
+        """Without a private key nothing is sent: it only says what it would do.
+
+        `max_fee_wei` is for one transaction, `greatest_fees_wei` for those of 24 hours.
+        """
         if private_key is not None and address_of(private_key) != asker.account:
             raise ValueError("the key is not the account's")
         self._client, self._asker, self._journal, self._limits = client, asker, journal, limits
         self._private_key, self._clock = private_key, clock
         self._chain_id, self._confirmations, self._max_fee_wei = chain_id, confirmations, max_fee_wei
-        self._interval_s = interval_s
+        self._greatest_fees_wei, self._interval_s = greatest_fees_wei, interval_s
         self._random = randomness or random.Random()
         self._refused_until_s: dict[str, int] = {}
 
@@ -178,7 +183,17 @@ class Runner:
         transaction = await plan_call(self._client, call, situation.account, self._max_fee_wei)
         if transaction.chain_id != self._chain_id:
             raise UserError(f"The node is on the ledger {transaction.chain_id}, the settings name {self._chain_id}.")
+        self._check_fees(highest_fee(transaction))
         return transaction
+
+    def _check_fees(self, fee_wei: int) -> None:
+        """The node says what a transaction costs, and may say it of many. Raises UserError."""
+        fees_wei = self._journal.fees_wei(self._clock.time_s() - DAY_S) + fee_wei
+        if fees_wei > self._greatest_fees_wei:
+            raise UserError(
+                f"The fees of 24 hours could come to {format_amount(fees_wei)}; agent.greatest_fees_per_day allows "
+                f"{format_amount(self._greatest_fees_wei)}."
+            )
 
     async def _plan_sealed(self, situation: Situation, seal: Seal) -> Transaction:
         """The secret is on the disk before the node hears of the order."""
@@ -248,6 +263,11 @@ class Runner:
             logger.warning(
                 "%s waits: its fee would be %s, more than is allowed", sent.text, format_amount(highest_fee(raised))
             )
+            return
+        try:
+            self._check_fees(highest_fee(raised) - highest_fee(old))
+        except UserError as error:
+            logger.warning("%s waits: %s", sent.text, error)
             return
         signed = sign_transaction(raised, self._private_key)
         self._journal.begin(self._clock.time_s(), sent.text, sent.spend_wei, signed.nonce, signed.hash, signed.encoded)

@@ -61,6 +61,8 @@ class TradeSettings:
     """kWh."""
     greatest_spend_per_day: Decimal = Decimal(0)
     """WATT."""
+    greatest_fees_per_day: Decimal = Decimal(1)
+    """WATT that all transactions of 24 hours can cost in fees."""
     reserve_percent: Decimal = Decimal(20)
     least_days: int = 7
     payout_from: Decimal = Decimal(1)
@@ -75,6 +77,10 @@ class AgentSettings:
     ledger: NodeSettings
     agent: TradeSettings
     clock: ClockSettings = field(default_factory=ClockSettings)
+
+    def greatest_fees_wei(self) -> int:
+        """Raises UserError for what is no whole number of wei."""
+        return _whole("agent.greatest_fees_per_day", self.agent.greatest_fees_per_day * WEI_PER_WATT, "wei")
 
     def limits(self) -> Limits:
         """In the contracts' units. Raises UserError for what is no whole number of them."""
@@ -137,6 +143,7 @@ def _check(settings: AgentSettings, path: Path) -> None:
         ("agent.greatest_bid_price", agent.greatest_bid_price, 0, MAX_PRICE_WATT),
         ("agent.greatest_energy_per_day", agent.greatest_energy_per_day, 0, MAX_KWH),
         ("agent.greatest_spend_per_day", agent.greatest_spend_per_day, 0, MAX_WATT),
+        ("agent.greatest_fees_per_day", agent.greatest_fees_per_day, 0, MAX_WATT),
         ("agent.reserve_percent", agent.reserve_percent, 0, 100),
         ("agent.least_days", agent.least_days, 3, 28),
         ("agent.payout_from", agent.payout_from, 0, MAX_WATT),
@@ -151,6 +158,7 @@ def _check(settings: AgentSettings, path: Path) -> None:
             f'In {path}, agent.markets must name one or both of "market" and "auction", the preferred one first.'
         )
     settings.limits()
+    settings.greatest_fees_wei()
 
 
 def _whole(name: str, value: Decimal, unit: str) -> int:

@@ -14,6 +14,7 @@ from wallet.answers import Receipt
 from wallet.client import BlockTag, InvalidAnswer
 from wallet.market import MARKET
 from wallet.meter_contract import METER
+from wallet.transfer import highest_fee
 
 LIMIT_WEI = WATT // 2
 
@@ -89,6 +90,20 @@ async def test_who_hides_purchases_and_moves_midnight_gains_no_more_than_a_days_
     hide_orders(node)
     lie(node)
     assert 0 < await bought_wei(buyer) <= LIMIT_WEI
+
+
+async def test_fees_of_a_day_are_bounded_whatever_the_node_asks_for(world: World) -> None:
+    node = world.node
+    offer(node, 6)
+    node.base_fee = 5 * 10**11  # a purchase costs a seventh of a WATT or so
+    buyer = world.agent(world.home)
+    for _ in range(4):
+        await buyer.round()
+        buyer.restart()
+    sent = [decode_transaction(one.raw) for one in buyer.journal.newest(100)]
+    assert len(sent) >= 2
+    assert sum([highest_fee(one) for one in sent]) <= WATT < 12 * highest_fee(sent[0])
+    assert "The fees of 24 hours could come to" in " ".join(buyer.texts)
 
 
 async def test_orders_that_are_in_blocks_and_in_no_event_stop_it(world: World) -> None:
