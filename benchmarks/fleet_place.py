@@ -15,7 +15,7 @@ from contracts.genesis import GenesisMeter
 from meter.settings import MeterSettings, parse_settings
 from node.bench.network import LOOPBACK, BenchNode, new_nodes
 from node.new_network import NetworkPlan, make_node, parse_plan, random_chain_id, write_settings
-from node.settings import NodeSettings, P2pSettings, RpcSettings
+from node.settings import ChainSettings, NodeSettings, P2pSettings, RpcSettings
 from primitives.hexadecimal import to_checksum_address
 from primitives.keccak import keccak256
 from primitives.secp256k1 import address_of
@@ -25,6 +25,8 @@ RATE_WEI_PER_WH = WATT // 1000
 CREDIT_WEI = 10**6 * WATT
 OPERATOR, SUPPLIER, OWNER = b"\xa2" * 20, b"\xa3" * 20, b"\xa1" * 20
 READING_INTERVAL_S = 60
+PAGE_CACHE_MIB = 2
+"""Of the node: SQLite's cache grows with the ledger's file until it is full, and should be before memory is judged."""
 IN_MEMORY = Path("/dev/shm")
 
 
@@ -68,7 +70,8 @@ def make_place(folder: Path, plan: FleetPlan) -> tuple[BenchNode, int]:
     )
     make_node(node.folder, document, node.key)
     p2p = P2pSettings(host=LOOPBACK, port=0, discovery=False, max_outbound=0)
-    write_settings(NodeSettings(node.folder, rpc=RpcSettings(port=0), p2p=p2p))
+    chain = ChainSettings(page_cache_mib=PAGE_CACHE_MIB)
+    write_settings(NodeSettings(node.folder, chain=chain, rpc=RpcSettings(port=0), p2p=p2p))
     return node, chain_id
 
 
