@@ -812,7 +812,7 @@ async def test_after_long_offline_readings_go_before_all_blocks_are_looked_throu
     assert scene.node.calls.count("logs") <= MAX_STRETCHES
     for _ in range(3):
         await scene.submitter.step()
-    assert scene.outbox.confirmed_block() > missed - MAX_LOG_BLOCKS
+    assert scene.outbox.confirmed_block() >= missed - MAX_LOG_BLOCKS
 
 
 async def test_without_news_one_question_has_to_do(scene: Scene) -> None:
