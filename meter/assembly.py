@@ -39,7 +39,7 @@ from meter.watchdog import Watchdog, allowed_quiet_s
 from primitives.clock import Clock, SystemClock
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
-from wallet.client import RpcClient
+from wallet.client import RpcClient, place_of
 from wallet.key_directory import read_key_file
 from wallet.keystore import keystore_address
 from wallet.service_manager import ServiceManager
@@ -314,7 +314,7 @@ async def open_daemon(settings: MeterSettings) -> AsyncIterator[MeterDaemon]:
                 "meter %s, readings carried by %s to %s",
                 to_checksum_address(daemon.outbox.meter),
                 to_checksum_address(daemon.submitter.sender),
-                settings.ledger.node,
+                place_of(settings.ledger.node),
             )
             yield daemon
         finally:

@@ -236,14 +236,18 @@ class RpcClient:
                     if len(content) > MAX_RESPONSE_BYTES:
                         raise InvalidAnswer(f"the node's answer is longer than {MAX_RESPONSE_BYTES} bytes")
                 if not content or (response.status != 200 and content[:1] != b"{"):
-                    raise InvalidAnswer(f"{url} answered with HTTP status {response.status}: is it a node's RPC?")
+                    raise InvalidAnswer(
+                        f"{place_of(url)} answered with HTTP status {response.status}: is it a node's RPC?"
+                    )
                 return bytes(content)
         except TimeoutError as error:
-            raise NodeUnreachable(f"The node at {url} did not answer within {self._timeout_s:g} seconds.") from error
+            raise NodeUnreachable(
+                f"The node at {place_of(url)} did not answer within {self._timeout_s:g} seconds."
+            ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
             raise NodeUnreachable(
-                f"No node answers at {url} ({reason}). Is it running, and is this its address? "
+                f"No node answers at {place_of(url)} ({reason}). Is it running, and is this its address? "
                 "Name another with --node or WATTCHAIN_NODE."
             ) from error
 
@@ -264,6 +268,12 @@ def _result(method: str, request_id: int, content: bytes) -> object:
     if answer.get("id") != request_id or "result" not in answer:
         raise InvalidAnswer(f"the node's answer to {method} has no result, or belongs to another question")
     return answer["result"]
+
+
+def place_of(url: str) -> str:
+    """An address without what may be secret in it: name and password, and the path, where services have their keys."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].partition('?')[0].rpartition('@')[2]}"
 
 
 def _one_line(message: object) -> str:

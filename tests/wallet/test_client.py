@@ -160,6 +160,14 @@ async def test_nodes_that_stay_away_are_told_once(caplog: pytest.LogCaptureFixtu
     assert len(caplog.messages) <= 3
 
 
+async def test_what_an_address_keeps_secret_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    secret = "http://me:secret@127.0.0.1:1/v3/secret?key=secret"
+    async with RpcClient(secret, spare_urls=[secret + "2"]) as client:
+        with pytest.raises(NodeUnreachable, match=r"No node answers at http://127\.0\.0\.1:1 ") as caught:
+            await client.chain_id()
+    assert "secret" not in str(caught.value) + caplog.text
+
+
 async def test_the_words_of_a_node_stay_in_their_line(node: ToyNode) -> None:
     error = {"code": 3, "message": "no\r\nERROR all is paid\x1b[2J\x07"}
     node.answer = lambda request: (200, json.dumps({"id": request["id"], "error": error}).encode())
