@@ -233,7 +233,8 @@ def add_calibration(parts: MeterParts) -> None:
         ),
     )
     daemon.services.append(carrier)
-    daemon.observers.append(LiveValues(live_file(settings.meter.outbox), lambda: device.factors))
+    file = live_file(settings.meter.outbox, settings.meter.runtime_folder)
+    daemon.observers.append(LiveValues(file, lambda: device.factors))
 
 
 def add_watchdog(parts: MeterParts) -> None:
@@ -283,7 +284,8 @@ def add_publishing(parts: MeterParts) -> None:
 
 
 def add_page(parts: MeterParts) -> None:
-    writer = PageWriter(page_file(parts.settings.meter.outbox), parts.settings.driver.kind)
+    section = parts.settings.meter
+    writer = PageWriter(page_file(section.outbox, section.runtime_folder), parts.settings.driver.kind)
     parts.daemon.observers.append(writer)
     parts.daemon.on_trouble.append(writer.trouble)
 

@@ -193,9 +193,9 @@ def _measured_ppm(
 
 async def _measure(settings: MeterSettings, factors: Factors, target: Target, samples: int) -> list[int]:
     """Values in thousandths, of the running meter or of the device. Raises UserError."""
-    told = read_live(settings.meter.outbox)
+    told = read_live(settings.meter.outbox, settings.meter.runtime_folder)
     if told is not None and told.age_s < FRESH_S:
-        return await _of_running_meter(settings.meter.outbox, told, factors, target, samples)
+        return await _of_running_meter(settings, told, factors, target, samples)
     device = open_section(settings.driver, settings.clock.make())
     device.calibrate(factors)
     values: list[int] = []
@@ -214,13 +214,13 @@ async def _measure(settings: MeterSettings, factors: Factors, target: Target, sa
 
 
 async def _of_running_meter(
-    outbox: Path, told: ToldValues, factors: Factors, target: Target, samples: int
+    settings: MeterSettings, told: ToldValues, factors: Factors, target: Target, samples: int
 ) -> list[int]:
     """Only measurements with the factors of the file: an earlier calibration must have been taken over."""
     values: list[int] = []
     last_s, quiet_s = told.taken_s, 0.0
     while len(values) < samples:
-        told = read_live(outbox) or told
+        told = read_live(settings.meter.outbox, settings.meter.runtime_folder) or told
         if told.taken_s != last_s and frozenset(told.factors.rows) == frozenset(factors.rows):
             last_s, quiet_s = told.taken_s, 0.0
             values.append(_value(told.values, target))

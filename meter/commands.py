@@ -159,7 +159,11 @@ async def _run(settings: MeterSettings, until_settled: bool) -> bool:
 
 def _status_text(status: MeterStatus) -> str:
     lines = [f"Meter     {to_checksum_address(status.meter)}"]
-    lines += ["Device    nothing heard from a running meter"] if status.running is None else status.running.lines()
+    lines += (
+        ["Device    nothing heard from a running meter: it does not run, or has no meter.runtime_folder to tell it in"]
+        if status.running is None
+        else status.running.lines()
+    )
     if status.head is None:
         lines.append("Readings  none signed yet")
     else:

@@ -64,22 +64,22 @@ class LiveValues:
             new.replace(self._path)
 
 
-def live_file(outbox: Path) -> Path | None:
-    """The file that the meter of an outbox writes; None where there is no folder in memory."""
-    for folder in _folders():
+def live_file(outbox: Path, configured: Path | None = None) -> Path | None:
+    """The file that the meter of an outbox writes, first of all in `configured`; None where no folder is in memory."""
+    for folder in _folders(configured):
         if os.access(folder, os.W_OK | os.X_OK):
             return folder / _name(outbox)
     return None
 
 
-def live_files(outbox: Path) -> list[Path]:
+def live_files(outbox: Path, configured: Path | None = None) -> list[Path]:
     """Where the meter of an outbox may have written; which of them is there, nobody knows."""
-    return [folder / _name(outbox) for folder in _folders()]
+    return [folder / _name(outbox) for folder in _folders(configured)]
 
 
-def read_live(outbox: Path) -> ToldValues | None:
+def read_live(outbox: Path, configured: Path | None = None) -> ToldValues | None:
     """What the meter of an outbox told last; None where none runs here, or what is found is no such file."""
-    found = [told for file in live_files(outbox) if (told := _read(file)) is not None]
+    found = [told for file in live_files(outbox, configured) if (told := _read(file)) is not None]
     return min(found, key=lambda told: told.age_s, default=None)
 
 
@@ -100,8 +100,8 @@ def _name(outbox: Path) -> str:
     return hashlib.sha256(bytes(outbox.resolve())).hexdigest()[:32] + ".values"
 
 
-def _folders() -> list[Path]:
-    """Of systemd, of the system, of the user."""
+def _folders(configured: Path | None) -> list[Path]:
+    """As configured (meter.runtime_folder), of systemd, of the system, of the user."""
     given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     names = (given, "/run/wattchain-meter", "/run/wattchain", os.environ.get("XDG_RUNTIME_DIR", ""))
-    return [Path(name) for name in names if name]
+    return [*([configured] if configured else []), *[Path(name) for name in names if name]]

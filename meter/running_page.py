@@ -109,15 +109,15 @@ class PageWriter:
             new.replace(self._path)
 
 
-def page_file(outbox: Path) -> Path | None:
-    """The file that the meter of an outbox writes; None where there is no folder in memory."""
-    file = live_file(outbox)
+def page_file(outbox: Path, configured: Path | None = None) -> Path | None:
+    """The file that the meter of an outbox writes, first of all in `configured`; None where no folder is in memory."""
+    file = live_file(outbox, configured)
     return None if file is None else file.with_suffix(".page")
 
 
-def read_page(outbox: Path) -> RunningPage | None:
+def read_page(outbox: Path, configured: Path | None = None) -> RunningPage | None:
     """What the meter of an outbox said last; None where none runs here, or what is found is no such file."""
-    names = [file.with_suffix(".page") for file in live_files(outbox)]
+    names = [file.with_suffix(".page") for file in live_files(outbox, configured)]
     found = [page for path in names if (page := _read(path)) is not None]
     return min(found, key=lambda page: page.age_s, default=None)
 

@@ -138,7 +138,7 @@ def load_settings(path: Path, driver_overrides: Mapping[str, object] | None = No
         document = read_document(path)
     except FileNotFoundError as error:
         raise UserError(
-            f"There is no settings file {path}: write one (docs/metering.md has an example), or name it with --settings"
+            f"There is no settings file {path}: make it with `wattchain meter setup`, or name another with --settings."
         ) from error
     if driver_overrides:
         section = document.get("driver", {})
@@ -151,7 +151,7 @@ def parse_settings(document: Mapping[str, object], path: Path) -> MeterSettings:
     sections = parse_sections(document, _SECTIONS | {"driver": _driver_settings(document)}, path)
     for name in ("meter", "ledger", "driver"):
         if name not in sections:
-            raise UserError(f"The settings file {path} lacks the section [{name}]: docs/metering.md has an example.")
+            raise UserError(f"The settings file {path} lacks the section [{name}]: docs/metering.md describes it.")
     settings = MeterSettings(**sections, hash=_hash(document))
     _check(settings, path)
     return settings

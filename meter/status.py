@@ -120,7 +120,7 @@ async def read_status(settings: MeterSettings, *, ask_node: bool) -> MeterStatus
             SwitchJournal(outbox.database).last(),
             read_supply_status(RelayStore(outbox.database, is_writable=False)),
             next(iter(GapJournal(outbox.database).newest(1)), None),
-            read_page(settings.meter.outbox),
+            read_page(settings.meter.outbox, settings.meter.runtime_folder),
             block,
             sequence,
             trouble,

@@ -21,7 +21,10 @@ from wallet.command_line import json_option, print_result
 )
 @json_option
 def switchings(settings_path: Path, count: int, as_json: bool) -> None:
-    """Show when the supply was switched and why, newest first; orders by hand with who gave them."""
+    """Show when the supply was switched and why, newest first; orders by hand with who gave them.
+
+    A line begins with the supply at that moment: an order stands there as it came, and once more when it was obeyed.
+    """
     settings = load_settings(settings_path)
     outbox = Outbox.open_for_reading(settings.meter.outbox, reading_domain(settings), meter_address(settings))
     with contextlib.closing(outbox):

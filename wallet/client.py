@@ -248,7 +248,7 @@ class RpcClient:
             reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
             raise NodeUnreachable(
                 f"No node answers at {place_of(url)} ({reason}). Is it running, and is this its address? "
-                "Name another with --node or WATTCHAIN_NODE."
+                "Name another with --node or WATTCHAIN_NODE, a meter's or agent's with ledger.node in its settings."
             ) from error
 
 

@@ -64,7 +64,7 @@ class BoardStep:
                 self._ask_kind()
             self._questions()
         while not await self._look():
-            if not person.agrees("   Change its settings and try again?", usual=False, option="--no-live"):
+            if not person.agrees("   Change its settings and try again?", usual=False, option="--live 0"):
                 break
             self._questions(again=True)
 
@@ -81,7 +81,7 @@ class BoardStep:
         for found in outcome.found:
             person.tell(f"   Found {WHAT[found.heard.kind]} at {found.port}: {found.heard.evidence}.")
             is_usable = found.heard.kind in (kinds if kind is None else {kind})
-            if is_usable and person.agrees("   Use it?", usual=True, option="--port"):
+            if is_usable and person.agrees("   Use it?", usual=True):
                 return found
         return None
 

@@ -35,7 +35,7 @@ KIND_NAMES = [kind.name for kind in DRIVER_KINDS]
     metavar="SECTION.NAME=VALUE",
     help="Any other setting, such as driver.board=RPICT7V1 or relay.pin=17. May be repeated.",
 )
-@click.option("--node", metavar="URL", help="A node of the ledger.")
+@click.option("--node", envvar="WATTCHAIN_NODE", metavar="URL", help="A node of the ledger (or set WATTCHAIN_NODE).")
 @click.option("--chain-id", type=click.IntRange(min=1), help="Of the network; without it the node is asked.")
 @click.option(
     "--key", type=click.Path(path_type=Path), help="The meter's key file; a new one is made where it is missing."

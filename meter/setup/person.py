@@ -42,7 +42,7 @@ class Person:
         """Yes or no."""
         if self.yes:
             return usual
-        self._must_be_there(question, option or "--yes")
+        self._must_be_there(question, option)
         with interruptible():
             return click.confirm(question, default=usual, err=True)
 
@@ -57,7 +57,7 @@ class Person:
         """What `parse` makes of the answer; asked again where that raises UserError or ValueError."""
         if self.yes:
             if usual is None:
-                raise UserError(f"{question}? Nobody is asked with --yes: say it with {option}")
+                raise UserError(f"{question.strip()}? Nobody is asked with --yes: say it with {option}")
             return parse(usual)
         self._must_be_there(question, option)
         for _ in range(MAX_ATTEMPTS):
@@ -67,7 +67,7 @@ class Person:
                 return parse(str(text).strip())
             except (UserError, ValueError) as error:
                 say(f"   That cannot be: {error}")
-        raise UserError(f"{question}? {MAX_ATTEMPTS} answers could not be used; say it with {option}")
+        raise UserError(f"{question.strip()}? {MAX_ATTEMPTS} answers could not be used; say it with {option}")
 
     def choice(self, question: str, choices: Sequence[tuple[T, str]], *, usual: int | None, option: str) -> T:
         """One of several, shown with numbers from 1 on; `usual` counts from 0."""
@@ -85,9 +85,9 @@ class Person:
     @staticmethod
     def _must_be_there(question: str, option: str) -> None:
         if not sys.stdin.isatty():
-            raise UserError(
-                f"{question} There is no terminal to ask; say it with {option}, or take what is usual: --yes"
-            )
+            by_option = f"say it with {option}, or " if option else ""
+            asked = question.strip(" ?")
+            raise UserError(f"{asked}? There is no terminal to ask; {by_option}take what is usual: --yes")
 
 
 @contextlib.contextmanager

@@ -48,6 +48,23 @@ def test_the_last_values(outbox: Path) -> None:
     assert read_live(outbox.with_name("another.sqlite")) is None
 
 
+def test_the_folder_that_the_settings_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing else is in memory, as for a meter that is started by hand."""
+    for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    outbox = tmp_path / "outbox.sqlite"
+    named = tmp_path / "named"
+    named.mkdir()
+    file = live_file(outbox, named)
+    assert file is not None
+    assert file.parent == named
+    LiveValues(file).observe(observation(7))
+    told = read_live(outbox, named)
+    assert told is not None
+    assert told.get("power_mw") == 7
+    assert read_live(outbox) is None
+
+
 def test_a_fast_clock_writes_seldom(outbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = LiveValues(live_file(outbox))
     monkeypatch.setattr(live_values, "MIN_INTERVAL_S", 3600)

@@ -42,6 +42,20 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     return Stage(tmp_path)
 
 
+def test_the_folder_that_the_settings_name(tmp_path: Path) -> None:
+    outbox = tmp_path / "outbox.sqlite"
+    named = tmp_path / "named"
+    named.mkdir()
+    path = page_file(outbox, named)
+    assert path is not None
+    assert path.parent == named
+    PageWriter(path, "rpict").observe(observation(7))
+    page = read_page(outbox, named)
+    assert page is not None
+    assert page.power_w == 7
+    assert read_page(outbox) is None
+
+
 def test_the_last_sample(stage: Stage) -> None:
     assert read_page(stage.outbox) is None
     stage.now_s = time.monotonic()

@@ -129,7 +129,7 @@ def test_missing_section_and_file(tmp_path: Path) -> None:
         load_settings(write(tmp_path, ""))
     with pytest.raises(UserError, match="must be a section"):
         load_settings(write(tmp_path, "meter = 5"))
-    with pytest.raises(UserError, match=r"no settings file .*absent\.toml: write one .*--settings"):
+    with pytest.raises(UserError, match=r"no settings file .*absent\.toml: make it with .*--settings"):
         load_settings(tmp_path / "absent.toml")
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
         load_settings(tmp_path)

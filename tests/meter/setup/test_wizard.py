@@ -183,6 +183,7 @@ async def test_a_script_needs_no_person(tmp_path: Path) -> None:
         ((), "There is no terminal to ask"),
         (("--yes", "--port", "/nowhere"), "--driver KIND"),
         (("--yes", "--driver", "replay"), "--set driver.file=VALUE"),
+        ((), "Error: What measures the electricity? There is no terminal"),
         (("--yes", "--driver", "simulated-home", "--live", "0"), "--chain-id NUMBER"),
         (("--yes", "--driver", "simulated-home", "--live", "0", "--chain-id", "1"), "--password-file FILE"),
         (("--set", "driver"), "is no setting"),
@@ -195,6 +196,13 @@ def test_what_a_script_has_to_say(tmp_path: Path, arguments: tuple[str, ...], me
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert not settings.exists()
+
+
+def test_the_node_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATTCHAIN_NODE", NO_NODE)
+    settings = tmp_path / "meter.toml"
+    result = invoke("--settings", settings, "--yes", "--driver", "simulated-home", "--live", "0")
+    assert f"No node answers at {NO_NODE}" in result.stderr
 
 
 def test_a_wrong_password_of_a_key_that_is_there(tmp_path: Path) -> None:
