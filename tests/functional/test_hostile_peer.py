@@ -14,6 +14,7 @@ import msgpack
 import pytest
 
 from chain.consensus.qbft.messages import Commit, encode_message
+from p2p import limits
 from p2p.framing import RawMessage
 from p2p.identity import Network, new_local_identity
 from p2p.messages import Consensus, Disconnect, NewBlock, Ping, Status, code_of, encode
@@ -67,7 +68,7 @@ async def nested(stranger: Stranger) -> None:
 
 async def stale(stranger: Stranger) -> None:
     """A block of long ago, again and again."""
-    for _ in range(200):
+    for _ in range(2 * limits.DELAYED_BLOCKS_BURST):
         await stranger.send_raw(encode(STALE_BLOCK[0]))
 
 
