@@ -215,7 +215,7 @@ async def test_unplugged_while_it_is_read(tmp_path: Path) -> None:
         device = device_at(port=str(line.path))
         await one(device)
         line.unplug()
-        # The end of the line is noticed by whoever is first: the question that gets no answer, or the port that is gone.
+        # Whoever is first notices the end of the line: the question without an answer, or the port that is gone.
         for message in ("are A and B|there is no serial port", "there is no serial port"):
             with pytest.raises(DeviceTrouble, match=message):
                 await one(device)
