@@ -8,7 +8,7 @@ cut has taken, which is a minute at most. A home with a register loses nothing. 
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.reading_format import StatusFlag
@@ -29,6 +29,9 @@ MWMS_PER_WH = 3_600_000_000
 
 
 _Sums = tuple["array[int]", "array[int]"]
+
+LONGEST_REIGN_S = 7_200
+"""So long a reading is the last one at most: they are hourly."""
 
 
 class BooksDiffer(AssertionError):
@@ -115,31 +118,61 @@ def check_energy(log: Log, accepted: Sequence[AcceptedReading], *, has_register:
     sums = _register_sums(log) if has_register else _power_sums(log)
     cuts = _power_cuts(log)
     missing = _missing(log)
-    # What power cuts have taken from both sums so far, by all that may be: a card that was written up to a minute ago.
-    taken: set[tuple[int, int]] = {(0, 0)}
-    place, marked, flagged = 0, 0, 0
+    # What power cuts may have taken from both sums so far, and the earliest sample that the last reading can then be
+    # of: a card was written up to a minute ago, and where the time stands still a reading may be of any sample.
+    explained: dict[tuple[int, int], int] = {(0, 0): 0}
+    latest, marked, flagged = 0, 0, 0
     for reading in accepted:
-        since, place = place, _next_place(log, reading, place)
-        while True:
-            if has_register:
-                possible = _behind(log, sums, cuts, place)
-            else:
-                possible = _after_cuts(taken, log, sums, cuts, since, place)
-            fitting = {lost for lost in possible if _registers_wh(sums, place, lost) == reading.registers_wh}
-            if fitting:
-                break
-            try:
-                place = _next_place(log, reading, place + 1)
-            except BooksDiffer:
-                raise BooksDiffer(_difference(log, sums, reading, place, possible)) from None
-        taken = fitting
+        since = latest
+        explained, latest = _explain(log, sums, cuts, reading, explained, has_register=has_register)
         is_flagged = bool(reading.flags & StatusFlag.GAP)
         flagged += is_flagged
-        if not is_flagged and bisect_right(missing, place) > bisect_right(missing, max(since, marked)):
+        if not is_flagged and bisect_right(missing, min(explained.values())) > bisect_right(
+            missing, max(since, marked)
+        ):
             raise BooksDiffer(f"reading {reading.sequence} follows on a gap that it does not mark")
-        marked = _last_of_time(log, place) if is_flagged else place
+        marked = _last_of_time(log, latest) if is_flagged else latest
     last = accepted[-1]
     return Books(len(accepted), flagged, last.import_wh, last.export_wh)
+
+
+def _explain(
+    log: Log,
+    sums: "_Sums",
+    cuts: Sequence[int],
+    reading: AcceptedReading,
+    before: Mapping[tuple[int, int], int],
+    *,
+    has_register: bool,
+) -> tuple[dict[tuple[int, int], int], int]:
+    """The losses that explain a reading's registers, each with the earliest sample that it can then be of; and the
+    latest sample of all. Raises BooksDiffer where nothing explains them."""
+    explained: dict[tuple[int, int], int] = {}
+    latest, possible = 0, set[tuple[int, int]]()
+    first = _next_place(log, reading, min(before.values()))
+    for place in _places_of_time(log, reading.time_s, first):
+        if has_register:
+            possible = _behind(log, sums, cuts, place)
+        else:
+            possible = _after_cuts(before, log, sums, cuts, place)
+        for lost in possible:
+            if _registers_wh(sums, place, lost) == reading.registers_wh:
+                explained.setdefault(lost, place)
+                latest = place
+    if not explained:
+        raise BooksDiffer(_difference(log, sums, reading, first, possible))
+    return explained, latest
+
+
+def _places_of_time(log: Log, time_s: int, place: int) -> Iterator[int]:
+    """The samples of that time, from one of them on: several where the meter's time stood still.
+
+    A power cut takes the time back to that of the last reading, so later ones may have come in between.
+    """
+    while place < len(log) and log.time_s[place] <= time_s + LONGEST_REIGN_S:
+        if log.time_s[place] == time_s:
+            yield place
+        place += 1
 
 
 def check_gaps(log: Log, gaps: Sequence[Gap], start_s: int) -> int:
@@ -188,12 +221,17 @@ def _registers_wh(sums: "_Sums", place: int, lost: tuple[int, int]) -> tuple[int
 
 
 def _after_cuts(
-    taken: set[tuple[int, int]], log: Log, sums: "_Sums", cuts: Sequence[int], since: int, place: int
+    before: Mapping[tuple[int, int], int], log: Log, sums: "_Sums", cuts: Sequence[int], place: int
 ) -> set[tuple[int, int]]:
     """What the power cuts up to a sample may have taken, those before another one included."""
-    for cut in cuts[bisect_right(cuts, since) : bisect_right(cuts, place)]:
-        losses = _losses(log, sums, cut, since)
-        taken = {(before[0] + loss[0], before[1] + loss[1]) for before in taken for loss in losses}
+    taken = set()
+    for lost, since in before.items():
+        if since <= place:
+            possible = {lost}
+            for cut in cuts[bisect_right(cuts, since) : bisect_right(cuts, place)]:
+                losses = _losses(log, sums, cut, since)
+                possible = {(one[0] + loss[0], one[1] + loss[1]) for one in possible for loss in losses}
+            taken |= possible
     return taken
 
 
