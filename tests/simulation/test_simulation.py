@@ -23,7 +23,7 @@ from tests.simulation.virtual_time import Deadlock, Livelock
 from tests.simulation.witness import Violation
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS = 200
+SEEDS = 80
 SEEDS_A_TEST = 8
 FIRST_TO_CATCH, SEEDS_TO_CATCH = 25, 60
 """Among these seeds it must have shown that an essential part is missing; one in ten shows it."""
