@@ -23,7 +23,7 @@ from meter.signer import Signer
 from primitives.errors import InvalidReading, InvalidSignature, InvalidTransaction, UserError
 from primitives.hexadecimal import to_checksum_address
 
-# About 250 bytes each, so 250 MB on the card: an hourly meter may be offline for a century, one at 5 s for 58 days.
+# About 160 bytes each, so 160 MB on the card: an hourly meter may be offline for a century, one at 5 s for 58 days.
 MAX_READINGS = 1_000_000
 
 _FEE = re.compile(r"[0-9]{1,78}", re.ASCII)
