@@ -103,6 +103,8 @@ class FakeNode:
         self.call_count = 0
         self.calls: list[str] = []
         self.accepted_raw: list[bytes] = []
+        self.inputs: dict[bytes, bytes] = {}
+        """Data of the transactions in blocks, by hash."""
         self.gas_limit = BLOCK_GAS_LIMIT
         self.max_logs = 10_000
         self._forks = 0
@@ -165,6 +167,14 @@ class FakeNode:
         return found
 
     # What the meter asks
+
+    async def request(self, method: str, *parameters: object) -> object:
+        def find() -> object:
+            data = self.inputs.get(bytes.fromhex(str(parameters[0])[2:]))
+            return None if data is None else {"input": "0x" + data.hex()}
+
+        assert method == "eth_getTransactionByHash"
+        return await self._answer("request", find)
 
     async def chain_id(self) -> int:
         return await self._answer("chain_id", lambda: CHAIN_ID)
@@ -288,6 +298,7 @@ class FakeNode:
             for index, log in enumerate(outcome.logs, len(block.logs))
         ]
         block.logs += logs
+        self.inputs[transaction.hash] = transaction.data
         block.receipts[transaction.hash] = Receipt(
             transaction.hash, block.number, block.hash, outcome.success, outcome.gas_used, 0, None, tuple(logs)
         )
