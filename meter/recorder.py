@@ -1,7 +1,8 @@
 """When a reading is signed, and of which sample: in turn at whole multiples of the interval, out of turn for a reason.
 
-A reading in turn is that of the last sample at or before the boundary. What happens between two readings (flags,
-registers, the driver's state) is kept with every sample (meter/checkpoint.py), so that a crash costs none of it.
+A reading in turn is that of the last sample at or before the boundary; where a newer block was heard of before that is
+known, of the first sample behind the boundary. What happens between two readings (flags, registers, the driver's state)
+is kept with every sample (meter/checkpoint.py), so that a crash costs none of it.
 """
 
 import logging
@@ -98,14 +99,16 @@ class Recorder:
 
     def take(self, sample: Sample) -> None:
         """One more sample: sign what is due."""
-        before = self._unsigned
+        before, is_owed = self._unsigned, False
         if before is not None and sample.is_timed and self._period(sample) > self._period(before):
-            self._sign(before, is_event=False)
+            is_owed = self._is_passed_over(before, sample)
+            if not is_owed:
+                self._sign(before, is_event=False)
         self._noted |= sample.flags
         self._last = sample
         if sample.is_timed:
             self._unsigned = sample
-            if self._is_due(sample):
+            if is_owed or self._is_due(sample):
                 self._sign(sample, is_event=False)
             elif self._is_urgent and self._retry_at_ms is None and self._may_interrupt(sample):
                 self._sign(sample, is_event=True)
@@ -125,6 +128,13 @@ class Recorder:
     def _period(self, sample: Sample) -> int:
         """The number of the interval that a sample lies in; one at a boundary is the last of its interval."""
         return -(-sample.registers.time_s // self._interval_s)
+
+    def _is_passed_over(self, before: Sample, sample: Sample) -> bool:
+        """Whether a block came between two samples: no reading is older than the newest one when it is signed.
+
+        A file of the past is: there the later sample would be none the better.
+        """
+        return before.registers.time_s < self._meter_clock.block_time_s <= sample.registers.time_s
 
     def _is_due(self, sample: Sample) -> bool:
         """Whether no later sample lies before the boundary, as far as is known now; or an earlier try failed."""

@@ -83,6 +83,10 @@ class Meter:
         registers = Registers(self.clock.time_s(), self.wh, 0)
         self.recorder.take(Sample(registers, 5, flags, b"%d" % self.wh, is_timed=is_timed))
 
+    def hear(self, after_s: int) -> None:
+        """Of a block that is so many seconds younger than the begin."""
+        self.meter_clock.heard(Reading(METER, 1, BEGIN_S + after_s, 0, 0, 0, 0, bytes(32)))  # whatever has a time
+
     def readings(self) -> list[Reading]:
         return [stored.signed.reading for stored in reversed(self.outbox.newest(1000))]
 
@@ -114,6 +118,52 @@ def test_a_sample_at_the_boundary_is_signed_without_waiting_for_the_next(meter: 
     meter.see(1)
     meter.see(HOUR_S - 1)
     assert [told[0] for told in meter.told()] == [10, 3600, 7200]
+
+
+def test_a_reading_is_never_older_than_a_block_that_came_before_it_was_signed(meter: Meter) -> None:
+    """The last sample of an hour waits for the first of the next; a block of in between passes it over."""
+    meter.see(7)
+    meter.see(HOUR_S - 10)
+    meter.hear(HOUR_S - 1)
+    meter.see(5, StatusFlag.JUMP)
+    assert meter.told() == [(7, 1, RESTARTED), (HOUR_S + 2, 3, StatusFlag.JUMP)]
+    # The next one is in turn again: the block is as old as the sample, not newer.
+    meter.see(HOUR_S - 5)
+    meter.hear(2 * HOUR_S - 3)
+    meter.see(5)
+    assert meter.told()[2:] == [(2 * HOUR_S - 3, 4, NONE)]
+
+
+def test_a_block_of_hours_ago_passes_over_what_waited_for_the_clock(meter: Meter) -> None:
+    meter.see(7)
+    meter.see(5)
+    meter.see(3 * HOUR_S, is_timed=False)
+    meter.hear(2 * HOUR_S)
+    meter.see(5)
+    meter.see(5)
+    assert meter.told() == [(7, 1, RESTARTED), (3 * HOUR_S + 17, 4, NONE)]
+
+
+def test_a_reading_that_a_block_has_passed_over_is_tried_again_as_any_other(meter: Meter) -> None:
+    meter.see(7)
+    meter.see(HOUR_S - 10)
+    meter.hear(HOUR_S - 1)
+    meter.signer.is_away = True
+    meter.see(5)
+    meter.signer.is_away = False
+    for _ in range(70):
+        meter.see(1)
+    assert meter.told()[1:] == [(HOUR_S + 62, 63, NONE)]
+
+
+def test_a_file_of_the_past_is_played_behind_any_block(tmp_path: Path) -> None:
+    meter = Meter(tmp_path, interval_s=1800)
+    with closing(meter.outbox):
+        meter.hear(10**6)
+        for _ in range(4):
+            meter.see(1300)
+        meter.kill()
+        assert [told[0] for told in meter.told()] == [1300, 2600]
 
 
 def test_where_samples_come_far_apart_the_last_before_a_boundary_is_known_as_such(tmp_path: Path) -> None:
@@ -301,7 +351,7 @@ def test_an_event_that_cannot_be_signed_is_tried_again_in_a_minute_too(
 
 
 def test_the_newest_blocks_time_is_known_after_a_start_without_a_node(meter: Meter) -> None:
-    meter.meter_clock.heard(Reading(METER, 1, BEGIN_S + 40, 0, 0, 0, 0, bytes(32)))  # whatever has a time
+    meter.hear(40)
     meter.see(1)
     meter.recorder.stop()
     meter.start()

@@ -17,7 +17,15 @@ from pathlib import Path
 
 from meter.drivers.measurement import Source
 from tests.simulation.virtual_time import START_S, VirtualLoop
-from tests.soak.year_books import Books, BooksDiffer, check_energy, check_gaps, check_relay, check_sequences
+from tests.soak.year_books import (
+    Books,
+    BooksDiffer,
+    check_energy,
+    check_gaps,
+    check_relay,
+    check_sequences,
+    check_times,
+)
 from tests.soak.year_world import LONGEST_S, Rates, World
 
 SOURCES = {"power": (Source.POWER,), "register": (Source.REGISTER,), "both": (Source.POWER, Source.REGISTER)}
@@ -57,6 +65,7 @@ def run_year(folder: Path, seed: int, days: float, source: Source, rates: Rates 
         task.result()
         accepted = world.node.accepted()
         check_sequences(accepted, world.signed)
+        check_times(world.signings)
         books = check_energy(world.log, accepted, has_register=source is Source.REGISTER)
         checked_gaps = check_gaps(world.log, world.gaps, START_S)
         looks = check_relay(world.looks, accepted, world.top_ups)

@@ -14,6 +14,7 @@ from tests.soak.year_books import (
     SILENT,
     BooksDiffer,
     Log,
+    Signing,
     Start,
     SupplyLook,
     TopUp,
@@ -21,6 +22,7 @@ from tests.soak.year_books import (
     check_gaps,
     check_relay,
     check_sequences,
+    check_times,
 )
 from tests.soak.year_node import AcceptedReading
 from tests.soak.year_world import Rates
@@ -43,6 +45,18 @@ def test_hours_of_trouble(tmp_path: Path, source: Source, seed: int) -> None:
     assert year.books.flagged > 2
     assert year.relay_looks > 5
     assert len(year.events) >= 7, "which troubles there are changes with whatever draws from the seed"
+
+
+@pytest.mark.parametrize(
+    ("time_s", "block_s", "is_right"), [(T + 1, T + 1, True), (T + 1, T + 2, False), (T - 1, 0, False)]
+)
+def test_a_reading_older_than_what_is_known_is_noticed(time_s: int, block_s: int, is_right: bool) -> None:
+    signings = [Signing(1, T, T - 5), Signing(2, time_s, block_s)]
+    if is_right:
+        check_times(signings)
+    else:
+        with pytest.raises(BooksDiffer, match="reading 2 is of Unix time"):
+            check_times(signings)
 
 
 def a_log(*, without: range = range(0), start: tuple[int, str] | None = None) -> Log:

@@ -74,6 +74,16 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Signing:
+    """A reading at the moment when it is signed."""
+
+    sequence: int
+    time_s: int
+    block_time_s: int
+    """Of the newest block that the meter has heard of since it was started."""
+
+
+@dataclass(frozen=True, slots=True)
 class TopUp:
     """Credit, in the Wh that it buys at the home's one price."""
 
@@ -111,6 +121,18 @@ def check_sequences(accepted: Sequence[AcceptedReading], signed: int) -> None:
     if found != list(range(1, signed + 1)):
         wrong = next((place for place, sequence in enumerate(found, 1) if place != sequence), len(found) + 1)
         raise BooksDiffer(f"{signed} readings were signed, {len(found)} accepted; the first that differs is {wrong}")
+
+
+def check_times(signings: Sequence[Signing]) -> None:
+    """No reading is older than the newest block, or the one before it, when it is signed. Raises BooksDiffer."""
+    last_s = 0
+    for one in signings:
+        if one.time_s < max(one.block_time_s, last_s):
+            raise BooksDiffer(
+                f"reading {one.sequence} is of Unix time {one.time_s}, the one before it of {last_s}, the newest block "
+                f"that was known of {one.block_time_s}"
+            )
+        last_s = one.time_s
 
 
 def check_energy(log: Log, accepted: Sequence[AcceptedReading], *, has_register: bool) -> Books:

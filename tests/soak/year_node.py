@@ -11,7 +11,7 @@ from contracts.addresses import METER_ADDRESS
 from contracts.binding import load_artifact
 from primitives.clock import Clock
 from tests.meter.fake_node import METER, Block, FakeNode, MemoryState
-from wallet.answers import Log, Receipt
+from wallet.answers import BlockSummary, Log, Receipt
 from wallet.client import BlockTag, RpcError
 
 KEPT_STATES = 50
@@ -41,6 +41,8 @@ class YearNode(FakeNode):
     def __init__(self, credit_wei: int, clock: Clock) -> None:
         super().__init__(credit_wei=credit_wei)
         self.clock = clock
+        self.told_time_s = 0
+        """Of the newest block that was last told to the meter that runs now."""
         self._blocks_of: dict[bytes, Block] = {}
 
     def mine(self, count: int = 1, *, is_empty: bool = False, gas_left: int | None = None) -> Block:
@@ -66,6 +68,12 @@ class YearNode(FakeNode):
                     names = ("sequence", "time", "importWh", "exportWh", "flags")
                     found.append(AcceptedReading(block.number, *[values[name] for name in names]))
         return found
+
+    async def block(self, block: BlockTag = "latest") -> BlockSummary | None:
+        answer = await super().block(block)
+        if block == "latest" and answer is not None:
+            self.told_time_s = answer.time_s
+        return answer
 
     async def receipt(self, transaction_hash: bytes) -> Receipt | None:
         def find() -> Receipt | None:

@@ -29,7 +29,7 @@ from meter.signer import KeySigner
 from primitives.secp256k1 import address_of
 from tests.meter.fake_node import CHAIN_ID, METER, METER_KEY, OTHER_KEY, RATE_WEI_PER_WH, SENDER_KEY, Failure
 from tests.simulation.virtual_time import START_S, Life, VirtualLoop
-from tests.soak.year_books import CONFIRMATIONS, SILENT, Log, Start, SupplyLook, TopUp
+from tests.soak.year_books import CONFIRMATIONS, SILENT, Log, Signing, Start, SupplyLook, TopUp
 from tests.soak.year_home import SAMPLE_S, Line, WorldClock, YearDevice
 from tests.soak.year_node import YearNode
 from wallet.client import NodeUnreachable, RpcError
@@ -87,6 +87,7 @@ class World:
         self.log = Log()
         self.events: Counter[str] = Counter()
         self.looks: list[SupplyLook] = []
+        self.signings: list[Signing] = []
         self.gaps: list[Gap] = []
         self.running: Running | None = None
         self.lives: list[Life] = []
@@ -184,6 +185,8 @@ class World:
         daemon, keeper = life.call(self._build)
         daemon._driver._random = random.Random(self.random.random())
         daemon.observers.append(self)
+        self.node.told_time_s = 0
+        daemon._recorder.on_signed.append(lambda: self._see_signing(daemon))
         self.running = Running(life, daemon, keeper, life.start(daemon.run()))
         self._steady_since_s = self.loop.time()
 
@@ -245,6 +248,11 @@ class World:
             assert measurement.import_mwh is not None
             assert measurement.export_mwh is not None
             self.log.add(elapsed_ms, time_s, measurement.import_mwh, measurement.export_mwh)
+
+    def _see_signing(self, daemon: MeterDaemon) -> None:
+        head = daemon.outbox.head()
+        assert head is not None
+        self.signings.append(Signing(head.sequence, head.registers.time_s, self.node.told_time_s))
 
     def _alive(self) -> Running:
         assert self.running is not None
