@@ -5,7 +5,6 @@ import contextlib
 import logging
 import signal
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -18,7 +17,7 @@ from meter.reading import flag_names
 from meter.settings import MeterSettings, load_settings
 from meter.status import MeterStatus, read_status
 from primitives.hexadecimal import to_checksum_address, to_data
-from wallet.command_line import LazyCommand, LazyGroup, json_option, print_result, say
+from wallet.command_line import NUMBER, LazyCommand, LazyGroup, json_option, print_result, say
 
 DEFAULT_SETTINGS = "meter.toml"
 # A screen or two; the outbox may hold a million.
@@ -75,7 +74,7 @@ def meter() -> None:
 @click.option("--generation-unit", metavar="UNIT", help="What that is measured in: kWh, Wh, kW or W.")
 @click.option(
     "--generation-scale",
-    type=Decimal,
+    type=NUMBER,
     metavar="NUMBER",
     help="What to multiply it with: the panel's size in kW where the column is in W per kW of panel.",
 )

@@ -10,6 +10,7 @@ from primitives.errors import InvalidHex
 from primitives.keccak import keccak256
 
 _QUANTITY = re.compile(r"0x(?:0|[1-9a-fA-F][0-9a-fA-F]*)", re.ASCII)
+ADDRESS_DIGITS = 40
 _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*", re.ASCII)
 
 
@@ -52,11 +53,21 @@ def to_checksum_address(address: bytes) -> str:
 
 def parse_address(text: object) -> bytes:
     """The 20 bytes of an address. Mixed case must carry the right EIP-55 check sum. Raises InvalidHex."""
-    address = parse_data(text, 20)
-    digits = str(text)[2:]
+    if not isinstance(text, str) or not _DATA.fullmatch(text) or len(text) != ADDRESS_DIGITS + 2:
+        raise InvalidHex(f"an address is 0x and {ADDRESS_DIGITS} digits from 0 to 9 and a to f, {_not_address(text)}")
+    address = bytes.fromhex(text[2:])
+    digits = text[2:]
     if digits not in (digits.lower(), digits.upper()) and to_checksum_address(address)[2:] != digits:
         raise InvalidHex(f"the address {text} is mistyped: its upper and lower case letters do not check out (EIP-55)")
     return address
+
+
+def _not_address(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("0x"):
+        return f"and {_shown(value)} does not begin with 0x"
+    if len(value) != ADDRESS_DIGITS + 2:
+        return f"and {_shown(value)} has {len(value) - 2} after 0x"
+    return f"and {_shown(value)} has others"
 
 
 def _shown(value: object) -> str:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,24 @@ EXIT_STATUS_ERROR = 2
 SUMMARY_LENGTH = 60
 # A password file holds one line; a wrong file name should not read a disk image into memory.
 MAX_PASSWORD_BYTES = 4096
+
+
+class NumberType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """A finite decimal number."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
+        try:
+            number = Decimal(value)
+        except InvalidOperation:
+            number = Decimal("nan")
+        if not number.is_finite():
+            self.fail(f"{str(value)[:80]!r} is no number such as 1.5.", param, ctx)
+        return number
+
+
+NUMBER = NumberType()
 
 
 class PlainError(click.ClickException):

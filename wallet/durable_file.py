@@ -5,9 +5,9 @@ commands at once wait for each other.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -27,6 +27,8 @@ class FileKind:
     """Marks the file, so that a foreign one is not written to."""
     version: int
     tables: Sequence[str]
+    upgrades: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """Version -> what makes the next one of it."""
 
 
 class DurableFile:
@@ -86,6 +88,13 @@ class DurableFile:
                     connection.execute(table)
                 connection.execute(f"PRAGMA application_id = {self._kind.application_id}")
                 connection.execute(f"PRAGMA user_version = {self._kind.version}")
+            self._upgrade(connection)
+
+    def _upgrade(self, connection: sqlite3.Connection) -> None:
+        for version in range(self._version(connection), self._kind.version):
+            for statement in self._kind.upgrades[version]:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {version + 1}")
 
     def _is_new(self, connection: sqlite3.Connection) -> bool:
         """Raises UserError where the file is not ours."""
@@ -95,9 +104,16 @@ class DurableFile:
             return True
         if marked != self._kind.application_id:
             raise UserError(f"{self.path} is a file of another program; name another one for {self._kind.title}.")
-        if connection.execute("PRAGMA user_version").fetchone()[0] != self._kind.version:
+        version = self._version(connection)
+        if version > self._kind.version or any(
+            one not in self._kind.upgrades for one in range(version, self._kind.version)
+        ):
             raise UserError(f"{self.path} was written by another version of wattchain; use that one.")
         return False
+
+    @staticmethod
+    def _version(connection: sqlite3.Connection) -> int:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
     @contextmanager
     def _complaints(self) -> Iterator[None]:

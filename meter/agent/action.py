@@ -37,6 +37,8 @@ class Action:
     call: ContractCall | Seal | Prove
     spend_wei: int = 0
     """What of the day's money it takes."""
+    energy_wh: int = 0
+    """What of the day's energy it takes."""
 
 
 @dataclass(frozen=True, slots=True)

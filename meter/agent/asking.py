@@ -39,6 +39,8 @@ SECRETS_KEPT_S = 7_200
 MAX_ZONE_S = 14 * 3_600
 MAX_HEAD_AGE_S = 3_600
 """Blocks come at least once a minute."""
+MAX_HEAD_AHEAD_S = 300
+"""Blocks are made by the clocks of others. Of a node that knows a later time, orders would seem to be over."""
 
 
 class Asker:
@@ -72,7 +74,12 @@ class Asker:
                 f"The node's newest block is of {format_time(head.time_s)}: it is not up to date, or this computer's "
                 "clock is wrong."
             )
-        # A clock that is behind must not make old times of new ones; one that is ahead shows in the meter's readings.
+        if head.time_s > time_s + MAX_HEAD_AHEAD_S:
+            raise UserError(
+                f"The node's newest block is of {format_time(head.time_s)}, later than this computer's clock, "
+                f"{format_time(time_s)}: one of the two is wrong. Set the clock, or name another node."
+            )
+        # A clock that is behind must not make old times of new ones.
         now_s = max(head.time_s, time_s)
         record = await read_meter(client, self.meter)
         trouble = ""
@@ -100,6 +107,7 @@ class Asker:
             auction=await self._auction(client, now_s, dealings, secrets),
             meter_trouble=trouble,
             known_since_s=self._events.known_since_s,
+            own_time_s=time_s,
         )
 
     async def _market(self, client: RpcClient, head: BlockSummary, dealings: Dealings) -> MarketView | None:

@@ -82,7 +82,7 @@ def _request(
             f"Buy {format_energy(energy_wh)} of advert {advert.number} at {format_price(price)}, the cheapest that "
             f"fits (at most {format_price(limits.greatest_bid_wei_per_wh)}): {numbers}."
         )
-        return Decision("buy", text, Action(f"buy of advert {advert.number}", call, most_wei))
+        return Decision("buy", text, Action(f"buy of advert {advert.number}", call, most_wei, energy_wh))
     cheapest = next(iter(view.offers), None)
     offered = (
         "nothing is offered"
@@ -112,7 +112,11 @@ def _purchase(
     if energy_wh < min(advert.unsold_wh, -(-advert.energy_wh // MAX_PARTS)) or energy_wh < LEAST_PURCHASE_WH:
         return None
     most_wei = sum(advert.cost_at(time_s + STEP_MARGIN_S, energy_wh))
-    return (energy_wh, most_wei) if most_wei <= money_wei else None
+    # Were the tax less than the node says, and the purchase late in a block, the money would do for a higher price.
+    highest = min(advert.price_at(advert.until_s - 1), most_wei // energy_wh)
+    if highest > limits.greatest_bid_wei_per_wh or most_wei > money_wei:
+        return None
+    return energy_wh, most_wei
 
 
 def _bid(

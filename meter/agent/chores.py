@@ -57,6 +57,8 @@ def _reveals(situation: Situation, view: AuctionView) -> Iterator[Decision]:
         from_s, until_s = own.slot_s - CLEARING_LEAD_S - REVEAL_S, own.slot_s - CLEARING_LEAD_S
         if not own.is_sealed or not from_s <= situation.time_s < until_s:
             continue
+        if situation.own_time_s is not None and situation.own_time_s < from_s:
+            continue  # who says that it is later would have the terms while bids are still taken
         secret = view.secrets.get(own.slot_s)
         if secret is None:
             text = f"The secret of the sealed order for {slot_text(own.slot_s)} is not here, so it cannot be revealed"

@@ -25,11 +25,11 @@ from meter.agent.shown import (
     status_json,
     status_text,
 )
-from meter.agent.situation import Situation
+from meter.agent.situation import Situation, with_signed
 from meter.drivers.measured_csv import Column, CsvFormat, read_rows
 from primitives.errors import UserError
 from wallet.client import InvalidAnswer, RpcClient
-from wallet.command_line import PlainGroup, json_option, print_result, say
+from wallet.command_line import NUMBER, PlainGroup, json_option, print_result, say
 
 DEFAULT_SETTINGS = "agent.toml"
 MAX_SHOWN = 1_000
@@ -89,7 +89,7 @@ def run(settings_path: Path, dry_run: bool, as_json: bool) -> None:
 def plan(settings_path: Path, as_json: bool) -> None:
     """Show the forecast for tomorrow, and what the agent would do now and why. Nothing is sent."""
     settings = load_agent_settings(settings_path)
-    situation = _ask(settings, lambda client: _look(settings, client))
+    situation = _with_signed(settings, _ask(settings, lambda client: _look(settings, client)))
     decisions, limits = decide(situation, settings.limits()), settings.limits()
     print_result(plan_json(situation, limits, decisions), plan_text(situation, limits, decisions), as_json)
 
@@ -99,12 +99,12 @@ def plan(settings_path: Path, as_json: bool) -> None:
 @click.option("-n", "count", type=click.IntRange(1, MAX_SHOWN), default=10, show_default=True, help="How many lines.")
 @json_option
 def status(settings_path: Path, count: int, as_json: bool) -> None:
-    """Show what the agent has done and decided, newest first, and what is left of the day's limits."""
+    """Show what the agent has done and decided, newest first, and what is left of the limits of 24 hours."""
     settings = load_agent_settings(settings_path)
     decisions, sent = _book(settings, count)
     situation, trouble = None, ""
     try:
-        situation = _ask(settings, lambda client: _look(settings, client))
+        situation = _with_signed(settings, _ask(settings, lambda client: _look(settings, client)))
     except (UserError, InvalidAnswer) as error:
         trouble = str(error)
     budget = None if situation is None else budget_of(situation, settings.limits())
@@ -119,7 +119,7 @@ def status(settings_path: Path, count: int, as_json: bool) -> None:
 @click.option("--load-unit", default="kWh", show_default=True, metavar="UNIT", help="kWh, Wh, kW or W.")
 @click.option("--generation-column", metavar="NAME", help="The column with what the solar panel makes.")
 @click.option("--generation-unit", default="W", show_default=True, metavar="UNIT")
-@click.option("--generation-scale", type=Decimal, default=Decimal(1), show_default=True, metavar="NUMBER")
+@click.option("--generation-scale", type=NUMBER, default=Decimal(1), show_default=True, metavar="NUMBER")
 @click.option("--row-interval", "row_interval_s", type=click.IntRange(1), default=3_600, show_default=True)
 @click.option("--delimiter", default=",", show_default=True)
 @json_option
@@ -144,6 +144,10 @@ def backtest_command(
         hours = dict(_ask(settings, lambda client: _look(settings, client)).history.hours)
     else:
         generation = None
+        if generation_scale <= 0:
+            raise UserError(
+                f"--generation-scale multiplies what the column has: give a number above 0, not {generation_scale}."
+            )
         if generation_column is not None:
             generation = Column(generation_column, generation_unit, Fraction(generation_scale))
         form = CsvFormat(Column(load_column, load_unit), generation, row_interval_s, delimiter)
@@ -174,6 +178,14 @@ def _ask(settings: AgentSettings, ask: Callable[[RpcClient], Awaitable[_T]]) -> 
             return await ask(client)
 
     return asyncio.run(asked())
+
+
+def _with_signed(settings: AgentSettings, situation: Situation) -> Situation:
+    """As the running agent counts: with what its book has."""
+    if not settings.agent.state.exists():
+        return situation
+    with open_journal(settings) as journal:
+        return with_signed(situation, journal, settings.clock.make().time_s())
 
 
 def _book(settings: AgentSettings, count: int) -> tuple[list[Told], list[Sent]]:

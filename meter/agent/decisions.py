@@ -8,6 +8,7 @@ from contracts.roles import Role
 from meter.agent.action import Decision
 from meter.agent.buying import buy
 from meter.agent.chores import chores
+from meter.agent.history import DAY_S
 from meter.agent.limits import Budget, Limits
 from meter.agent.selling import sell
 from meter.agent.situation import Situation
@@ -35,15 +36,15 @@ def decide(situation: Situation, limits: Limits) -> list[Decision]:
 
 
 def budget_of(situation: Situation, limits: Limits) -> Budget:
-    """What is left of the day's limits: by the ledger, and of money by the agent's own book where that says more.
+    """What is left of the limits of 24 hours: by the ledger, and by the agent's own book where that says more.
 
-    Nothing where the node cannot tell what was done earlier that day.
+    Nothing where the node cannot tell what was done in them.
     """
-    since_s = situation.day_begin_s
+    since_s = situation.time_s - DAY_S
     if situation.counted_since_s is not None:
         since_s = min(since_s, situation.counted_since_s)
     if situation.known_since_s > since_s:
         return Budget(0, 0)
     dealings = situation.dealings
-    spent_wei = max(dealings.spent_wei(since_s), situation.signed_wei)
-    return Budget.left(limits, dealings.committed_wh(since_s, situation.time_s), spent_wei)
+    committed_wh = max(dealings.committed_wh(since_s, situation.time_s), situation.signed_wh)
+    return Budget.left(limits, committed_wh, max(dealings.spent_wei(since_s), situation.signed_wei))

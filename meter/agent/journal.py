@@ -1,7 +1,8 @@
 """What an agent has done, and why, on the disk: each transaction before it is sent, each decision as it is logged.
 
 The ledger decides what counts; this book is for what the ledger cannot know: a transaction that is under way, so that a
-restart sends the same bytes again and nothing twice, and what was signed today, as a second witness.
+restart sends the same bytes again and nothing twice, and what was signed in the last 24 hours, which counts against the
+owner's limits whatever a node says became of it.
 """
 
 import fcntl
@@ -21,24 +22,33 @@ from wallet.transfer import highest_fee
 KIND = FileKind(
     title="the agent's book",
     application_id=0x77616772,
-    version=1,
+    version=2,
     tables=(
         "CREATE TABLE identity (id INTEGER PRIMARY KEY CHECK (id = 1), chain_id INTEGER NOT NULL, "
         "account BLOB NOT NULL) STRICT",
         "CREATE TABLE sent (id INTEGER PRIMARY KEY, time_s INTEGER NOT NULL, text TEXT NOT NULL, "
         "spend_wei TEXT NOT NULL, nonce INTEGER NOT NULL, hash BLOB NOT NULL, raw BLOB NOT NULL, state TEXT NOT NULL, "
-        "note TEXT NOT NULL DEFAULT '') STRICT",
+        "note TEXT NOT NULL DEFAULT '', energy_wh INTEGER NOT NULL DEFAULT 0) STRICT",
+        "CREATE INDEX sent_by_time ON sent (time_s)",
         "CREATE TABLE decisions (id INTEGER PRIMARY KEY, time_s INTEGER NOT NULL, day INTEGER NOT NULL, "
         "code TEXT NOT NULL, text TEXT NOT NULL) STRICT",
         "CREATE INDEX decisions_of_day ON decisions (day, code)",
-        "CREATE TABLE day (id INTEGER PRIMARY KEY CHECK (id = 1), begin_s INTEGER NOT NULL) STRICT",
     ),
+    upgrades={
+        1: (
+            "ALTER TABLE sent ADD COLUMN energy_wh INTEGER NOT NULL DEFAULT 0",
+            "CREATE INDEX sent_by_time ON sent (time_s)",
+            "DROP TABLE day",
+        ),
+    },
 )
+DAY_S = 86_400
 KEPT_DECISIONS = 5_000
 """About a month; older ones make room."""
-KEPT_SENT = 5_000
-LEAST_DAY_S = 23 * 3_600
-"""A day on which clocks are put forward."""
+KEPT_SENT_S = 3 * DAY_S
+"""More than the limits look back, and than a transaction waits for its block; what is older makes room."""
+MAX_SENT_A_DAY = 2_000
+"""A slot's order has some nine transactions, and a day 96 slots. So the book has no more than three days of as many."""
 ORDER_CODES = ("advertise", "buy", "bid", "offer")
 """Of decisions whose transaction is told by an event that names the account."""
 
@@ -58,6 +68,19 @@ class Sent:
     raw: bytes
     state: str
     note: str
+    energy_wh: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What was signed in 24 hours."""
+
+    count: int
+    """Of transactions."""
+    spend_wei: int
+    """For purchases and bids."""
+    energy_wh: int
+    """Advertised, bought, bid for and offered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +118,18 @@ class Journal:
     def close(self) -> None:
         self._file.close()
 
-    def begin(self, time_s: int, text: str, spend_wei: int, nonce: int, transaction_hash: bytes, raw: bytes) -> None:
+    def begin(
+        self, time_s: int, text: str, spend_wei: int, energy_wh: int, nonce: int, transaction_hash: bytes, raw: bytes
+    ) -> None:
         """Write a transaction down, before it is sent."""
         with self._file.transaction() as connection:
+            at_s = max(time_s, _newest_s(connection))  # a clock that was set back takes nothing out of the day
             connection.execute(
-                "INSERT INTO sent (time_s, text, spend_wei, nonce, hash, raw, state) "
-                # A clock that was set back takes nothing out of the day.
-                "VALUES (max(?, coalesce((SELECT begin_s FROM day), 0)), ?, ?, ?, ?, ?, ?)",
-                (time_s, text, str(spend_wei), nonce, transaction_hash, raw, UNDER_WAY),
+                "INSERT INTO sent (time_s, text, spend_wei, energy_wh, nonce, hash, raw, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (at_s, text, str(spend_wei), energy_wh, nonce, transaction_hash, raw, UNDER_WAY),
             )
-            connection.execute(
-                "DELETE FROM sent WHERE state NOT IN (?, ?) AND id <= (SELECT max(id) FROM sent) - ?",
-                (UNDER_WAY, IN_BLOCK, KEPT_SENT),
-            )
+            connection.execute("DELETE FROM sent WHERE time_s < ?", (at_s - KEPT_SENT_S,))
 
     def mark(self, sent: Sent, state: str, note: str = "") -> None:
         if (state, note) == (sent.state, sent.note):
@@ -122,36 +144,40 @@ class Journal:
     def newest(self, count: int) -> list[Sent]:
         return self._sent("ORDER BY id DESC LIMIT ?", (count,))
 
-    def day_begin_s(self, told_s: int, now_s: int) -> int:
-        """When the day began whose orders count: as the node tells, but never a new day before the last one was long
-        enough by the own clock, `now_s`. For the node knows time and zone, and each new day has new money.
+    def since_s(self, now_s: int) -> int:
+        """24 hours ago by the own clock: since then orders count. A node has no say in it."""
+        with self._file.reading() as connection:
+            return max(now_s, _newest_s(connection)) - DAY_S
+
+    def signed(self, now_s: int) -> Signed:
+        """In the last 24 hours: all of it, whatever became of it.
+
+        What a node calls refused or lost may be in a block all the same. Of those with one number only the dearest
+        counts: there are such where one was given up, or sent again for a higher fee.
         """
-        with self._file.transaction() as connection:
-            row = connection.execute("SELECT begin_s FROM day").fetchone()
-            if row is not None and min(told_s, now_s) < row[0] + LEAST_DAY_S:
-                return int(row[0])
-            begin_s = min(told_s, now_s)
-            connection.execute("INSERT OR REPLACE INTO day VALUES (1, ?)", (begin_s,))
-        return begin_s
+        spend: dict[int, int] = {}
+        energy: dict[int, int] = {}
+        count = 0
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                "SELECT nonce, spend_wei, energy_wh FROM sent WHERE time_s > ?", (self.since_s(now_s),)
+            )
+            for nonce, spend_wei, energy_wh in rows:
+                count += 1
+                spend[nonce] = max(spend.get(nonce, 0), int(spend_wei))
+                energy[nonce] = max(energy.get(nonce, 0), energy_wh)
+        return Signed(count, sum(spend.values()), sum(energy.values()))
 
-    def signed_wei(self, since_s: int) -> int:
-        """For purchases and bids since then. What was refused in a block does not count, and of those with one number
-        only the dearest: there are such where one was given up, or sent again for a higher fee."""
+    def fees_wei(self, now_s: int) -> int:
+        """What the transactions that were signed in the last 24 hours can cost in fees at most."""
         dearest: dict[int, int] = {}
-        for one in self._sent("WHERE time_s >= ? AND state != ?", (since_s, FAILED)):
-            dearest[one.nonce] = max(dearest.get(one.nonce, 0), one.spend_wei)
-        return sum(dearest.values())
-
-    def fees_wei(self, since_s: int) -> int:
-        """What the transactions that were signed since then can have cost in fees at most."""
-        dearest: dict[int, int] = {}
-        for one in self._sent("WHERE time_s >= ?", (since_s,)):
+        for one in self._sent("WHERE time_s > ?", (self.since_s(now_s),)):
             dearest[one.nonce] = max(dearest.get(one.nonce, 0), highest_fee(decode_transaction(one.raw)))
         return sum(dearest.values())
 
-    def orders_in_blocks(self, since_s: int) -> int:
-        """How many orders of all kinds are in blocks, of those that were signed since then."""
-        found = self._sent("WHERE time_s >= ? AND state IN (?, ?)", (since_s, IN_BLOCK, DONE))
+    def orders_in_blocks(self, now_s: int) -> int:
+        """How many orders of all kinds are in blocks, of those that were signed in the last 24 hours."""
+        found = self._sent("WHERE time_s > ? AND state IN (?, ?)", (self.since_s(now_s), IN_BLOCK, DONE))
         return len([one for one in found if one.text.startswith(tuple([f"{code}:" for code in ORDER_CODES]))])
 
     def tell(self, time_s: int, day: int, code: str, text: str) -> None:
@@ -179,9 +205,14 @@ class Journal:
     def _sent(self, condition: str, values: tuple[object, ...]) -> list[Sent]:
         with self._file.reading() as connection:
             cursor: sqlite3.Cursor = connection.execute(
-                f"SELECT id, time_s, text, spend_wei, nonce, hash, raw, state, note FROM sent {condition}", values
+                "SELECT id, time_s, text, spend_wei, nonce, hash, raw, state, note, energy_wh FROM sent " + condition,
+                values,
             )
             return [Sent(number, time_s, text, int(wei), *others) for number, time_s, text, wei, *others in cursor]
+
+
+def _newest_s(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT coalesce(max(time_s), 0) FROM sent").fetchone()[0])
 
 
 @contextmanager

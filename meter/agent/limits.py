@@ -1,6 +1,7 @@
 """What the owner allows the agent: whole wei, Wh and thousandths, and what is left of a day's share.
 
-No decision passes these. What was committed before is asked from the ledger, so they hold across restarts.
+No decision passes these. What was committed before is asked from the ledger and looked up in the own book, so they hold
+across restarts, and whatever a node says.
 """
 
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ class Limits:
     greatest_bid_wei_per_wh: int
     """Energy is never bought for more, the tax not counted. 0: nothing is bought."""
     greatest_energy_wh: int
-    """Sold, bought, on offer or bid for by what was begun on one day."""
+    """Sold, bought, offered or bid for by what was begun within 24 hours."""
     greatest_spend_wei: int
-    """Put up for purchases and bids on one day, tax included, whether or not they are served later."""
+    """Put up for purchases and bids within 24 hours, tax included, whether or not they are served later."""
     reserve_permille: int
     """The share of each forecast that is kept back."""
     markets: tuple[str, ...]

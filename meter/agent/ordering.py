@@ -63,17 +63,18 @@ def open_books(situation: Situation, view: AuctionView, side: Side) -> Iterator[
 def order(situation: Situation, book: Book, side: Side, energy_wh: int, price: int, code: str, text: str) -> Decision:
     """An order in the auction, open or sealed as the slot is. Of a bid all money counts as spent."""
     needed_wei = book.needed_wei(side, energy_wh, price)
+    if book.is_sealed:
+        needed_wei = max(needed_wei, MIN_SEALED_WEI)
+    spend_wei = needed_wei if side is Side.BID else 0
     key = f"{code} {book.slot_s}"
     if not book.is_sealed:
         terms = (book.slot_s, side, situation.meter, energy_wh, price)
-        action = Action(key, ContractCall(AUCTION, "placeOrder", terms, needed_wei))
+        action = Action(key, ContractCall(AUCTION, "placeOrder", terms, needed_wei), spend_wei, energy_wh)
     else:
-        needed_wei = max(needed_wei, MIN_SEALED_WEI)
-        action = Action(key, Seal(book.slot_s, side, situation.meter, energy_wh, price, needed_wei))
+        seal = Seal(book.slot_s, side, situation.meter, energy_wh, price, needed_wei)
+        action = Action(key, seal, spend_wei, energy_wh)
     if needed_wei > situation.balance_wei:
         return no_funds(situation, needed_wei)
-    if side is Side.BID:
-        action = Action(action.key, action.call, needed_wei)
     return Decision(code, text, action)
 
 

@@ -8,16 +8,15 @@ again later; a node that fails is asked again after a while.
 import logging
 import random
 import secrets
-from dataclasses import replace
 
 from chain.transaction import Transaction, decode_transaction, sign_transaction
 from contracts.auction import SALT_BYTES
 from meter.agent.action import Action, Decision, Prove, Seal
 from meter.agent.asking import Asker
 from meter.agent.decisions import decide
-from meter.agent.journal import DONE, DROPPED, FAILED, IN_BLOCK, UNDER_WAY, Journal, Sent
+from meter.agent.journal import DONE, DROPPED, FAILED, IN_BLOCK, MAX_SENT_A_DAY, UNDER_WAY, Journal, Sent
 from meter.agent.limits import Limits
-from meter.agent.situation import Situation
+from meter.agent.situation import Situation, with_signed
 from meter.backoff import backoff_s
 from meter.ledger import NodeTrouble
 from primitives.clock import Clock
@@ -49,7 +48,6 @@ STUCK_S = 300
 """What is in no block for so long may be for its fee."""
 CLOCKS_APART_S = 3_600
 """A block may be of a time so long before that of the own clock when its transaction was signed."""
-DAY_S = 86_400
 MAX_REFUSALS = 1_000
 """Remembered at a time; all are forgotten where there are more."""
 
@@ -136,11 +134,12 @@ class Runner:
 
     async def _look(self) -> Situation:
         situation = await self._asker.situation(self._client, self._clock.time_s())
-        since_s = self._journal.day_begin_s(situation.day_begin_s, self._clock.time_s())
-        told, known = situation.dealings.count_since(since_s - CLOCKS_APART_S), self._journal.orders_in_blocks(since_s)
+        now_s = self._clock.time_s()
+        since_s = self._journal.since_s(now_s)
+        told, known = situation.dealings.count_since(since_s - CLOCKS_APART_S), self._journal.orders_in_blocks(now_s)
         if told < known and situation.known_since_s <= since_s:
             raise InvalidAnswer(f"the node tells of {told} of the account's {known} orders that it has in blocks")
-        return replace(situation, counted_since_s=since_s, signed_wei=self._journal.signed_wei(since_s))
+        return with_signed(situation, self._journal, now_s)
 
     async def _do_first(self, situation: Situation, decisions: list[Decision]) -> bool:
         """The first action that is not refused. False where there is none."""
@@ -183,12 +182,15 @@ class Runner:
         transaction = await plan_call(self._client, call, situation.account, self._max_fee_wei)
         if transaction.chain_id != self._chain_id:
             raise UserError(f"The node is on the ledger {transaction.chain_id}, the settings name {self._chain_id}.")
-        self._check_fees(highest_fee(transaction))
+        self._check_day(highest_fee(transaction))
         return transaction
 
-    def _check_fees(self, fee_wei: int) -> None:
+    def _check_day(self, fee_wei: int) -> None:
         """The node says what a transaction costs, and may say it of many. Raises UserError."""
-        fees_wei = self._journal.fees_wei(self._clock.time_s() - DAY_S) + fee_wei
+        now_s = self._clock.time_s()
+        if self._journal.signed(now_s).count >= MAX_SENT_A_DAY:
+            raise UserError(f"{MAX_SENT_A_DAY:,} transactions in 24 hours are the most; the next ones wait.")
+        fees_wei = self._journal.fees_wei(now_s) + fee_wei
         if fees_wei > self._greatest_fees_wei:
             raise UserError(
                 f"The fees of 24 hours could come to {format_amount(fees_wei)}; agent.greatest_fees_per_day allows "
@@ -213,7 +215,7 @@ class Runner:
         assert self._private_key is not None  # a dry run does not come here
         signed = sign_transaction(transaction, self._private_key)
         text = f"{decision.code}: {action.key}"
-        self._journal.begin(self._clock.time_s(), text, action.spend_wei, signed.nonce, signed.hash, signed.encoded)
+        self._write_down(text, action.spend_wei, action.energy_wh, signed)
         await self._client.send_raw(signed.encoded)
         waited_s = 0.0
         while (receipt := await self._client.receipt(signed.hash)) is None and waited_s < WAIT_S:
@@ -226,6 +228,10 @@ class Runner:
             for secret in situation.auction.secrets.values():
                 if action.key == f"reveal {secret.slot_s}":
                     self._asker.secrets.forget(secret)
+
+    def _write_down(self, text: str, spend_wei: int, energy_wh: int, signed: Transaction) -> None:
+        now_s = self._clock.time_s()
+        self._journal.begin(now_s, text, spend_wei, energy_wh, signed.nonce, signed.hash, signed.encoded)
 
     async def _nothing_under_way(self) -> bool:
         """Follow what was sent, also before a restart. Whether the ledger has all of it."""
@@ -265,12 +271,12 @@ class Runner:
             )
             return
         try:
-            self._check_fees(highest_fee(raised) - highest_fee(old))
+            self._check_day(highest_fee(raised) - highest_fee(old))
         except UserError as error:
             logger.warning("%s waits: %s", sent.text, error)
             return
         signed = sign_transaction(raised, self._private_key)
-        self._journal.begin(self._clock.time_s(), sent.text, sent.spend_wei, signed.nonce, signed.hash, signed.encoded)
+        self._write_down(sent.text, sent.spend_wei, sent.energy_wh, signed)
         logger.info("%s: sent again with a fee of at most %s", sent.text, format_amount(highest_fee(raised)))
         await self._client.send_raw(signed.encoded)
 

@@ -32,6 +32,10 @@ from wallet.quantities import format_energy, format_price, format_time
 STEP_WH = 100
 """Adverts are of whole tenths of a kWh: a forecast knows no more."""
 
+GREATEST_ASK = 10
+"""Times the least price. The deposit is a share of the price, and lost for what does not come: so a node that invents
+adverts that were sold out cannot make the agent put down all that the account has."""
+
 
 def sell(situation: Situation, limits: Limits, budget: Budget) -> Iterator[Decision]:
     """On one market at a time, since a meter's energy is sold on one: the first named, or the second where nothing is
@@ -105,7 +109,7 @@ def _advertise(situation: Situation, view: MarketView, limits: Limits, budget: B
         return no_funds(situation, deposit_wei)
     call = ContractCall(market.MARKET, "availableEnergyAdvert", (energy_wh, price), deposit_wei)
     text = f"Advertise {format_energy(energy_wh)} at {format_price(price)}, {why}: {numbers}."
-    return Decision("advertise", text, Action("advertise", call))
+    return Decision("advertise", text, Action("advertise", call, energy_wh=energy_wh))
 
 
 def _about_own(own: OwnAdvert, told: Forecast, sold_wh: int, time_s: int) -> Decision:
@@ -139,6 +143,8 @@ def _price(situation: Situation, view: MarketView, limits: Limits) -> tuple[int,
         price, why = rival * 99 // 100, f"below the cheapest of others, {format_price(rival)}"
     if price < least:
         price, why = least, "the least price that the owner allows"
+    if price > least * GREATEST_ASK:
+        price, why = least * GREATEST_ASK, f"{GREATEST_ASK} times the least price, the most that is asked for"
     return min(price, _MAX_PRICE_WEI_PER_WH), why
 
 

@@ -87,10 +87,11 @@ def status_text(
     if situation is None or budget is None:
         lines.append(f"Ledger   not to be asked: {trouble}")
     else:
-        lines.append(f"Today    {format_energy(budget.energy_wh)} and {format_amount(budget.spend_wei)} are left")
-        for name, view in (("market", situation.market), ("auction", situation.auction)):
+        left = f"{format_energy(budget.energy_wh)} and {format_amount(budget.spend_wei)}"
+        lines.append(f"Left     {left} of the limits of 24 hours")
+        for name, view in (("Market ", situation.market), ("Auction", situation.auction)):
             if view is not None:
-                lines.append(f"Account  {format_amount(view.account_wei)} on the {name}")
+                lines.append(f"{name}  {format_amount(view.account_wei)} on the account there")
     lines += [f"Sent     {format_time(one.time_s)}  {one.text}: {one.state}{_note(one)}" for one in sent]
     lines += [f"Decided  {format_time(one.time_s)}  {one.text}" for one in decisions]
     return "\n".join(lines)

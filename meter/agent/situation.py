@@ -1,11 +1,12 @@
 """All that a decision rests on, as values: the agent asks the node for it, tests make it up."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from contracts.roles import Role
 from meter.agent.dealings import Dealings
 from meter.agent.history import DAY_S, History
+from meter.agent.journal import Journal
 from wallet.auction import Book, Slot
 from wallet.market import Advert
 from wallet.sealed_orders import SealedOrder
@@ -76,10 +77,14 @@ class Situation:
     """Why nothing can be traded with the meter."""
     known_since_s: int = 0
     """What the account did before is not known, since the node began with a later state."""
+    own_time_s: int | None = None
+    """By the own clock alone; None: `time_s`, which the node's newest block can put forward."""
     counted_since_s: int | None = None
-    """Since when orders count against the limits, by the own book; None: since the last midnight."""
+    """Since when orders count against the limits, by the own book; None: for 24 hours."""
     signed_wei: int = 0
-    """What this agent has signed purchases and bids for today, by its own book: a second witness beside the ledger."""
+    """For purchases and bids that this agent has signed since then: by its own book, whatever the node says."""
+    signed_wh: int = 0
+    """So with the energy of all its orders."""
 
     @property
     def day_begin_s(self) -> int:
@@ -89,3 +94,14 @@ class Situation:
     @property
     def day(self) -> int:
         return (self.time_s + self.zone_s) // DAY_S
+
+
+def with_signed(situation: Situation, journal: Journal, now_s: int) -> Situation:
+    """With what the own book has signed in the 24 hours before `now_s` by the own clock."""
+    signed = journal.signed(now_s)
+    return replace(
+        situation,
+        counted_since_s=journal.since_s(now_s),
+        signed_wei=signed.spend_wei,
+        signed_wh=signed.energy_wh,
+    )

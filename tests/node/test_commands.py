@@ -81,8 +81,11 @@ def change_genesis(folder: Path, change: Callable[[dict[str, Any]], object]) -> 
     [
         ([], "Name the network"),
         (["--fund", f"{ADDRESS}=1"], "name its --operator as well"),
-        (["--operator", "nope"], "--operator: expected 0x-prefixed"),
-        (["--operator", "0x12"], "--operator: expected 20 bytes"),
+        (
+            ["--operator", "nope"],
+            "--operator: an address is 0x and 40 digits from 0 to 9 and a to f, and 'nope' does not",
+        ),
+        (["--operator", "0x12"], "--operator: an address is 0x and 40 digits"),
         (["--operator", ADDRESS, "--fund", ADDRESS], "--fund takes an address and a value"),
         (["--operator", ADDRESS, "--fund", f"{ADDRESS}=lots"], "'lots' is no amount"),
         (["--operator", ADDRESS, "--fund", f"{ADDRESS}=-1"], "'-1' is no amount"),

@@ -148,7 +148,7 @@ def test_the_registry_begins_with_those_who_are_named() -> None:
     [
         ([], "Name the address that owns the registry: --operator"),
         (["--fund", f"{OTHER}=1"], "name its --operator as well"),
-        (["--operator", "0x12"], "--operator: expected 20 bytes"),
+        (["--operator", "0x12"], "and '0x12' has 2 after 0x"),
         (["--operator", ADDRESS, "--nodes", "0"], "Invalid value for '--nodes'"),
         (["--operator", ADDRESS, "--nodes", "65"], "Invalid value for '--nodes'"),
         (["--operator", ADDRESS, "--nodes", "3", "--hosts", "a,b"], "--nodes says 3, but --hosts names 2 computers"),

@@ -75,6 +75,25 @@ def test_a_mistyped_address_is_refused(text: str) -> None:
         parse_address(text[:position] + text[position].lower() + text[position + 1 :])
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("0x123", "'0x123' has 3 after 0x"),
+        ("0x" + "1" * 42, "has 42 after 0x"),
+        ("1" * 40, "does not begin with 0x"),
+        ("solar", "'solar' does not begin with 0x"),
+        ("0x" + "g" * 40, "has others"),
+        ("0x" + "\N{FULLWIDTH DIGIT ONE}" * 40, "has others"),
+        (7, "7 does not begin with 0x"),
+        (None, "None does not begin with 0x"),
+    ],
+)
+def test_what_is_no_address_hears_what_one_is(text: object, fault: str) -> None:
+    with pytest.raises(InvalidHex, match="an address is 0x and 40 digits from 0 to 9 and a to f, and ") as caught:
+        parse_address(text)
+    assert fault in str(caught.value)
+
+
 def test_a_long_wrong_text_is_not_repeated_whole() -> None:
     with pytest.raises(InvalidHex) as caught:
         parse_data("z" * 100_000)

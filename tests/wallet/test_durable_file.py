@@ -37,6 +37,22 @@ def test_a_transaction_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None
     assert path.stat().st_mode & 0o077 == 0
 
 
+def test_a_file_of_an_earlier_version_is_brought_up(tmp_path: Path) -> None:
+    path = tmp_path / "file.db"
+    DurableFile(path, KIND).close()
+    five = FileKind(
+        KIND.title, KIND.application_id, 5,
+        ("CREATE TABLE one (x INTEGER, y INTEGER, z INTEGER) STRICT",),
+        {3: ("ALTER TABLE one ADD COLUMN y INTEGER",), 4: ("ALTER TABLE one ADD COLUMN z INTEGER",)},
+    )  # fmt: skip
+    for name in ("file.db", "file.db", "new.db"):
+        with DurableFile(tmp_path / name, five) as file, file.transaction() as connection:
+            connection.execute("INSERT INTO one (x, y, z) VALUES (1, 2, 3)")
+            assert connection.execute("PRAGMA user_version").fetchone()[0] == 5
+    with pytest.raises(UserError, match="another version"):
+        DurableFile(path, KIND)
+
+
 def test_foreign_damaged_and_other_versions_are_named(tmp_path: Path) -> None:
     foreign = tmp_path / "foreign.db"
     connection = sqlite3.connect(foreign)

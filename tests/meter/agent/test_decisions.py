@@ -255,3 +255,23 @@ def test_what_the_own_book_has_signed_counts_where_the_ledger_says_less() -> Non
     base = buyer(advert(1, PRICE))
     assert budget_of(replace(base, signed_wei=4 * 10**17), LIMITS).spend_wei == 6 * 10**17
     assert [one.code for one in decide(replace(base, signed_wei=10**18), LIMITS)] == ["nothing fits"]
+    assert budget_of(replace(base, signed_wh=4 * KWH), LIMITS).energy_wh == 6 * KWH
+
+
+@pytest.mark.parametrize("tax_bps", [0, 3_000, 2**16 - 1])
+def test_no_tax_that_a_node_invents_is_money_for_a_higher_price(tax_bps: int) -> None:
+    """The contract takes the price that an advert has risen to where the money does for it."""
+    offer = replace(advert(1, PRICE, 2 * KWH), tax_bps=tax_bps)
+    found = decide(buyer(offer, balance_wei=10**21), replace(LIMITS, greatest_spend_wei=10**20))
+    for one in found:
+        if one.action is not None:
+            assert one.action.spend_wei <= call_of(one).arguments[0] * PRICE  # type: ignore[operator]
+    dear = replace(LIMITS, greatest_spend_wei=10**20, greatest_bid_wei_per_wh=PRICE * 12 // 10)
+    assert first_action(decide(buyer(offer, balance_wei=10**21), dear)).code == "buy"
+
+
+def test_no_sale_that_a_node_invents_makes_a_price_and_a_deposit_without_bound() -> None:
+    events = [advertised(1, START_S - 4 * HOUR_S, 4 * KWH, 10**18), sold(1, 1, START_S - 4 * HOUR_S, 4 * KWH)]
+    found = first_action(decide(situation_of(dealings=dealings_of(ME, events)), LIMITS))
+    assert call_of(found).arguments[1] == 10 * PRICE
+    assert "10 times the least price, the most that is asked for" in found.text

@@ -1,22 +1,27 @@
 """A node that lies about the account's orders, about the time of day, or about what became of a transaction."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chain.transaction import decode_transaction
-from meter.agent.journal import DROPPED, FAILED, Journal
 from tests.meter.agent.agents import KWH, WATT, Agent, World
-from tests.meter.agent.trading_node import CHAIN_ID, DAY_S, HOUR_S, TradingNode, address, key_of
-from wallet.answers import Receipt
-from wallet.client import BlockTag, InvalidAnswer
+from tests.meter.agent.trading_node import DAY_S, TradingNode, key_of
+from wallet.answers import BlockSummary, Receipt
+from wallet.auction import AUCTION
+from wallet.client import BlockTag, InvalidAnswer, RpcError
 from wallet.market import MARKET
 from wallet.meter_contract import METER
 from wallet.transfer import highest_fee
 
 LIMIT_WEI = WATT // 2
+ORDERS = (
+    MARKET.abi.function("requestForEnergy").selector,
+    MARKET.abi.function("availableEnergyAdvert").selector,
+    AUCTION.abi.function("placeOrder").selector,
+)
 
 
 def offer(node: TradingNode, count: int) -> None:
@@ -48,48 +53,209 @@ def answer_otherwise(node: TradingNode, name: str, change: Callable[[Any], Seque
     node.call = lies  # type: ignore[method-assign]
 
 
-def hide_receipts_of_purchases(node: TradingNode) -> None:
+def _passes_time(node: TradingNode) -> None:
+    async def sleep_s(duration_s: float) -> None:
+        node.time_s.advance_s(duration_s)
+
+    node.time_s.sleep_s = sleep_s  # type: ignore[method-assign]
+
+
+def _is_order(node: TradingNode, transaction_hash: bytes) -> bool:
+    return decode_transaction(node.transactions[transaction_hash]).data[:4] in ORDERS
+
+
+def hide_receipts_of_orders(node: TradingNode) -> None:
     """As if another transaction had taken their number."""
     original = node.receipt
 
     async def lies(transaction_hash: bytes) -> Receipt | None:
-        sent = decode_transaction(node.transactions[transaction_hash])
-        is_purchase = sent.data[:4] == MARKET.abi.function("requestForEnergy").selector
-        return None if is_purchase else await original(transaction_hash)
-
-    async def sleep_s(duration_s: float) -> None:
-        node.time_s.advance_s(duration_s)
+        return None if _is_order(node, transaction_hash) else await original(transaction_hash)
 
     node.receipt = lies  # type: ignore[method-assign]
-    node.time_s.sleep_s = sleep_s  # type: ignore[method-assign]
+    _passes_time(node)
+
+
+def call_orders_refused(node: TradingNode) -> None:
+    """As if each had been in a block, and the contract had refused it there."""
+    original = node.receipt
+
+    async def lies(transaction_hash: bytes) -> Receipt | None:
+        receipt = await original(transaction_hash)
+        return replace(receipt, succeeded=False) if receipt and _is_order(node, transaction_hash) else receipt
+
+    node.receipt = lies  # type: ignore[method-assign]
+
+
+def take_orders_back(node: TradingNode) -> None:
+    """As if each order's block were taken back as soon as the agent has seen it."""
+    original, seen = node.receipt, set[bytes]()
+
+    async def lies(transaction_hash: bytes) -> Receipt | None:
+        receipt = await original(transaction_hash)
+        if receipt is None or not _is_order(node, transaction_hash):
+            return receipt
+        is_new = transaction_hash not in seen
+        seen.add(transaction_hash)
+        return receipt if is_new else None
+
+    node.receipt = lies  # type: ignore[method-assign]
+    _passes_time(node)
+
+
+def refuse_and_publish(node: TradingNode) -> None:
+    """Says that it wants no order, and publishes it all the same."""
+    original = node.send_raw
+
+    async def lies(raw: bytes) -> bytes:
+        answer = await original(raw)
+        if decode_transaction(raw).data[:4] in ORDERS:
+            raise RpcError("eth_sendRawTransaction", -32000, "transaction underpriced")
+        return answer
+
+    node.send_raw = lies  # type: ignore[method-assign]
+
+
+def call_everybody_rich(node: TradingNode) -> None:
+    async def lies(address: bytes, block: BlockTag = "latest") -> int:
+        return 10**30
+
+    node.balance = lies  # type: ignore[method-assign]
+    call_orders_refused(node)
 
 
 def move_midnight(node: TradingNode) -> None:
     """By a time zone in which it is always just past midnight."""
     answer_otherwise(node, "zoneOf", lambda told: [-(node.blocks[-1].time_s % DAY_S)])
+    call_orders_refused(node)
 
 
-async def bought_wei(agent: Agent, rounds: int = 6) -> int:
-    for _ in range(rounds):
+LIES = [
+    hide_receipts_of_orders,
+    call_orders_refused,
+    take_orders_back,
+    refuse_and_publish,
+    call_everybody_rich,
+    move_midnight,
+]
+
+
+async def rounds(agent: Agent, count: int = 6) -> None:
+    for _ in range(count):
         try:
             await agent.round()
         except InvalidAnswer:
             agent.restart()
-    return sum([one["shareWei"] + one["taxWei"] for one in agent.node.events("EnergySold")])
+        agent.node.tick(30)
+        agent.node.tick(30)
 
 
-@pytest.mark.parametrize("lie", [lambda node: None, move_midnight], ids=["", "midnight"])
-async def test_who_hides_purchases_and_moves_midnight_gains_no_more_than_a_days_money(
+@pytest.mark.parametrize("lie", LIES)
+async def test_who_hides_purchases_and_lies_about_what_became_of_them_gains_no_more_than_a_days_money(
     world: World, lie: Callable[[TradingNode], None]
 ) -> None:
     node = world.node
     node.pass_hours(10)
     offer(node, 6)
     buyer = world.agent(world.home, greatest_spend_wei=LIMIT_WEI)
-    hide_receipts_of_purchases(node)
     hide_orders(node)
     lie(node)
-    assert 0 < await bought_wei(buyer) <= LIMIT_WEI
+    for _ in range(3):
+        await rounds(buyer, 2)
+        node.pass_hours(1)
+    assert 0 < sum([one["shareWei"] + one["taxWei"] for one in node.events("EnergySold")]) <= LIMIT_WEI
+
+
+@pytest.mark.parametrize("lie", LIES[:-1])  # to a panel, at midnight, no sun will shine
+@pytest.mark.parametrize("market", ["market", "auction"])
+async def test_who_hides_what_is_for_sale_has_no_more_than_a_days_energy_offered(
+    world: World, market: str, lie: Callable[[TradingNode], None]
+) -> None:
+    node = world.node
+    node.pass_hours(10)
+    most_wh = 9 * KWH if market == "market" else KWH
+    seller = world.agent(world.solar, greatest_energy_wh=most_wh, markets=(market,))
+    hide_orders(node)
+    lie(node)
+    for _ in range(4):
+        await rounds(seller, 2)
+        node.pass_hours(1)
+    offered = [*node.events("EnergyAdvertised"), *node.events("OrderPlaced")]
+    assert 0 < sum([one["energyWh"] for one in offered]) <= most_wh
+
+
+async def test_a_day_is_not_over_because_a_node_says_so(world: World) -> None:
+    """By its time all adverts are over, and a new day has begun."""
+    node = world.node
+    seller = world.agent(world.solar)
+    await seller.round()
+    original = node.block
+
+    async def lies(block: BlockTag = "latest") -> BlockSummary | None:
+        told = await original(block)
+        return told and replace(told, time_s=told.time_s + DAY_S)
+
+    node.block = lies  # type: ignore[method-assign]
+    seller.restart()
+    await seller.round()
+    assert len(node.events("EnergyAdvertised")) == 1
+    assert seller.told[-1] == "cannot decide"
+    assert "one of the two is wrong" in seller.texts[-1]
+
+
+async def test_nothing_is_signed_for_another_ledger(world: World) -> None:
+    """Where the same transaction would spend the owner's money, too."""
+    node = world.node
+    seller = world.agent(world.solar)
+
+    async def lies() -> int:
+        return 1
+
+    node.chain_id = lies  # type: ignore[method-assign]
+    await seller.round()
+    assert not seller.journal.newest(10)
+    assert "The node is on the ledger 1, the settings name 4711" in seller.texts[-1]
+
+
+async def test_who_names_any_number_for_the_next_transaction_gains_nothing(world: World) -> None:
+    node = world.node
+    node.pass_hours(10)
+    offer(node, 6)
+    buyer = world.agent(world.home, greatest_spend_wei=LIMIT_WEI)
+    node.act(key_of("home"), MARKET, "chooseMeter", world.home.meter)
+    hide_orders(node)
+    original, number = node.nonce, 100
+
+    async def lies(address: bytes, block: BlockTag = "pending") -> int:
+        nonlocal number
+        number += 1
+        return number if address == world.home.owner else await original(address, block)
+
+    node.nonce = lies  # type: ignore[method-assign]
+    _passes_time(node)
+    await rounds(buyer)
+    signed = [decode_transaction(one.raw) for one in buyer.journal.newest(100)]
+    assert 0 < sum([one.value for one in signed]) <= LIMIT_WEI
+
+
+async def test_a_sealed_order_is_not_shown_before_its_time_because_a_node_says_so(sealed_world: World) -> None:
+    node = sealed_world.node
+    node.pass_hours(10)
+    seller = sealed_world.agent(sealed_world.solar, markets=("auction",))
+    await seller.round()
+    slot_s = node.events("OrderSealed")[0]["slot"]
+    node.tick(slot_s - 1_800 - 200 - node.now_s)
+    original = node.block
+
+    async def lies(block: BlockTag = "latest") -> BlockSummary | None:
+        told = await original(block)
+        return told and replace(told, time_s=told.time_s + 240)
+
+    node.block = lies  # type: ignore[method-assign]
+    await seller.round()
+    assert not [code for code in seller.told if "reveal" in code]  # nor was the node asked what it would say to it
+    node.tick(205)
+    await seller.round()
+    assert "reveal" in seller.told
 
 
 async def test_fees_of_a_day_are_bounded_whatever_the_node_asks_for(world: World) -> None:
@@ -117,33 +283,3 @@ async def test_orders_that_are_in_blocks_and_in_no_event_stop_it(world: World) -
     with pytest.raises(InvalidAnswer, match="tells of 0"):
         await seller.round()
     assert len(node.events("EnergyAdvertised")) == 1
-
-
-def test_a_day_is_not_over_because_a_node_says_so(tmp_path: Path) -> None:
-    with Journal(tmp_path / "agent.sqlite", CHAIN_ID, address("solar")) as journal:
-        noon_s = 100 * DAY_S + 12 * HOUR_S
-        assert journal.day_begin_s(100 * DAY_S, noon_s) == 100 * DAY_S
-        journal.begin(noon_s, "buy: of advert 1", WATT, 1, b"1" * 32, b"raw")
-        for told_s in (noon_s, 101 * DAY_S, 500 * DAY_S, 99 * DAY_S):  # another zone, a later time, an earlier one
-            assert journal.day_begin_s(told_s, noon_s + 60) == 100 * DAY_S
-        # By its own clock a day has passed, which may have been one of 23 hours.
-        assert journal.day_begin_s(noon_s, 101 * DAY_S) == 100 * DAY_S
-        assert journal.day_begin_s(101 * DAY_S - HOUR_S, 101 * DAY_S) == 101 * DAY_S - HOUR_S
-        journal.begin(noon_s, "buy: of advert 2", WATT, 2, b"2" * 32, b"raw")  # the clock was set back
-        assert journal.signed_wei(101 * DAY_S - HOUR_S) == WATT
-    with Journal(tmp_path / "agent.sqlite", CHAIN_ID, address("solar")) as journal:
-        assert journal.day_begin_s(500 * DAY_S, 101 * DAY_S) == 101 * DAY_S - HOUR_S
-
-
-def test_of_transactions_with_one_number_the_dearest_counts(tmp_path: Path) -> None:
-    """Only one of them can ever be in a block; which one is not for the node to say."""
-    with Journal(tmp_path / "agent.sqlite", CHAIN_ID, address("solar")) as journal:
-        for number, spend_wei in enumerate((5, 5, 3)):
-            journal.begin(100, "bid: 900", spend_wei, 7, bytes([number]) * 32, b"raw")
-        journal.begin(100, "bid: 1800", 2, 8, bytes(32), b"raw")
-        assert journal.signed_wei(100) == 7
-        journal.mark(journal.unsettled()[0], DROPPED)
-        journal.mark(journal.unsettled()[0], DROPPED)
-        assert journal.signed_wei(100) == 7
-        journal.mark(journal.unsettled()[-1], FAILED)
-        assert journal.signed_wei(100) == 5

@@ -6,6 +6,7 @@ import pytest
 
 from meter.agent.dealings import dealings_of
 from meter.agent.decisions import budget_of
+from meter.agent.history import DAY_S
 from meter.agent.limits import Budget
 from meter.agent.own_events import OwnEvents
 from tests.meter.agent.agents import World
@@ -132,5 +133,6 @@ async def test_a_node_that_began_with_a_later_state_tells_what_it_has_and_since_
 
 def test_a_day_that_is_not_wholly_known_has_no_limits_left() -> None:
     known = situation_of()
-    assert budget_of(replace(known, known_since_s=known.day_begin_s), LIMITS).energy_wh > 0
-    assert budget_of(replace(known, known_since_s=known.day_begin_s + 1), LIMITS) == Budget(0, 0)
+    since_s = known.time_s - DAY_S
+    assert budget_of(replace(known, known_since_s=since_s), LIMITS).energy_wh > 0
+    assert budget_of(replace(known, known_since_s=since_s + 1), LIMITS) == Budget(0, 0)

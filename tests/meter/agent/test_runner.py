@@ -1,16 +1,15 @@
 """Agents over the real contracts come through restarts, outages and lost blocks, bound their work, and say why."""
 
 import contextlib
-from pathlib import Path
 
 import pytest
 
 from chain.transaction import decode_transaction
 from contracts.roles import Role
-from meter.agent.journal import DONE, DROPPED, FAILED, IN_BLOCK, UNDER_WAY, Journal, only_agent
+from meter.agent.journal import DONE, DROPPED, IN_BLOCK, UNDER_WAY
 from primitives.errors import UserError
-from tests.meter.agent.agents import LIMITS, WATT, Agent, World
-from tests.meter.agent.trading_node import CHAIN_ID, DAY_S, HOUR_S, Home, address, key_of
+from tests.meter.agent.agents import LIMITS, Agent, World
+from tests.meter.agent.trading_node import DAY_S, HOUR_S, Home, key_of
 from tests.meter.fake_node import Failure
 from wallet.auction import AUCTION
 from wallet.client import InvalidAnswer, NodeUnreachable, RpcError
@@ -313,24 +312,3 @@ async def test_another_s_meter_is_not_traded_with(world: World) -> None:
     await agent.round()
     assert agent.told == ["meter"]
     assert "does not belong to this account" in agent.texts[0]
-
-
-def test_a_book_belongs_to_one_account_and_one_running_agent(tmp_path: Path) -> None:
-    path = tmp_path / "agent.sqlite"
-    Journal(path, CHAIN_ID, address("solar")).close()
-    with pytest.raises(UserError, match="the book of another account"):
-        Journal(path, CHAIN_ID, address("home"))
-    with only_agent(path), pytest.raises(UserError, match="running already"), only_agent(path):
-        pass
-
-
-def test_what_was_signed_counts_unless_it_came_to_nothing(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "agent.sqlite", CHAIN_ID, address("solar"))
-    for number in range(3):
-        journal.begin(100 + number, "bid", 5 * WATT, number, bytes([number]) * 32, b"raw")
-    first, second, _ = journal.unsettled()
-    journal.mark(first, FAILED, "refused")
-    journal.mark(second, DONE)
-    assert journal.signed_wei(0) == 10 * WATT
-    assert journal.signed_wei(102) == 5 * WATT
-    journal.close()
