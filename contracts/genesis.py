@@ -190,7 +190,7 @@ def _meter_storage(meters: list[GenesisMeter], zones_s: Mapping[bytes, int], tim
     layout = load_artifact("Meter").storage_layout
     storage = layout.assign("registry", value=REGISTRY_ADDRESS)
     if meters:
-        number = EXHAUSTION_SINK_NUMBER.to_bytes(2, "big")
+        number = EXHAUSTION_SINK_NUMBER.to_bytes(1, "big")
         storage |= layout.assign("sinkCount", value=EXHAUSTION_SINK_NUMBER)
         storage |= layout.assign("sinkOf", number, value=EXHAUSTION_ADDRESS)
         storage |= layout.assign("_sinkNumbers", EXHAUSTION_ADDRESS, value=EXHAUSTION_SINK_NUMBER)

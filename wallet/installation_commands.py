@@ -218,7 +218,7 @@ def apply_tariff(meter: str, number: int, sending: Sending) -> None:
     address = parse_account(meter, sending.keys)
     call = ContractCall(REGISTRY, "applyTariff", (address, number))
     lines = [("Meter", to_checksum_address(address)), ("Tariff", f"number {number}")]
-    told = "Readings of {meter} that are accepted from now on go by the tariff {tariff}."
+    told = "Readings of {meter} from now on go by the tariff {tariff}; late ones from before, by the one before."
     send_call(sending, call, lines, "TariffAssigned", told)
 
 

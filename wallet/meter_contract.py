@@ -72,6 +72,11 @@ METER = Contract(
         "SignatureInvalid": "The reading is not signed by the meter {meter}, but by {recovered}.",
         "TimeFell": "The time of the meter {meter} went back from {lastTime} to {time}.",
         "TimeInFuture": "The clock of the meter {meter} is ahead: {time} is later than {latestTime}.",
+        "TooManySinks": "Meters have had {maximum} sinks already: choose one of them, not {sink}.",
+        "TooManyTariffChanges": (
+            "The tariff of the meter {meter} was changed {maximum} times since its last reading. Get its readings "
+            "first, or swap it: `wattchain meter swap`."
+        ),
         "ZoneInvalid": _zone_is_invalid,
         "ZoneRepeatsDay": _zone_repeats_day,
         "ZoneTooSoon": (

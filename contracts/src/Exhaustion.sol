@@ -14,7 +14,7 @@ import {Vouchers} from "./Vouchers.sol";
 /// @title Exhaustion: prepaid credit, used up reading by reading (Wattcoin paper, figure 4)
 /// @notice Invariant: the contract's balance is the sum of all meters' credits and all suppliers' accounts, to the wei
 ///         (money forced on the contract past its functions, such as a block reward, can only add to it). Each Wh
-///         that the Meter reports is charged once, by the version of the meter's tariff that held at the reading's time.
+///         that the Meter reports is charged once, by the tariff and its version that held at the reading's time.
 ///         What the credit does not cover is overdrawn, and repaid first and whole; or, in friendly hours, it is debt, and
 ///         recovered at a share of what is paid in. A meter has credit or is overdrawn, never both.
 /// @dev There is no administrator. Money leaves a meter's credit by a reading that its key has signed (or its closing

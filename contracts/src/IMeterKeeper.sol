@@ -30,6 +30,6 @@ interface IMeterKeeper {
         uint64 openingExportWh
     ) external;
 
-    /// @notice Names another tariff of a meter for the readings from now on.
+    /// @notice Gives an open meter another tariff for readings of times from now on.
     function assignTariff(address meter, uint32 tariff) external;
 }

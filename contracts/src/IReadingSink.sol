@@ -8,7 +8,7 @@ interface IReadingSink {
     /// @notice What a reading adds to the one before.
     /// @param meter address of the meter's own key
     /// @param supplier account that supplies this meter; the same for the whole life of the meter
-    /// @param tariff number of the meter's tariff in Tariffs; 0 for none
+    /// @param tariff number in Tariffs of the tariff that the meter had at `time`; 0 for none
     /// @param importedWh energy taken from the grid since the accepted reading before, in Wh
     /// @param exportedWh energy given to the grid since the accepted reading before, in Wh
     /// @param previousTime Unix time of the accepted reading before or, where it is later, of the installation, in s;

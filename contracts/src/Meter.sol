@@ -7,7 +7,7 @@ import {IMeter} from "./IMeter.sol";
 import {IMeterKeeper} from "./IMeterKeeper.sol";
 import {IReadingSink} from "./IReadingSink.sol";
 import {IRegistry} from "./IRegistry.sol";
-import {MeterDays} from "./MeterDays.sol";
+import {MeterTariffs} from "./MeterTariffs.sol";
 import {LinkWord, StateWord, packState} from "./MeterWords.sol";
 
 /// @title Meter: readings signed by the meters themselves (Wattcoin paper, figure 2)
@@ -21,7 +21,7 @@ import {LinkWord, StateWord, packState} from "./MeterWords.sol";
 ///      readings first, or one bad reading in an outbox, does not hold up the others.
 ///      The domain separator is computed at every call, since a contract placed by a genesis file runs no constructor.
 ///      The Registry says which meters there are; what a reading needs of that is kept here, so that it asks nobody.
-contract Meter is MeterDays, IMeterKeeper {
+contract Meter is MeterTariffs, IMeterKeeper {
     struct Totals {
         uint80 importedWh;
         uint80 exportedWh;
@@ -37,7 +37,8 @@ contract Meter is MeterDays, IMeterKeeper {
     }
 
     /// @notice Readings in one batch: 12 million gas where each is the first of its meter or closes a day, 15 million where
-    ///         all their tariffs have sixteen slabs and sixteen windows: half a block.
+    ///         all their tariffs have sixteen slabs and sixteen windows: half a block. Where a meter's tariff was changed
+    ///         MAX_TARIFF_CHANGES times since its last reading, one of its next costs up to 55,000 more.
     uint256 public constant MAX_BATCH = 100;
     /// @notice Seconds by which a meter's clock may run ahead of the block's time.
     uint64 public constant MAX_AHEAD_S = 60;
@@ -46,6 +47,9 @@ contract Meter is MeterDays, IMeterKeeper {
     uint64 public constant MAX_REGISTER_WH = 2 ** 53 - 1;
     /// @notice Greatest sequence number: one reading a second for nine million years.
     uint64 public constant MAX_SEQUENCE = 2 ** 48 - 1;
+
+    /// @notice Contracts that meters may have as sinks, over all times: regulators approve a handful of them.
+    uint256 public constant MAX_SINKS = type(uint8).max;
 
     bytes32 public constant READING_TYPEHASH = keccak256(
         "Reading(address meter,uint64 sequence,uint64 time,uint64 importWh,uint64 exportWh,int32 powerW,uint16 flags,bytes32 previousHash)"
@@ -64,13 +68,14 @@ contract Meter is MeterDays, IMeterKeeper {
 
     /// @notice The Registry: who is its owner, regulator or supplier has no say here but through it.
     address public registry;
-    mapping(uint16 number => address) public sinkOf;
-    /// @notice Number of sinks that meters have ever had; they are numbered from 1.
-    uint16 public sinkCount;
-    mapping(address sink => uint16 number) private _sinkNumbers;
+    mapping(uint8 number => address) public sinkOf;
+    /// @notice Number of sinks that meters have ever had, MAX_SINKS at most; they are numbered from 1.
+    uint8 public sinkCount;
+    mapping(address sink => uint8 number) private _sinkNumbers;
     Totals private _totals;
 
     error ZeroAddress();
+    error TooManySinks(address sink, uint256 maximum);
 
     constructor(address registry_) {
         if (registry_ == address(0)) revert ZeroAddress();
@@ -115,8 +120,9 @@ contract Meter is MeterDays, IMeterKeeper {
         uint64 openingImportWh,
         uint64 openingExportWh
     ) external onlyRegistry {
-        uint16 number = _sinkNumbers[sink];
+        uint8 number = _sinkNumbers[sink];
         if (number == 0) {
+            if (sinkCount == MAX_SINKS) revert TooManySinks(sink, MAX_SINKS);
             number = ++sinkCount;
             _sinkNumbers[sink] = number;
             sinkOf[number] = sink;
@@ -164,7 +170,7 @@ contract Meter is MeterDays, IMeterKeeper {
 
     /// @inheritdoc IMeterKeeper
     function assignTariff(address meter, uint32 tariff) external onlyRegistry {
-        _books[meter].tariff = tariff;
+        _assign(meter, tariff);
     }
 
     /// @inheritdoc IMeter
@@ -346,7 +352,7 @@ contract Meter is MeterDays, IMeterKeeper {
         return IReadingSink.Delta(
             meter,
             supplier,
-            link.tariff(),
+            link.hasEarlierTariffs() ? _pickTariff(book, meter, time) : link.tariff(),
             importedWh,
             exportedWh,
             _previousTime(link.openedAt(), lastTime, time),
@@ -386,7 +392,7 @@ contract Meter is MeterDays, IMeterKeeper {
     function _open(
         address meter,
         address supplier,
-        uint16 sinkNumber,
+        uint8 sinkNumber,
         uint32 tariff,
         uint64 openingImportWh,
         uint64 openingExportWh
@@ -396,6 +402,7 @@ contract Meter is MeterDays, IMeterKeeper {
         book.supplier = supplier;
         book.status = IRegistry.Status.Active;
         book.sinkNumber = sinkNumber;
+        if (book.hasEarlierTariffs) _forgetTariffs(book, meter);
         book.tariff = tariff;
         book.openedAt = uint40(block.timestamp);
         book.importWh = uint56(openingImportWh);

@@ -34,7 +34,8 @@ abstract contract MeterDays is IMeter {
     struct Book {
         address supplier;
         IRegistry.Status status;
-        uint16 sinkNumber;
+        uint8 sinkNumber;
+        bool hasEarlierTariffs;
         uint32 tariff;
         uint40 openedAt;
         uint56 importWh;

@@ -7,7 +7,7 @@ pragma solidity ^0.8.28;
 type LinkWord is uint256;
 type StateWord is uint256;
 
-using {supplier, status, sinkNumber, tariff, openedAt} for LinkWord global;
+using {supplier, status, sinkNumber, hasEarlierTariffs, tariff, openedAt} for LinkWord global;
 using {importWh, exportWh, sequence, time, powerW} for StateWord global;
 
 function supplier(LinkWord word) pure returns (address) {
@@ -18,8 +18,12 @@ function status(LinkWord word) pure returns (uint256) {
     return uint8(LinkWord.unwrap(word) >> 160);
 }
 
-function sinkNumber(LinkWord word) pure returns (uint16) {
-    return uint16(LinkWord.unwrap(word) >> 168);
+function sinkNumber(LinkWord word) pure returns (uint8) {
+    return uint8(LinkWord.unwrap(word) >> 168);
+}
+
+function hasEarlierTariffs(LinkWord word) pure returns (bool) {
+    return uint8(LinkWord.unwrap(word) >> 176) != 0;
 }
 
 function tariff(LinkWord word) pure returns (uint32) {

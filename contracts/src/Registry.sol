@@ -87,7 +87,7 @@ contract Registry is IRegistry {
     );
     /// @notice A meter is to get this tariff, from a Unix time on or when its owner agrees before that.
     event TariffAnnounced(address indexed meter, address indexed supplier, uint32 tariff, uint64 from);
-    /// @notice Readings of this meter that are accepted from now on go by this tariff.
+    /// @notice Readings of this meter of times from now on go by this tariff, whenever they arrive.
     event TariffAssigned(address indexed meter, address indexed supplier, uint32 tariff);
 
     error NotOwner(address caller);
@@ -341,8 +341,8 @@ contract Registry is IRegistry {
         emit TariffAnnounced(meter, msg.sender, tariff, from);
     }
 
-    /// @notice Puts an announced tariff in force for readings that are accepted from now on. By the meter's owner at any
-    ///         time, by anybody when the notice is over.
+    /// @notice Puts an announced tariff in force for readings of times from now on; late ones from before go by the tariff
+    ///         before. By the meter's owner at any time, by anybody when the notice is over.
     /// @param tariff the announced one: so an owner who agrees to it agrees to no other that took its place meanwhile
     function applyTariff(address meter, uint32 tariff) external {
         Record storage record = _activeRecord(meter);
