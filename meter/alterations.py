@@ -30,6 +30,12 @@ class Kind(StrEnum):
     """The place where the chain of readings stands is not what this meter wrote."""
     FOREIGN = "foreign"
     """The ledger has a reading of this meter that this outbox did not sign."""
+    CALIBRATIONS = "calibrations"
+    """The file of calibrations is not what this meter and a person wrote; of the reading before."""
+
+
+REPEATED = (Kind.HEAD, Kind.CALIBRATIONS)
+"""What may be altered again behind the same reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ class Alterations:
         """Within a transaction that changes more; call `tell` behind it. False where it is known already."""
         row = (str(alteration.kind), alteration.first_sequence, alteration.last_sequence)
         known = "SELECT 1 FROM alterations WHERE kind = ? AND first_sequence <= ? AND last_sequence >= ? LIMIT 1"
-        if alteration.kind is not Kind.HEAD and connection.execute(known, row).fetchone() is not None:
+        if alteration.kind not in REPEATED and connection.execute(known, row).fetchone() is not None:
             return False
         connection.execute(
             "INSERT INTO alterations (kind, first_sequence, last_sequence, what, content) VALUES (?, ?, ?, ?, ?)",

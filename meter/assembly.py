@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from meter.calibration import CalibrationBook, calibration_file
+from meter.calibration import calibration_file
 from meter.calibration_carrier import CalibrationCarrier, CarrierSettings
+from meter.calibration_shelf import CalibrationShelf
 from meter.checkpoint import CheckpointKeeper, keeper_of, read_boot_id, runtime_folder
 from meter.daemon import MeterDaemon
 from meter.drivers.catalogue import open_section
@@ -216,15 +217,15 @@ def add_calibration(parts: MeterParts) -> None:
     if not isinstance(device, Calibrated):
         return
     settings, daemon = parts.settings, parts.daemon
-    path, chain_id, meter = calibration_file(settings.meter.outbox), settings.ledger.chain_id, daemon.outbox.meter
+    path, chain_id = calibration_file(settings.meter.outbox), settings.ledger.chain_id
     carrier = CalibrationCarrier(
-        lambda: CalibrationBook(path, chain_id, meter),
+        CalibrationShelf(path, chain_id, daemon.outbox, parts.believed_clock),
         device.calibrate,
         daemon,
         daemon.outbox,
         parts.ledger.node,
         daemon.submitter.payer,
-        parts.clock,
+        parts.believed_clock,
         CarrierSettings(
             chain_id,
             settings.ledger.confirmations,

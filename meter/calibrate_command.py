@@ -18,12 +18,11 @@ from contracts.calibration_format import MAX_CHANNEL, ONE_PPM, Calibration, Quan
 from meter.assembly import meter_address, open_meter_key
 from meter.calibration import (
     CalibrationBook,
-    SignedCalibration,
     calibration_file,
     check_ppm,
+    check_time,
     new_factor_ppm,
     ppm_text,
-    sign_calibration,
 )
 from meter.commands import settings_option
 from meter.drivers.catalogue import open_section
@@ -32,6 +31,7 @@ from meter.drivers.field_map import QUANTITIES
 from meter.drivers.measurement import DeviceTrouble
 from meter.live_values import ToldValues, read_live
 from meter.settings import MeterSettings, load_settings
+from meter.signed_calibration import SignedCalibration, sign_calibration
 from meter.signer import KeySigner
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
@@ -119,6 +119,8 @@ def calibrate(
     _require_calibrated(settings)
     person = choose_key(keys, sender, key_file, password_file)
     with CalibrationBook(path, chain_id, meter_address(settings)) as book:
+        time_s = settings.clock.make().time_s()
+        check_time(time_s, book.last()[1], _meter_now_s(settings, time_s))
         target = Target(quantity or _ask_quantity(), channel)
         old_ppm = book.factors().ppm(target.quantity, channel)
         if factor is None:
@@ -127,11 +129,12 @@ def calibrate(
             new_ppm = _given_ppm(factor)
         say(f"Factor of {target.quantity} {channel}: {ppm_text(old_ppm)} before, {ppm_text(new_ppm)} from now on.")
         confirm(f"Sign this as {person.name} and put it in force?", yes)
+        time_s = settings.clock.make().time_s()
         change = Calibration(
             book.meter,
             person.address,
             book.last()[0] + 1,
-            settings.clock.make().time_s(),
+            time_s,
             _QUANTITIES[target.quantity],
             channel,
             old_ppm,
@@ -139,7 +142,7 @@ def calibrate(
         )
         signer = KeySigner(person.unlock(password_file))
         signed = sign_calibration(change, chain_id, open_meter_key(settings), signer)
-        book.add(signed)
+        book.add(signed, _meter_now_s(settings, time_s))
     text = f"{_text(signed)}\nIt is in force with the next measurement; the running meter carries it to the ledger."
     print_result(_as_json(signed), text, as_json)
 
@@ -151,6 +154,14 @@ def parse_reference(text: str, quantity: str) -> Fraction:
     if found is None or found[3] not in ("", unit) or (found[2] and not found[3]):
         raise UserError(f"{text[:40]!r} is no {quantity}: write a number in {unit}, such as 6.6{unit} or 0.5k{unit}")
     return Fraction(found[1]) * _PREFIXES[found[2]]
+
+
+def _meter_now_s(settings: MeterSettings, time_s: int) -> float:
+    """By the clock of the running meter; by the computer's, given, where none runs or tells its time."""
+    told = read_live(settings.meter.outbox, settings.meter.runtime_folder)
+    if told is None or told.time_s is None or told.age_s >= FRESH_S:
+        return time_s
+    return told.time_s + told.age_s
 
 
 def _require_calibrated(settings: MeterSettings) -> None:

@@ -178,6 +178,8 @@ def _status_text(status: MeterStatus) -> str:
     if status.altered:
         lines.append(f"TAMPERING noticed, the newest first ({status.altered} in all):")
         lines += [f"          {one.what}{_told_text(one)}" for one in status.alterations]
+    if status.calibration is not None:
+        lines.append(f"Factors   {status.calibration}")
     if status.switching is not None:
         state = "on" if status.switching.is_on else "OFF"
         lines.append(f"Supply    {state} since {_time_text(status.switching.time_s)}: {status.switching.reason}")

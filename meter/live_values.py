@@ -31,6 +31,8 @@ class ToldValues:
     """On the computer's monotonic clock."""
     factors: Factors
     """With which they were calibrated."""
+    time_s: int | None = None
+    """Unix time then by the meter's own clock; None while that is not set."""
 
     @property
     def age_s(self) -> float:
@@ -60,7 +62,10 @@ class LiveValues:
         # A full or missing folder must not stop the meter.
         with contextlib.suppress(OSError):
             factors = [astuple(row) for row in self._factors().rows]
-            new.write_text(json.dumps({"monotonic_s": now_s, "values": values, "factors": factors}))
+            sample = observation.sample
+            time_s = sample.registers.time_s if sample.is_timed else None
+            told = {"monotonic_s": now_s, "values": values, "factors": factors, "time_s": time_s}
+            new.write_text(json.dumps(told))
             new.replace(self._path)
 
 
@@ -89,10 +94,11 @@ def _read(path: Path) -> ToldValues | None:
             content = json.loads(file.read(MAX_FILE_BYTES))
         taken_s = float(content["monotonic_s"])
         values = tuple([(str(key), int(value)) for key, value in content["values"].items()][:MAX_VALUES])
+        time_s = content.get("time_s")
         rows = [Factor(str(row[0]), int(row[1]), int(row[2])) for row in content["factors"][:MAX_VALUES]]
     except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         return None
-    told = ToldValues(values, taken_s, Factors(tuple(rows)))
+    told = ToldValues(values, taken_s, Factors(tuple(rows)), time_s if isinstance(time_s, int) else None)
     return told if told.age_s >= 0 else None  # of this boot, and a number
 
 

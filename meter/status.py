@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from meter.alterations import Alteration
 from meter.assembly import meter_address, reading_domain
+from meter.calibration_state import read_state
 from meter.gaps import Gap, GapJournal
 from meter.head import Head
+from meter.kept_values import KeptValues
 from meter.ledger import MeterLedger, NodeTrouble
 from meter.outbox import Outbox, StoredReading
 from meter.relay_store import RelayStore
@@ -39,6 +41,8 @@ class MeterStatus:
     supply: SupplyStatus
     gap: Gap | None
     """The last time without measurements; it may last."""
+    calibration: str | None
+    """Which factors are in force, and what the ledger says of them; None where nothing is calibrated here."""
     running: RunningPage | None
     """What the running meter says of itself; None where none runs, or where there is no folder in memory."""
     ledger_block: int | None
@@ -87,6 +91,7 @@ class MeterStatus:
             "last_gap": None
             if self.gap is None
             else {"from_s": self.gap.from_s, "until_s": self.gap.until_s, "reason": self.gap.reason},
+            "calibration": self.calibration,
             "running": None if self.running is None else self.running.to_json(),
             "ledger": None
             if self.ledger_sequence is None
@@ -120,6 +125,7 @@ async def read_status(settings: MeterSettings, *, ask_node: bool) -> MeterStatus
             SwitchJournal(outbox.database).last(),
             read_supply_status(RelayStore(outbox.database, is_writable=False)),
             next(iter(GapJournal(outbox.database).newest(1)), None),
+            read_state(KeptValues(outbox.database)),
             read_page(settings.meter.outbox, settings.meter.runtime_folder),
             block,
             sequence,

@@ -34,7 +34,7 @@ class FileKind:
 class DurableFile:
     """An open file; use as a context manager. Raises UserError where it is damaged, foreign or not writable."""
 
-    def __init__(self, path: Path, kind: FileKind) -> None:
+    def __init__(self, path: Path, kind: FileKind, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self.path = path
         self._kind = kind
         try:
@@ -43,7 +43,7 @@ class DurableFile:
         except OSError as error:
             raise UserError(f"{path} cannot be made: {error.strerror}.") from error
         with self._complaints():
-            self._connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+            self._connection = sqlite3.connect(path, isolation_level=None, timeout=busy_timeout_s)
             try:
                 self._prepare()
             except BaseException:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -184,7 +185,7 @@ def test_values_of_the_running_meter(folder: Path, monkeypatch: pytest.MonkeyPat
         if count == 20:
             in_force[0] = factors(folder)
         value = 6400 if in_force[0] == Factors() else 7040
-        sample = Sample(Registers(), 0, StatusFlag(0), b"")
+        sample = Sample(Registers(int(time.time())), 0, StatusFlag(0), b"")
         writer.observe(Observation(sample, Measurement(0, None, values=(("current_1_ma", value),))))
 
     observe()
@@ -195,11 +196,24 @@ def test_values_of_the_running_meter(folder: Path, monkeypatch: pytest.MonkeyPat
     assert "The meter shows 7.040 A" in result.stderr
 
 
+def test_nothing_is_dated_ahead_of_the_running_meters_clock(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The computer's clock stands a year ahead; the meter believes the ledger and its last reading."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(folder))
+    writer = LiveValues(live_values.live_file(folder / "outbox.sqlite"))
+    sample = Sample(Registers(int(time.time()) - 31_536_000), 0, StatusFlag(0), b"")
+    writer.observe(Observation(sample, Measurement(0, 5)))
+    result = run(folder, "current", "--factor", "1.02", "--yes")
+    assert result.exit_code == 2
+    assert "The calibration would be dated" in result.stderr
+    assert "set the clock right, then begin again" in result.stderr
+    assert factors(folder) == Factors()
+
+
 def test_a_running_meter_that_does_not_take_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(folder))
     for name in ("TAKEN_OVER_WITHIN_S", "LOOK_INTERVAL_S"):
         monkeypatch.setattr(calibrate_command, name, 0.01)
-    sample = Sample(Registers(), 0, StatusFlag(0), b"")
+    sample = Sample(Registers(int(time.time())), 0, StatusFlag(0), b"")
     LiveValues(live_values.live_file(folder / "outbox.sqlite")).observe(Observation(sample, Measurement(0, 5)))
     monkeypatch.setattr(calibrate_command, "FRESH_S", 0.5)
     result = run(folder, "current", "--reference", "6.4A", "--yes")

@@ -6,8 +6,9 @@ The clock stands still until it is moved, so that every Wh can be reckoned by ha
 import asyncio
 import contextlib
 import random
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,13 @@ from contracts.binding import load_artifact
 from contracts.calibration_format import ONE_PPM, Calibration, Quantity
 from contracts.reading_format import StatusFlag
 from meter.assembly import build_daemon
-from meter.calibration import CalibrationBook, calibration_file, sign_calibration
+from meter.calibration import CalibrationBook, calibration_file
+from meter.calibration_state import read_state
 from meter.daemon import MeterDaemon
+from meter.kept_values import KeptValues
 from meter.live import Observation
 from meter.settings import parse_settings
+from meter.signed_calibration import sign_calibration
 from meter.signer import KeySigner
 from primitives.clock import ManualClock
 from tests.meter.fake_node import CHAIN_ID, METER, METER_KEY, OTHER_KEY, RATE_WEI_PER_WH, SENDER_KEY, FakeNode
@@ -82,7 +86,7 @@ class Home:
             person = KeySigner(OTHER_KEY)
             sequence, now_s = book.last()[0] + 1, self.clock.time_s()
             change = Calibration(METER, person.address, sequence, now_s, Quantity.CURRENT, 1, ONE_PPM, ppm)
-            book.add(sign_calibration(change, CHAIN_ID, KeySigner(METER_KEY), person))
+            book.add(sign_calibration(change, CHAIN_ID, KeySigner(METER_KEY), person), now_s)
 
     def factor_on_ledger(self) -> int:
         abi = load_artifact("Calibrations").abi
@@ -123,6 +127,36 @@ async def test_a_board_is_unplugged_and_calibrated(tmp_path: Path) -> None:
     assert sum(1 for flag in flags if flag & StatusFlag.CALIBRATED) == 1
     assert sum(1 for flag in flags if flag & StatusFlag.GAP) >= 1
     assert not any(flag & (StatusFlag.JUMP | StatusFlag.DEVICE_CHANGED) for flag in flags)
+
+
+async def test_an_edited_file_does_not_switch_the_metering_off(tmp_path: Path) -> None:
+    """The owner halves the factor in the file while the meter is off: it starts, measures as before, and says so."""
+    with SerialPair(tmp_path) as pair:
+        home = Home(tmp_path, pair)
+        home.calibrate(1_200_000)
+        for is_edited in (False, True):
+            if is_edited:
+                with closing(sqlite3.connect(tmp_path / "outbox.sqlite.calibrations")) as file, file:
+                    file.execute("UPDATE calibrations SET new_ppm = 600000")
+            with home.open() as daemon:
+                task = asyncio.ensure_future(daemon.run())
+                await asyncio.sleep(0.01)
+                await let_open()
+                await home.run(180, 36_000)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                wh = registers_wh(daemon)
+                altered = [one.kind for one in daemon.outbox.alterations.newest(9)]
+                state = read_state(KeptValues(daemon.outbox.database))
+    assert wh >= 3_500  # twice three minutes of 43.2 kW, less what each start costs
+    flags = accepted_flags(home.node)
+    assert sum(1 for flag in flags if flag & StatusFlag.TAMPER) == 1
+    assert sum(1 for flag in flags if flag & StatusFlag.CALIBRATED) == 1
+    assert altered == ["calibrations"]
+    assert state is not None
+    assert state.startswith("current 1 by 1.200000; calibration 1 of ")
+    assert home.factor_on_ledger() == 1_200_000
 
 
 def registers_wh(daemon: MeterDaemon) -> int:

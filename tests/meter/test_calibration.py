@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,19 +15,19 @@ import meter.calibration as calibration_module
 from contracts.calibration_format import MAX_PPM, MIN_PPM, ONE_PPM, Calibration, Quantity
 from meter.calibration import (
     CalibrationBook,
-    SignedCalibration,
     calibration_file,
     new_factor_ppm,
     ppm_text,
-    sign_calibration,
 )
 from meter.drivers.factors import QUANTITIES_WITH_FACTORS, Factor, Factors
+from meter.signed_calibration import History, SignedCalibration, Standing, sign_calibration
 from meter.signer import KeySigner
 from primitives.errors import InvalidSignature, UserError
 
 CHAIN_ID = 4711
 METER, PERSON, OTHER = (KeySigner(bytes([number]) * 32) for number in (1, 2, 3))
 TIME_S = 1_700_000_000
+NOW_S = TIME_S + 60
 
 
 def signed(
@@ -70,9 +71,9 @@ def test_what_is_measured_after_is_what_is_real(old_ppm: int, ratio: Fraction, s
 def test_the_last_factor_is_in_force_and_all_are_kept(tmp_path: Path) -> None:
     with open_book(tmp_path) as book:
         assert (book.factors(), book.last()) == (Factors(), (0, 0))
-        book.add(signed(book, Quantity.CURRENT, 1, 1_031_250))
-        book.add(signed(book, Quantity.VOLTAGE, 1, 990_000, OTHER))
-        book.add(signed(book, Quantity.CURRENT, 1, 1_050_000))
+        book.add(signed(book, Quantity.CURRENT, 1, 1_031_250), NOW_S)
+        book.add(signed(book, Quantity.VOLTAGE, 1, 990_000, OTHER), NOW_S)
+        book.add(signed(book, Quantity.CURRENT, 1, 1_050_000), NOW_S)
     with open_book(tmp_path) as book:
         assert book.factors() == Factors((Factor("voltage", 1, 990_000), Factor("current", 1, 1_050_000)))
         assert book.factors(1) == Factors((Factor("current", 1, 1_031_250),))
@@ -89,7 +90,7 @@ def test_a_reader_sees_what_another_program_wrote(tmp_path: Path) -> None:
     with open_book(tmp_path) as book, open_book(tmp_path) as other:
         before = book.version()
         assert book.version() == before
-        other.add(signed(other, Quantity.POWER, 2, 1_000_001))
+        other.add(signed(other, Quantity.POWER, 2, 1_000_001), NOW_S)
         assert book.version() != before
         assert book.factors() == Factors((Factor("power", 2, 1_000_001),))
 
@@ -103,13 +104,15 @@ def test_a_reader_sees_what_another_program_wrote(tmp_path: Path) -> None:
         ({"new_ppm": 1_031_250}, "the factor is 1.031250 already"),
         ({"new_ppm": MAX_PPM + 1}, "the factor would be 10.000001"),
         ({"time_s": TIME_S}, "the clock shows a time before"),
+        ({"time_s": NOW_S + 61}, "would be dated .* set the clock right"),
+        ({"time_s": NOW_S + 31_536_000}, "would be dated .* set the clock right"),
     ],
 )
 def test_what_does_not_follow(tmp_path: Path, changed: dict[str, object], message: str) -> None:
     with open_book(tmp_path) as book:
-        book.add(signed(book, Quantity.CURRENT, 1, 1_031_250))
+        book.add(signed(book, Quantity.CURRENT, 1, 1_031_250), NOW_S)
         with pytest.raises(UserError, match=message):
-            book.add(signed(book, Quantity.CURRENT, 1, **{"new_ppm": 1_100_000} | changed))  # type: ignore[arg-type]
+            book.add(signed(book, Quantity.CURRENT, 1, **{"new_ppm": 1_100_000} | changed), NOW_S)  # type: ignore[arg-type]
         assert book.last()[0] == 1
 
 
@@ -123,19 +126,19 @@ def test_who_did_not_sign(tmp_path: Path) -> None:
             replace(right, by_person=(b"\xff" * 40, b"\xff" * 40)),
         ):
             with pytest.raises(InvalidSignature):
-                book.add(wrong)
+                book.add(wrong, NOW_S)
         with pytest.raises(UserError, match="a person calibrates a meter"):
-            book.add(signed(book, Quantity.CURRENT, 1, 1_031_250, METER))
+            book.add(signed(book, Quantity.CURRENT, 1, 1_031_250, METER), NOW_S)
 
 
 def test_behind_the_ledger(tmp_path: Path) -> None:
     factors = Factors((Factor("current", 2, 1_200_000), Factor("voltage", 1, 980_000)))
     with open_book(tmp_path) as book:
-        book.adopt(7, TIME_S, factors)
+        book.fill(History(Standing(7, TIME_S, factors)))
         assert (book.factors(), book.last()) == (factors, (7, TIME_S))
-        book.add(signed(book, Quantity.CURRENT, 2, 1_210_000))
+        book.add(signed(book, Quantity.CURRENT, 2, 1_210_000), NOW_S)
         with pytest.raises(RuntimeError):
-            book.adopt(9, TIME_S, Factors())
+            book.fill(History(Standing(9, TIME_S, Factors())))
     with open_book(tmp_path) as book:
         assert book.factors().ppm("current", 2) == 1_210_000
         assert book.factors().ppm("voltage", 1) == 980_000
@@ -163,14 +166,14 @@ def test_behind_the_ledger(tmp_path: Path) -> None:
 )
 def test_a_file_that_was_edited_is_refused(tmp_path: Path, statement: str) -> None:
     with open_book(tmp_path) as book:
-        book.add(signed(book, Quantity.CURRENT, 1, 1_031_250))
-        book.add(signed(book, Quantity.CURRENT, 1, 1_050_000))
+        book.add(signed(book, Quantity.CURRENT, 1, 1_031_250), NOW_S)
+        book.add(signed(book, Quantity.CURRENT, 1, 1_050_000), NOW_S)
         path = book.path
     connection = sqlite3.connect(path)
     connection.execute(statement)
     connection.commit()
     connection.close()
-    with pytest.raises(UserError, match=r"was altered .*move it away and keep it"):
+    with pytest.raises(UserError, match=r"was altered .*it puts the file aside"):
         open_book(tmp_path)
 
 
@@ -186,7 +189,7 @@ def test_what_no_ledger_holds_is_not_taken_over_from_one(tmp_path: Path, row: st
     connection.execute("INSERT INTO adopted VALUES (1, 1, 0, ?)", (f"[{row}]",))
     connection.commit()
     connection.close()
-    with pytest.raises(UserError, match=r"was altered .*move it away and keep it"):
+    with pytest.raises(UserError, match=r"was altered .*it puts the file aside"):
         open_book(tmp_path)
 
 
@@ -201,17 +204,52 @@ def test_a_file_of_another_meter_or_chain_or_program(tmp_path: Path) -> None:
         open_book(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER more AFTER INSERT ON calibrations BEGIN UPDATE calibrations SET new_ppm = 500000; END",
+        "ALTER TABLE adopted RENAME TO gone; CREATE VIEW adopted AS WITH RECURSIVE n(sequence) AS "
+        "(SELECT 1 UNION ALL SELECT sequence + 1 FROM n) SELECT sequence, 0 AS time_s, '[]' AS factors FROM n",
+        "CREATE TABLE another (a)",
+    ],
+)
+def test_tables_of_somebody_else_are_not_looked_into(tmp_path: Path, statement: str) -> None:
+    """A view may go on for ever."""
+    with open_book(tmp_path) as book:
+        path = book.path
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(statement)
+    with pytest.raises(UserError, match="has other tables"):
+        open_book(tmp_path)
+
+
+def test_what_is_no_file_or_too_large_is_not_opened(tmp_path: Path) -> None:
+    path = calibration_file(tmp_path / "outbox.sqlite")
+    path.mkdir()
+    with pytest.raises(UserError, match="is no file"):
+        open_book(tmp_path)
+    path.rmdir()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(UserError, match="is no file"):
+        open_book(tmp_path)
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(calibration_module.MAX_FILE_BYTES + 1)
+    with pytest.raises(UserError, match="bytes, more than"):
+        open_book(tmp_path)
+
+
 def test_a_full_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration_module, "MAX_RECORDS", 1)
     with open_book(tmp_path) as book:
-        book.add(signed(book, Quantity.CURRENT, 1, 1_031_250))
+        book.add(signed(book, Quantity.CURRENT, 1, 1_031_250), NOW_S)
         with pytest.raises(UserError, match="holds 1 calibrations"):
-            book.add(signed(book, Quantity.CURRENT, 1, 1_050_000))
+            book.add(signed(book, Quantity.CURRENT, 1, 1_050_000), NOW_S)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_what_root_made_belongs_to_whom_the_folder_belongs_to(tmp_path: Path) -> None:
     os.chown(tmp_path, 65_534, 65_534)
     with open_book(tmp_path) as book:
-        book.add(signed(book, Quantity.CURRENT, 1, 1_031_250))
+        book.add(signed(book, Quantity.CURRENT, 1, 1_031_250), NOW_S)
         assert {path.stat().st_uid for path in tmp_path.iterdir()} == {65_534}

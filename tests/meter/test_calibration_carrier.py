@@ -1,9 +1,10 @@
 """Calibrations on the way to real contracts: in force at once, told by the next reading, carried when one is there."""
 
+import asyncio
 import contextlib
 import random
-import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,19 @@ from contracts.addresses import CALIBRATIONS_ADDRESS, METER_ADDRESS
 from contracts.binding import load_artifact
 from contracts.calibration_format import ONE_PPM, Calibration, Quantity
 from contracts.reading_format import StatusFlag
-from meter.calibration import CalibrationBook, sign_calibration
-from meter.calibration_carrier import CalibrationCarrier, CarrierSettings, record_call
+from meter.calibration import CalibrationBook
+from meter.calibration_carrier import CalibrationCarrier, CarrierSettings
+from meter.calibration_ledger import record_call
+from meter.calibration_shelf import CalibrationShelf
+from meter.calibration_state import read_state
 from meter.drivers.factors import QUANTITIES_WITH_FACTORS, Factor, Factors
 from meter.head import first_head
+from meter.kept_values import KeptValues
 from meter.outbox import Outbox, OutgoingTransaction
 from meter.reading import Reading, ReadingDomain
+from meter.signed_calibration import History, SignedCalibration, Standing, sign_calibration
 from meter.signer import KeySigner
 from primitives.clock import ManualClock
-from primitives.errors import UserError
 from tests.meter.fake_node import CHAIN_ID, METER, METER_KEY, OTHER_KEY, OWNER, SENDER_KEY, FakeNode
 from wallet.client import InvalidAnswer, NodeUnreachable, RpcError
 
@@ -35,7 +40,6 @@ class Notes:
 
     def note(self, flags: StatusFlag, reason: str, *, at_once: bool = False) -> None:
         assert reason
-        assert not at_once
         self.flags |= flags
 
 
@@ -53,15 +57,16 @@ class Shop:
         self.outbox.adopt(first_head(), bytes(32), 0)
         self.applied: list[Factors] = []
         self.notes = Notes()
-        self.book = self.open_book()
-        self.carrier = self.new_carrier()
+        self.outbox.alterations.note_untold(self.notes)
+        self.start()
 
     def open_book(self) -> CalibrationBook:
         return CalibrationBook(self.path, CHAIN_ID, METER)
 
-    def new_carrier(self) -> CalibrationCarrier:
-        return CalibrationCarrier(
-            self.open_book,
+    def start(self) -> None:
+        self.shelf = CalibrationShelf(self.path, CHAIN_ID, self.outbox, self.clock)
+        self.carrier = CalibrationCarrier(
+            self.shelf,
             self.applied.append,
             self.notes,
             self.outbox,
@@ -70,18 +75,39 @@ class Shop:
             self.clock,
             CarrierSettings(CHAIN_ID, CONFIRMATIONS),
         )
+        self.shelf.open()
 
-    def calibrate(self, quantity: Quantity, channel: int, ppm: int) -> None:
+    def restart(self) -> None:
+        self.shelf.close()
+        self.start()
+
+    def close(self) -> None:
+        self.shelf.close()
+        self.outbox.close()
+
+    def remove_file(self) -> None:
+        self.shelf.close()
+        for path in self.path.parent.glob(self.path.name + "*"):
+            path.unlink()
+
+    def change(self, quantity: Quantity, channel: int, ppm: int, **changed: object) -> SignedCalibration:
+        """The next calibration, signed."""
         with self.open_book() as book:
             sequence, time_s = book.last()
             old_ppm = book.factors().ppm(QUANTITIES_WITH_FACTORS[quantity - 1], channel)
-            time_s = max(time_s, self.clock.time_s())
-            change = Calibration(METER, PERSON.address, sequence + 1, time_s, quantity, channel, old_ppm, ppm)
-            book.add(sign_calibration(change, CHAIN_ID, KeySigner(METER_KEY), PERSON))
+        time_s = max(time_s, self.clock.time_s())
+        change = Calibration(METER, PERSON.address, sequence + 1, time_s, quantity, channel, old_ppm, ppm)
+        change = replace(change, **changed)  # type: ignore[arg-type]
+        return sign_calibration(change, CHAIN_ID, KeySigner(METER_KEY), PERSON)
+
+    def calibrate(self, quantity: Quantity, channel: int, ppm: int, **changed: object) -> None:
+        signed = self.change(quantity, channel, ppm, **changed)
+        with self.open_book() as book:
+            book.add(signed, signed.calibration.time_s)
 
     async def round(self) -> None:
-        self.carrier.look(self.book)
-        await self.carrier.carry(self.book)
+        self.carrier.look()
+        await self.carrier.carry()
 
     async def rounds_and_blocks(self, count: int) -> None:
         for _ in range(count):
@@ -109,8 +135,7 @@ class Shop:
 def shop(tmp_path: Path) -> Iterator[Shop]:
     shop = Shop(tmp_path)
     yield shop
-    shop.book.close()
-    shop.outbox.close()
+    shop.close()
 
 
 async def test_in_force_at_once_and_on_the_ledger_soon(shop: Shop) -> None:
@@ -135,9 +160,9 @@ async def test_waits_while_there_is_no_ledger(shop: Shop, caplog: pytest.LogCapt
     shop.node.is_down = True
     shop.calibrate(Quantity.CURRENT, 1, 1_031_250)
     for _ in range(3):
-        shop.carrier.look(shop.book)
+        shop.carrier.look()
         with pytest.raises(NodeUnreachable):
-            await shop.carrier.carry(shop.book)
+            await shop.carrier.carry()
     assert shop.applied[-1].ppm("current", 1) == 1_031_250
     shop.node.is_down = False
     await shop.rounds_and_blocks(6)
@@ -151,18 +176,17 @@ async def test_every_call_may_fail(tmp_path: Path) -> None:
     shop.calibrate(Quantity.CURRENT, 1, 1_031_250)
     shop.calibrate(Quantity.CURRENT, 1, 1_050_000)
     for _ in range(60):
-        shop.carrier.look(shop.book)
+        shop.carrier.look()
         shop.node.is_down = randomness.random() < 0.3
         if randomness.random() < 0.2:
-            shop.carrier = shop.new_carrier()
+            shop.restart()
         with contextlib.suppress(NodeUnreachable, RpcError, InvalidAnswer):
-            await shop.carrier.carry(shop.book)
+            await shop.carrier.carry()
         if randomness.random() < 0.6:
             shop.node.mine()
         shop.clock.advance_s(15)
     assert shop.on_ledger() == (2, [(1, 1, 1_050_000)])
-    shop.book.close()
-    shop.outbox.close()
+    shop.close()
 
 
 async def test_a_transaction_that_was_lost_is_sent_again(shop: Shop) -> None:
@@ -201,76 +225,162 @@ async def test_the_next_reading_tells_and_only_that(shop: Shop) -> None:
     await shop.round()
     # Stopped before a reading was signed: the note would be lost with the program.
     shop.notes = Notes()
-    shop.carrier = shop.new_carrier()
+    shop.restart()
     await shop.round()
     assert shop.notes.flags == StatusFlag.CALIBRATED
     shop.sign_reading()
     await shop.round()
-    shop.carrier = shop.new_carrier()
+    shop.restart()
     await shop.round()
     assert shop.notes.flags == 0
     flags = [stored.signed.reading.flags for stored in shop.outbox.newest(9)]
     assert flags == [StatusFlag.CALIBRATED]
 
 
-@pytest.mark.parametrize("is_deleted", [True, False])
-async def test_a_file_that_was_deleted_or_edited_shows_in_the_next_reading(shop: Shop, is_deleted: bool) -> None:
-    """With no ledger in reach, which would know better; what the file says of itself is nothing to go by."""
-    if is_deleted:
-        shop.calibrate(Quantity.CURRENT, 1, 1_200_000)
-    await shop.round()
-    shop.sign_reading()
-    await shop.round()
-    shop.node.is_down = True
-    shop.book.close()
-    if is_deleted:
-        for path in shop.path.parent.glob(shop.path.name + "*"):
-            path.unlink()
-    else:
-        connection = sqlite3.connect(shop.path)
-        connection.execute("INSERT INTO adopted VALUES (1, 1, 0, '[[\"power\", 1, 500000]]')")
-        connection.commit()
-        connection.close()
-    shop.book = shop.open_book()
-    shop.carrier = shop.new_carrier()
-    shop.carrier.look(shop.book)
-    assert shop.notes.flags == StatusFlag.CALIBRATED
-    shop.sign_reading()
-    shop.carrier.look(shop.book)
-    shop.carrier.put_in_force(shop.book)
-    assert shop.notes.flags == 0  # told once
+def ledger_others(shop: Shop, *, time_s: int | None = None) -> None:
+    """The ledger gets a calibration that the file does not know."""
+    time_s = shop.clock.time_s() if time_s is None else time_s
+    other = Calibration(METER, PERSON.address, 1, time_s, Quantity.POWER, 1, ONE_PPM, 500_000)
+    signed = sign_calibration(other, CHAIN_ID, KeySigner(METER_KEY), PERSON)
+    shop.node.transact(OWNER, CALIBRATIONS_ADDRESS, record_call(signed))
 
 
-async def test_a_lost_file_takes_the_ledgers_factors(shop: Shop) -> None:
+async def test_a_lost_file_and_outbox_take_the_ledgers_calibrations(shop: Shop) -> None:
     shop.calibrate(Quantity.CURRENT, 1, 1_031_250)
     shop.calibrate(Quantity.VOLTAGE, 1, 990_000)
     await shop.rounds_and_blocks(8)
-    shop.book.close()
-    for path in shop.path.parent.glob(shop.path.name + "*"):
-        path.unlink()
+    signed = shop.shelf.history
+    shop.remove_file()
+    shop.shelf.doubt()
     shop.notes.flags = StatusFlag(0)
-    shop.book = shop.open_book()
-    shop.carrier = shop.new_carrier()
+    shop.start()
     assert shop.applied[-1] == Factors()
     await shop.round()
     assert shop.applied[-1] == Factors((Factor("current", 1, 1_031_250), Factor("voltage", 1, 990_000)))
     assert shop.notes.flags == StatusFlag.CALIBRATED
+    # With the signatures of those who made them, found in the ledger's transactions.
+    assert shop.shelf.history == signed
     shop.calibrate(Quantity.CURRENT, 1, 1_040_000)
     await shop.rounds_and_blocks(6)
     assert shop.on_ledger() == (3, [(1, 1, 1_040_000), (2, 1, 990_000)])
 
 
-async def test_another_history_on_the_ledger_is_told_and_changes_nothing(
+async def test_where_the_signatures_are_not_found_an_empty_file_goes_by_the_nodes_word(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger_others(shop)
+    monkeypatch.setattr("meter.calibration_ledger.MAX_WINDOWS", 0)
+    await shop.round()
+    factors = Factors((Factor("power", 1, 500_000),))
+    assert shop.applied[-1] == factors
+    assert shop.shelf.history == History(Standing(1, shop.clock.time_s(), factors))
+    shop.calibrate(Quantity.POWER, 1, 510_000)
+    await shop.rounds_and_blocks(3)
+    assert shop.on_ledger() == (2, [(3, 1, 510_000)])
+
+
+async def test_newer_calibrations_on_the_ledger_hold_instead_of_the_files(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    other = Calibration(METER, PERSON.address, 1, shop.clock.time_s(), Quantity.POWER, 1, ONE_PPM, 500_000)
-    signed = sign_calibration(other, CHAIN_ID, KeySigner(METER_KEY), PERSON)
     shop.calibrate(Quantity.CURRENT, 1, 1_031_250)
-    shop.node.transact(OWNER, CALIBRATIONS_ADDRESS, record_call(signed))
+    shop.node.is_down = True
+    shop.carrier.look()
+    shop.node.is_down = False
+    shop.clock.advance_s(20)
+    ledger_others(shop)
+    await shop.rounds_and_blocks(5)
+    assert caplog.text.count("the ledger has other calibrations of this meter, 1 of them; they are taken over") == 1
+    assert shop.applied[-1] == Factors((Factor("power", 1, 500_000),))
+    assert shop.node.accepted_raw == []
+    aside = [path.name for path in shop.path.parent.glob("*.replaced-*") if not path.name.endswith(("-wal", "-shm"))]
+    assert len(aside) == 1
+    shop.restart()
+    assert shop.applied[-1] == Factors((Factor("power", 1, 500_000),))
+    assert "TAMPERING" not in caplog.text
+
+
+async def test_older_calibrations_on_the_ledger_are_told_and_change_nothing(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.clock.advance_s(100)
+    shop.calibrate(Quantity.CURRENT, 1, 1_031_250)
+    ledger_others(shop, time_s=shop.clock.time_s() - 50)
     await shop.rounds_and_blocks(5)
     assert caplog.text.count("THE LEDGER HAS OTHER CALIBRATIONS") == 1
     assert shop.applied[-1] == Factors((Factor("current", 1, 1_031_250),))
     assert shop.node.accepted_raw == []
+    # As the log says: with the file away the meter takes the ledger's.
+    shop.remove_file()
+    shop.start()
+    await shop.round()
+    assert shop.applied[-1] == Factors((Factor("power", 1, 500_000),))
+
+
+async def test_what_nobody_signed_gives_way_to_the_ledger(shop: Shop) -> None:
+    shop.remove_file()
+    shop.shelf.doubt()
+    with shop.open_book() as book:
+        book.fill(History(Standing(9, shop.clock.time_s(), Factors((Factor("current", 1, 100_000),)))))
+    shop.start()
+    ledger_others(shop)
+    await shop.round()
+    assert shop.applied[-1] == Factors((Factor("power", 1, 500_000),))
+    assert shop.shelf.history.is_signed
+
+
+async def test_a_node_that_catches_up_takes_nothing_back(shop: Shop) -> None:
+    factors = Factors((Factor("current", 1, 1_200_000),))
+    shop.remove_file()
+    shop.shelf.doubt()
+    with shop.open_book() as book:
+        book.fill(History(Standing(9, shop.clock.time_s(), factors)))
+    shop.start()
+    shop.clock.advance_s(86_400)
+    await shop.round()
+    assert shop.applied[-1] == factors
+
+
+async def test_a_calibration_of_next_year_is_not_in_force_before(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    shop.calibrate(Quantity.CURRENT, 1, 1_031_250)
+    await shop.round()
+    shop.calibrate(Quantity.CURRENT, 1, 500_000, time_s=shop.clock.time_s() + 31_536_000)
+    await shop.rounds_and_blocks(3)
+    assert shop.applied[-1] == Factors((Factor("current", 1, 1_031_250),))
+    assert "calibration 2 is dated 20" in caplog.text
+    shop.restart()
+    assert shop.applied[-1] == Factors((Factor("current", 1, 1_031_250),))
+    shop.clock.advance_s(31_536_000)
+    shop.carrier.look()
+    assert shop.applied[-1] == Factors((Factor("current", 1, 500_000),))
+    # A clock that falls behind, as that of a computer without a battery at a start, takes nothing back.
+    shop.clock = ManualClock(shop.clock.time_s() - 86_400 * 30)
+    shop.restart()
+    assert shop.applied[-1] == Factors((Factor("current", 1, 500_000),))
+
+
+async def test_a_calibration_on_the_ledger_waits_for_the_meters_clock(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.node.mine(10)
+    ledger_others(shop, time_s=shop.clock.time_s() + 100)
+    await shop.round()
+    assert shop.applied[-1] == Factors()
+    assert "ahead of the meter's clock: it is not taken over before its time" in caplog.text
+    shop.clock.advance_s(60)
+    await shop.round()
+    assert shop.applied[-1] == Factors((Factor("power", 1, 500_000),))
+
+
+async def test_what_is_in_force_is_kept_for_the_status(shop: Shop) -> None:
+    shop.calibrate(Quantity.CURRENT, 1, 1_031_250)
+    task = asyncio.ensure_future(shop.carrier.run())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    task.cancel()
+    state = read_state(KeptValues(shop.outbox.database))
+    assert state is not None
+    assert state.startswith("current 1 by 1.031250; calibration 1 of 2023-11-14")
+    assert state.endswith("; the ledger has 0 of them")
 
 
 async def test_a_node_that_lies_about_factors(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,13 +407,12 @@ async def test_a_node_that_lies_about_factors(shop: Shop, monkeypatch: pytest.Mo
 async def test_a_meter_that_is_not_installed_waits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     shop = Shop(tmp_path)
     shop.node = FakeNode(meter=None)
-    shop.carrier = shop.new_carrier()
+    shop.restart()
     shop.calibrate(Quantity.CURRENT, 1, 1_031_250)
     await shop.rounds_and_blocks(3)
     assert caplog.text.count("calibration 1 has to wait: No meter ") == 1
     assert shop.applied[-1].ppm("current", 1) == 1_031_250
-    shop.book.close()
-    shop.outbox.close()
+    shop.close()
 
 
 async def test_a_ledger_without_the_contract(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,11 +431,3 @@ async def test_a_dear_node_is_not_paid(shop: Shop) -> None:
     with pytest.raises(InvalidAnswer, match=r"more than the setting ledger.max_fee_wei allows"):
         await shop.round()
     assert shop.node.accepted_raw == []
-
-
-async def test_an_altered_file_ends_it_plainly(shop: Shop) -> None:
-    shop.calibrate(Quantity.CURRENT, 1, 1_031_250)
-    with shop.book.transaction() as connection:
-        connection.execute("UPDATE calibrations SET new_ppm = 900000")
-    with pytest.raises(UserError, match="was altered"):
-        await shop.carrier.run()

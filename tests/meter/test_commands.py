@@ -9,12 +9,15 @@ from click.testing import CliRunner, Result
 
 from contracts.addresses import METER_ADDRESS
 from meter.alterations import Alteration, Kind
+from meter.calibration_state import write_state
 from meter.commands import meter
 from meter.drivers.driver import Registers
 from meter.gaps import GapJournal
 from meter.head import Head
+from meter.kept_values import KeptValues
 from meter.outbox import Outbox
 from meter.reading import NO_HASH, Reading, ReadingDomain
+from meter.signed_calibration import History, Standing
 from meter.signer import KeySigner
 from meter.switch_journal import Switching, SwitchJournal
 from primitives.hexadecimal import to_checksum_address
@@ -62,6 +65,7 @@ def with_readings(folder: Path) -> Path:
         outbox.alterations.record(Alteration(Kind.MISSING, 5, 6, "readings 5 to 6 are gone"))
         outbox.quarantine(7, "the ledger refuses it: time fell")
         SwitchJournal(outbox.database).record(Switching(1_700_000_100, 12, False, "Exhausted in block 12"))
+        write_state(KeptValues(outbox.database), Standing(), History(), "the ledger was not asked yet")
         gaps = GapJournal(outbox.database)
         gaps.begin(1_700_000_040, "the board is unplugged")
         gaps.flush()
@@ -81,6 +85,7 @@ def test_status_tells_how_things_are(with_readings: Path) -> None:
     assert "readings 5 to 6 are gone; the next reading tells the supplier" in result.output
     assert "OFF since 2023-11-14 22:15:00 UTC: Exhausted in block 12" in result.output
     assert "Missing   last from 2023-11-14 22:14:00 UTC until now: the board is unplugged" in result.output
+    assert "Factors   none but 1; the ledger was not asked yet" in result.output
     assert "Ledger    not in reach" in result.output
 
 
@@ -111,6 +116,7 @@ def test_status_as_json(with_readings: Path) -> None:
             "policy": {"version": 0, "is_saving": False, "circuits_off": [], "troubles": {}},
         },
         "last_gap": {"from_s": 1_700_000_040, "until_s": None, "reason": "the board is unplugged"},
+        "calibration": "none but 1; the ledger was not asked yet",
         "running": None,
         "ledger": None,
     }

@@ -9,8 +9,8 @@ import pytest
 from contracts.addresses import BILLING_ADDRESS, CALIBRATIONS_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
 from contracts.calibration_format import Calibration, Quantity
 from contracts.reading_format import StatusFlag
-from meter.calibration import sign_calibration
 from meter.reading import NO_HASH, Reading, ReadingDomain, SignedReading
+from meter.signed_calibration import sign_calibration
 from meter.signer import KeySigner
 from tests.gateway.memory_ledger import CHAIN_ID
 from tests.wallet.contract_person import CUSTOMER, KEYS, METER, STRANGER, SUPPLIER, Neighbour, neighbour, shown
