@@ -27,7 +27,8 @@ def audit(meter: str, blocks: int, keys: KeyDirectory, node: str, as_json: bool)
     """Show what the ledger says against METER.
 
     Readings that it refused, breaks in the chain of readings, what the meter itself tells of (tampering, an open cover,
-    changed settings, another program or device), and who has calibrated it.
+    changed settings, another program or device), who has calibrated it, and readings with other factors than before
+    that no calibration explains.
 
     Anybody can send readings in a meter's name; that the ledger refused them shows that somebody tried.
     """

@@ -4,15 +4,16 @@ Anybody can ask; nothing of the meter's own computer is believed. Who sends refu
 and sequence are what the sender wrote.
 """
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol, cast
 
 from contracts.addresses import CALIBRATIONS_ADDRESS, METER_ADDRESS
 from contracts.binding import load_artifact
-from contracts.calibration_format import ONE_PPM, Quantity
+from contracts.calibration_format import MAX_AHEAD_S, ONE_PPM, Quantity
 from contracts.reading_format import Outcome, StatusFlag
 from primitives.errors import Invalid
 from primitives.hexadecimal import to_checksum_address
@@ -23,6 +24,8 @@ from wallet.client import BlockTag, InvalidAnswer
 BLOCKS_PER_QUESTION = 1000
 # A stranger can cause events without end; the newest are shown.
 MAX_FINDINGS = 100
+# A running meter sees within seconds that it was calibrated, a busy one within minutes: the next reading tells it.
+SEEN_WITHIN_S = 600
 
 TOLD_FLAGS = (
     StatusFlag.TAMPER
@@ -40,6 +43,8 @@ class Kind(StrEnum):
     BREAK = "break"
     FLAGS = "flags"
     CALIBRATION = "calibration"
+    UNSIGNED = "unsigned"
+    """Other factors than before, and no calibration on the ledger that explains them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,43 @@ class Finding:
     what: str
 
 
+@dataclass(slots=True)
+class _Factors:
+    """Readings that tell of other factors, and the calibrations that may be why."""
+
+    changed_s: list[int] = field(default_factory=list)
+    """Times of calibrations."""
+    told: deque[tuple[Finding, int, int]] = field(default_factory=lambda: deque(maxlen=MAX_FINDINGS))
+    """Each such reading, the time of the reading before (where that was seen), and its own."""
+    last_s: int = 0
+
+    def see(self, event: str, fields: dict[str, int | bytes], block_number: int) -> None:
+        sequence, time_s = (cast(int, fields.get(name, 0)) for name in ("sequence", "time"))
+        if event == "CalibrationChanged":
+            self.changed_s.append(time_s)
+        elif event == "ReadingAccepted":
+            if cast(int, fields["flags"]) & StatusFlag.CALIBRATED:
+                what = (
+                    f"reading {sequence} was made with other factors than the one before, and the ledger has no "
+                    "calibration that says who changed them (one that was made just now may be on its way)"
+                )
+                self.told.append((Finding(Kind.UNSIGNED, block_number, sequence, what), self.last_s, time_s))
+            self.last_s = time_s
+
+    def unexplained(self) -> list[Finding]:
+        return [
+            finding
+            for finding, before_s, time_s in self.told
+            if not any(before_s - SEEN_WITHIN_S < one <= time_s + MAX_AHEAD_S for one in self.changed_s)
+        ]
+
+
 class LogSource(Protocol):
     """A node, as far as it is asked here (wallet.client.RpcClient)."""
+
+    async def call(
+        self, to: bytes, data: bytes, block: BlockTag = "latest", sender: bytes | None = None, value: int = 0
+    ) -> bytes: ...
 
     async def logs(
         self,
@@ -69,23 +109,42 @@ async def audit(node: LogSource, meter: bytes, first_block: int, last_block: int
     names = ("ReadingAccepted", "ReadingRefused", "ReadingGapFound")
     kinds = [*(meters.event(name).topic for name in names), calibrations.event("CalibrationChanged").topic]
     topics = [kinds, meters.event("ReadingRefused").topics(meter=meter)[1]]
-    found: list[Finding] = []
-    for first in range(first_block, last_block + 1, BLOCKS_PER_QUESTION):
+    found, factors = list[Finding](), _Factors()
+    factors.changed_s += await _last_calibration_s(node, meter)
+    # A calibration may have been brought a little before the first reading that it holds for.
+    for first in range(max(0, first_block - BLOCKS_PER_QUESTION), last_block + 1, BLOCKS_PER_QUESTION):
         last = min(first + BLOCKS_PER_QUESTION - 1, last_block)
         for log in await node.logs(list(abis), topics, first, last):
             try:
                 decoded = abis[log.address].decode_log(log.topics, log.data)
             except (Invalid, KeyError) as error:
                 raise InvalidAnswer(f"the node's answer makes no sense: {error}") from error
-            finding = None if decoded is None else _finding(decoded.event, decoded.arguments, log.block_number)
+            if decoded is None:
+                continue
+            fields = cast(dict[str, int | bytes], decoded.arguments)
+            factors.see(decoded.event, fields, log.block_number)
+            finding = _finding(decoded.event, fields, log.block_number)
             if finding is not None:
                 found.append(finding)
-        del found[:-MAX_FINDINGS]
-    return found
+        found = [one for one in found if one.block_number >= first_block][-MAX_FINDINGS:]
+    unexplained = [one for one in factors.unexplained() if one.block_number >= first_block]
+    return sorted([*found, *unexplained], key=lambda one: one.block_number)[-MAX_FINDINGS:]
 
 
-def _finding(event: str, values: object, block_number: int) -> Finding | None:
-    fields = cast(dict[str, int | bytes], values)
+async def _last_calibration_s(node: LogSource, meter: bytes) -> list[int]:
+    """The time of a meter's last calibration; nothing where it has none, or the ledger keeps none."""
+    abi = load_artifact("Calibrations").abi
+    data = await node.call(CALIBRATIONS_ADDRESS, abi.encode_call("standingOf", (meter,)))
+    if not data:
+        return []
+    try:
+        sequence, time_s = cast(tuple[int, int], abi.decode_result("standingOf", data))
+    except Invalid as error:
+        raise InvalidAnswer(f"the node's answer about calibrations makes no sense: {error}") from error
+    return [time_s] if sequence else []
+
+
+def _finding(event: str, fields: dict[str, int | bytes], block_number: int) -> Finding | None:
     sequence = int(cast(int, fields["sequence"]))
     if event == "CalibrationChanged":
         return Finding(Kind.CALIBRATION, block_number, sequence, _calibration_text(fields))

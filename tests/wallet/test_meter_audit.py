@@ -28,9 +28,11 @@ def people(tmp_path: Path) -> Iterator[Neighbour]:
         yield here
 
 
-def reading(sequence: int, before: SignedReading | None, flags: int = 0) -> SignedReading:
+def reading(sequence: int, before: SignedReading | None, flags: int = 0, time_s: int = 0) -> SignedReading:
     previous = NO_HASH if before is None else before.reading.hash
-    return DOMAIN.sign(Reading(METER, sequence, 1000 + sequence, 10 * sequence, 0, 1, flags, previous), SIGNER)
+    return DOMAIN.sign(
+        Reading(METER, sequence, time_s or 1000 + sequence, 10 * sequence, 0, 1, flags, previous), SIGNER
+    )
 
 
 def bring(people: Neighbour, *readings: SignedReading) -> None:
@@ -83,14 +85,36 @@ def test_another_meters_readings_are_not_its_own(people: Neighbour) -> None:
     assert "Nothing speaks against it" in people.ok(shown(STRANGER))
 
 
-def test_calibrations_are_told_with_their_names(people: Neighbour) -> None:
+def calibrate(people: Neighbour, sequence: int, old_ppm: int, new_ppm: int, time_s: int = 1) -> None:
     person = next(signer for signer in map(KeySigner, KEYS) if signer.address == CUSTOMER)
-    for sequence, (old_ppm, new_ppm) in enumerate([(1_000_000, 1_031_250), (1_031_250, 999_999)], start=1):
-        change = Calibration(METER, CUSTOMER, sequence, 1, Quantity.CURRENT, 2, old_ppm, new_ppm)
-        signed = sign_calibration(change, CHAIN_ID, SIGNER, person)
-        arguments = (change.arguments(), signed.by_meter, signed.by_person)
-        people.call(STRANGER, CALIBRATIONS_ADDRESS, "Calibrations", "record", *arguments)
+    change = Calibration(METER, CUSTOMER, sequence, time_s, Quantity.CURRENT, 2, old_ppm, new_ppm)
+    signed = sign_calibration(change, CHAIN_ID, SIGNER, person)
+    arguments = (change.arguments(), signed.by_meter, signed.by_person)
+    people.call(STRANGER, CALIBRATIONS_ADDRESS, "Calibrations", "record", *arguments)
+
+
+def test_calibrations_are_told_with_their_names(people: Neighbour) -> None:
+    calibrate(people, 1, 1_000_000, 1_031_250)
+    calibrate(people, 2, 1_031_250, 999_999)
     found = people.json(shown(METER))
     assert [(one["kind"], one["sequence"]) for one in found] == [("calibration", 1), ("calibration", 2)]
     assert found[0]["what"] == f"{shown(CUSTOMER)} calibrated current 2, from 1.000000 to 1.031250"
     assert found[1]["what"] == f"{shown(CUSTOMER)} calibrated current 2, from 1.031250 to 0.999999"
+
+
+def test_other_factors_that_nobody_signed_for_are_told(people: Neighbour) -> None:
+    first = reading(1, None, time_s=10_000)
+    second = reading(2, first, StatusFlag.CALIBRATED, time_s=20_000)
+    third = reading(3, second, time_s=30_000)
+    fourth = reading(4, third, StatusFlag.CALIBRATED, time_s=40_000)
+    bring(people, first, second)
+    calibrate(people, 1, 1_000_000, 1_031_250, time_s=19_000)  # on its way behind the reading that told
+    bring(people, third, fourth)
+    found = people.json(shown(METER))
+    assert [(one["kind"], one["sequence"]) for one in found] == [("calibration", 1), ("unsigned", 4)]
+    assert "reading 4 was made with other factors" in found[1]["what"]
+    # Also where the calibration lies before the blocks that are looked through.
+    assert [one["kind"] for one in people.json(shown(METER), "--blocks", "1")] == ["unsigned"]
+    calibrate(people, 2, 1_031_250, 1_100_000, time_s=39_999)
+    assert [one["kind"] for one in people.json(shown(METER))] == ["calibration", "calibration"]
+    assert people.json(shown(METER), "--blocks", "2")[-1]["kind"] == "calibration"
