@@ -35,7 +35,7 @@ test-artifacts: $(TESTING) ## The contracts compiled again: their artifacts have
 test-portable: $(TESTING) $(ANVIL) ## The contract tests on a second EVM, anvil, as well (needs npm)
 	WATTCHAIN_SECOND_EVM=anvil $(BIN)/python -m pytest -n $(WORKERS) tests/contracts --ignore tests/contracts/test_build.py
 
-test-systemd: $(TESTING) ## Node and meter as services of a real systemd in a container (as root; Debian package systemd-container)
+test-systemd: $(TESTING) ## Node, meter and agent as services of a real systemd in a container (as root; Debian package systemd-container)
 	$(BIN)/python -m tests.systemd
 
 lint: $(TESTING) ## Style and types

@@ -1,4 +1,4 @@
-"""Tells the service manager that the meter lives: while samples come, or while it deals with what keeps them away.
+"""Tells the service manager that a meter, or an agent, lives: while it gets on, or deals with what keeps it from that.
 
 A meter whose device is unplugged lives, since it tries again; one that waits for ever inside of a driver does not, and
 is restarted. Where no manager watches, nothing is done.
@@ -25,34 +25,29 @@ def allowed_quiet_s(device_interval_s: float) -> float:
     return max(MIN_QUIET_S, QUIET_INTERVALS * device_interval_s)
 
 
-class Watchdog:
-    """Service and observer of a meter."""
+class Liveness:
+    """What a service's work tells of itself, told to the manager."""
 
-    def __init__(self, manager: ServiceManager, clock: Clock, quiet_s: float | None) -> None:
-        """`clock` is the wall's, as the manager's; without `quiet_s` a running event loop is enough, as for a file that
-        is played, whose next row may be a day away."""
+    def __init__(self, manager: ServiceManager, clock: Clock, quiet_s: float | None, awaited: str, what: str) -> None:
+        """`clock` is the wall's, as the manager's; without `quiet_s` a running event loop is enough. `what` waits for
+        `awaited`, such as "measurement"."""
         self._manager = manager
         self._clock = clock
+        self._awaited, self._what = awaited, what
         self._quiet_ms = None if quiet_s is None else quiet_s * 1000
         self._progress_ms = clock.elapsed_ms()
-        self._status = "no measurement yet"
+        self._status = f"no {awaited} yet"
         self._is_stuck = False
-        self._has_samples: bool | None = None
-        """False while something keeps them away; None at the beginning."""
+        self._gets_on: bool | None = None
+        """False while something keeps it from that; None at the beginning."""
 
-    def observe(self, observation: Observation) -> None:
-        sample = observation.sample
-        if self._quiet_ms is not None and observation.measurement is None:
-            return  # the meter's own word that its device is silent
-        untimed = "" if sample.is_timed else "; the clock is not set yet, so nothing is signed"
-        registers = sample.registers
-        self._note_progress(
-            f"{sample.power_w} W, {registers.import_wh} Wh taken, {registers.export_wh} Wh given{untimed}", True
-        )
-
-    def trouble(self, reason: str) -> None:
-        """Something keeps the samples away, and is dealt with."""
-        self._note_progress(f"no measurements: {reason}", False)
+    def note(self, status: str, gets_on: bool) -> None:
+        """It got on, or deals with what keeps it from that."""
+        self._progress_ms = self._clock.elapsed_ms()
+        self._status = status
+        if gets_on is not self._gets_on:  # news is told at once, the rest now and then
+            self._gets_on = gets_on
+            self._manager.status(status)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -73,13 +68,26 @@ class Watchdog:
             self._manager.alive()
         elif not self._is_stuck:
             self._is_stuck = True
-            self._status = f"stuck: neither a measurement nor trouble for {silence_ms // 1000} s"
-            logger.error("%s; a service manager that watches restarts the meter", self._status)
+            self._status = f"stuck: neither a {self._awaited} nor trouble for {silence_ms // 1000} s"
+            logger.error("%s; a service manager that watches restarts the %s", self._status, self._what)
         self._manager.status(self._status)
 
-    def _note_progress(self, status: str, has_samples: bool) -> None:
-        self._progress_ms = self._clock.elapsed_ms()
-        self._status = status
-        if has_samples is not self._has_samples:  # news is told at once, the rest now and then
-            self._has_samples = has_samples
-            self._manager.status(status)
+
+class Watchdog(Liveness):
+    """Service and observer of a meter."""
+
+    def __init__(self, manager: ServiceManager, clock: Clock, quiet_s: float | None) -> None:
+        """Without `quiet_s` as for a file that is played, whose next row may be a day away."""
+        super().__init__(manager, clock, quiet_s, "measurement", "meter")
+
+    def observe(self, observation: Observation) -> None:
+        sample = observation.sample
+        if self._quiet_ms is not None and observation.measurement is None:
+            return  # the meter's own word that its device is silent
+        untimed = "" if sample.is_timed else "; the clock is not set yet, so nothing is signed"
+        registers = sample.registers
+        self.note(f"{sample.power_w} W, {registers.import_wh} Wh taken, {registers.export_wh} Wh given{untimed}", True)
+
+    def trouble(self, reason: str) -> None:
+        """Something keeps the samples away, and is dealt with."""
+        self.note(f"no measurements: {reason}", False)

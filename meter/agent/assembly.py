@@ -1,6 +1,6 @@
 """Makes an agent from its settings: keys, clock, node and book put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from meter.agent.asking import Asker
@@ -8,13 +8,24 @@ from meter.agent.journal import Journal, only_agent
 from meter.agent.runner import Runner
 from meter.agent.settings import AgentSettings
 from meter.signer import read_secret
+from meter.watchdog import Liveness
+from primitives.clock import SystemClock
 from primitives.errors import UserError
 from wallet.client import RpcClient
 from wallet.key_directory import read_key_file
 from wallet.keystore import decrypt_key, keystore_address
+from wallet.service_manager import ServiceManager
 
 CREDENTIAL = "account-password"
 """The credential of systemd with the password, where the settings name no file."""
+
+QUIET_S = 1_800.0
+"""Neither a decision nor trouble for so long: an agent looks every five minutes at the latest, a look has some 60
+questions, and a node that does not answer one of them is trouble at once."""
+
+
+def make_liveness() -> Liveness:
+    return Liveness(ServiceManager.from_environment(), SystemClock(), QUIET_S, "decision", "agent")
 
 
 def owner_address(settings: AgentSettings) -> bytes:
@@ -43,9 +54,13 @@ def open_client(settings: AgentSettings) -> RpcClient:
 
 
 @asynccontextmanager
-async def open_agent(settings: AgentSettings, *, dry_run: bool) -> AsyncIterator[Runner]:
-    """The one agent with this book. The password is asked only where something is to be signed. Raises UserError,
-    InvalidKeystore."""
+async def open_agent(
+    settings: AgentSettings, *, dry_run: bool, note: Callable[[str, bool], None] = lambda *_: None
+) -> AsyncIterator[Runner]:
+    """The one agent with this book; `note` hears how it gets on.
+
+    The password is asked only where something is to be signed. Raises UserError, InvalidKeystore.
+    """
     key = None
     if not dry_run:
         text = read_key_file(settings.account.key)
@@ -65,4 +80,5 @@ async def open_agent(settings: AgentSettings, *, dry_run: bool) -> AsyncIterator
                 max_fee_wei=settings.ledger.max_fee_wei,
                 greatest_fees_wei=settings.greatest_fees_wei(),
                 interval_s=settings.agent.interval_s,
+                note=note,
             )

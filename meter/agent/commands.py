@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import click
 
-from meter.agent.assembly import make_asker, open_agent, open_client, open_journal, owner_address
+from meter.agent.assembly import make_asker, make_liveness, open_agent, open_client, open_journal, owner_address
 from meter.agent.backtest import backtest
 from meter.agent.decisions import budget_of, decide
 from meter.agent.history import Direction, history_of_rows
@@ -157,8 +157,9 @@ def backtest_command(
 
 
 async def _run(settings: AgentSettings, is_trial: bool) -> None:
-    async with open_agent(settings, dry_run=is_trial) as runner:
-        task = asyncio.ensure_future(runner.run())
+    liveness = make_liveness()
+    async with open_agent(settings, dry_run=is_trial, note=liveness.note) as runner:
+        telling, task = asyncio.ensure_future(liveness.run()), asyncio.ensure_future(runner.run())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
@@ -166,6 +167,9 @@ async def _run(settings: AgentSettings, is_trial: bool) -> None:
             await task
         except asyncio.CancelledError:
             say("Stopping; what is under way is followed after the next start.")
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
 
 
 async def _look(settings: AgentSettings, client: RpcClient) -> Situation:

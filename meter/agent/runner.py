@@ -8,6 +8,7 @@ again later; a node that fails is asked again after a while.
 import logging
 import random
 import secrets
+from collections.abc import Callable
 
 from chain.transaction import Transaction, decode_transaction, sign_transaction
 from contracts.auction import SALT_BYTES
@@ -71,11 +72,13 @@ class Runner:
         max_fee_wei: int = DEFAULT_MAX_FEE_WEI,
         greatest_fees_wei: int = DEFAULT_MAX_FEE_WEI,
         interval_s: int = 300,
+        note: Callable[[str, bool], None] = lambda *_: None,
         randomness: random.Random | None = None,
     ) -> None:
         """Without a private key nothing is sent: it only says what it would do.
 
-        `max_fee_wei` is for one transaction, `greatest_fees_wei` for those of 24 hours.
+        `max_fee_wei` is for one transaction, `greatest_fees_wei` for those of 24 hours. `note` hears what was decided
+        last, and whether it gets on.
         """
         if private_key is not None and address_of(private_key) != asker.account:
             raise ValueError("the key is not the account's")
@@ -83,7 +86,7 @@ class Runner:
         self._private_key, self._clock = private_key, clock
         self._chain_id, self._confirmations, self._max_fee_wei = chain_id, confirmations, max_fee_wei
         self._greatest_fees_wei, self._interval_s = greatest_fees_wei, interval_s
-        self._random = randomness or random.Random()
+        self._note, self._random = note, randomness or random.Random()
         self._refused_until_s: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -98,6 +101,7 @@ class Runner:
             except NodeTrouble as error:
                 failures += 1
                 delay_s = backoff_s(failures, self._random)
+                self._note(f"no decision now: {error}", False)
                 logger.warning("no decision now: %s; trying again in %.0f s", error, delay_s)
                 await self._clock.sleep_s(delay_s)
 
@@ -113,8 +117,10 @@ class Runner:
                 raise
             except UserError as error:
                 self._say_once(self._clock.time_s(), self._clock.time_s() // 86_400, "cannot decide", str(error))
+                self._note(f"cannot decide: {error}", False)
                 return decisions
             decisions = decide(situation, self._limits)
+            self._note(next((f"{one.code}: {one.text}" for one in decisions), "nothing to do"), True)
             if self._private_key is None:
                 self._say_all(situation, decisions)
                 return decisions
@@ -219,6 +225,7 @@ class Runner:
         await self._client.send_raw(signed.encoded)
         waited_s = 0.0
         while (receipt := await self._client.receipt(signed.hash)) is None and waited_s < WAIT_S:
+            self._note(f"waits for the block with {text}", True)
             await self._clock.sleep_s(POLL_S)
             waited_s += POLL_S
         if receipt is not None and not receipt.succeeded:

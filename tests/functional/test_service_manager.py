@@ -1,4 +1,4 @@
-"""A real node and a real meter as a service manager sees them: ready, alive while they work, stopping when told to.
+"""A real node, meter and agent as a service manager sees them: ready, alive while they work, stopping when told to.
 
 The manager is a datagram socket, as systemd's is; the processes know it by $NOTIFY_SOCKET.
 """
@@ -64,4 +64,36 @@ async def test_a_meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             for _ in range(3):
                 await listener.wait_for("WATCHDOG=1")
             assert await meter.stop() == 0
+        await listener.wait_for("STOPPING=1")
+
+
+AGENT_SETTINGS = """
+[account]
+key = "owner.json"
+[ledger]
+chain_id = 1947
+node = "http://127.0.0.1:9"
+[agent]
+meter = "0x1111111111111111111111111111111111111111"
+dry_run = false
+"""
+
+
+async def test_an_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lives while it waits for a node, with the password of its owner's key as systemd hands it over."""
+    (tmp_path / "owner.json").write_text(encrypt_key(bytes([8]) * 32, "secret", ScryptCost(2**10, 8, 1)))
+    (tmp_path / "agent.toml").write_text(AGENT_SETTINGS)
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "account-password").write_text("secret\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    async with manager_socket() as listener:
+        for name, value in listener.environment(watchdog_s=0.2).items():
+            monkeypatch.setenv(name, value)
+        settings = tmp_path / "agent.toml"
+        async with RunningCommand(tmp_path, tmp_path / "log", "agent", "run", "--settings", settings) as agent:
+            assert (await listener.next_lines())[0] == "READY=1"
+            await listener.wait_for("STATUS=no decision now: No node answers at http://127.0.0.1:9")
+            for _ in range(3):
+                await listener.wait_for("WATCHDOG=1")
+            assert await agent.stop() == 0
         await listener.wait_for("STOPPING=1")

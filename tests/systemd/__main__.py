@@ -1,6 +1,6 @@
-"""Node and meter as services of a real systemd: `make test-systemd`, as root, with the package systemd-container.
+"""Node, meter and agent as services of a real systemd: `make test-systemd`, as root, with Debian's systemd-container.
 
-A container is booted whose root is this system with a layer of memory above it, so nothing here is changed. In it both
+A container is booted whose root is this system with a layer of memory above it, so nothing here is changed. In it all
 are installed by `wattchain install-service`, looked at, killed, frozen, installed again and uninstalled.
 """
 
@@ -22,7 +22,20 @@ WAIT_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.2
 PROGRAM = Path("/opt/wattchain-test/bin/wattchain")
 METER_SETTINGS = Path("/var/lib/wattchain/meter/meter.toml")
+AGENT_SETTINGS = Path("/var/lib/wattchain/agent/agent.toml")
 OPERATOR = "0x" + "11" * 20
+AGENT = f"""
+[account]
+key = "keys/owner.json"
+[ledger]
+chain_id = 1947
+[agent]
+meter = "{OPERATOR}"
+least_ask_price = 0.1
+greatest_energy_per_day = 5
+dry_run = false
+interval_s = 10
+"""
 
 
 def main() -> int:
@@ -95,7 +108,17 @@ def inside() -> None:
     password.write_text("secret\n")
     password.chmod(0o600)
 
-    wattchain("init", "--data-dir", "/var/lib/wattchain/node", "--operator", OPERATOR, "--consensus", "qbft")
+    wattchain(
+        "init",
+        "--data-dir",
+        "/var/lib/wattchain/node",
+        "--operator",
+        OPERATOR,
+        "--consensus",
+        "qbft",
+        "--chain-id",
+        1947,
+    )
     install("node")
     wait_for("the node's line of status", lambda: "block 0" in shown("node", "StatusText") or None)
     said("The node is a service, ready and active.")
@@ -108,6 +131,16 @@ def inside() -> None:
     wait_for("a sample in the meter's line of status", lambda: " Wh taken" in shown("meter", "StatusText") or None)
     said("The meter is a service: it has its password from systemd, and measures.")
 
+    wattchain(
+        "wallet", "new", "--name", "owner", "--keystore", AGENT_SETTINGS.parent / "keys", "--password-file", password
+    )
+    key_file = next((AGENT_SETTINGS.parent / "keys").glob("*"))
+    AGENT_SETTINGS.write_text(AGENT.replace("owner.json", key_file.name))
+    install("agent", "--credential", f"account-password={password}")
+    wait_for("the agent's line of status", lambda: "decide" in shown("agent", "StatusText") or None)
+    assert shown("agent", "ActiveState") == "active"
+    said("The agent is a service: it has its password from systemd, asks the node, and says why it does nothing.")
+
     assert "done" not in install("meter"), "a second installation changed something"
     said("A second installation changes nothing.")
 
@@ -118,29 +151,31 @@ def inside() -> None:
     assert list(Path("/run/wattchain-meter").glob("*.state")), "the state between readings is gone"
     said("Killed, the meter is started again, and what it kept in memory is there.")
 
-    override = Path("/etc/systemd/system/wattchain-node.service.d/test.conf")
-    override.parent.mkdir()
-    override.write_text("[Service]\nWatchdogSec=4\n")
-    systemctl("daemon-reload")
-    systemctl("restart", "wattchain-node")
-    frozen = shown("node", "MainPID")
-    os.kill(int(frozen), signal.SIGSTOP)
-    wait_for("the watchdog", lambda: shown("node", "NRestarts") == "1" or None)
-    wait_for("the node to be back", lambda: shown("node", "ActiveState") == "active" or None)
-    said("Frozen, the node is ended by the watchdog and started again.")
+    for kind in ("node", "agent"):
+        override = Path(f"/etc/systemd/system/wattchain-{kind}.service.d/test.conf")
+        override.parent.mkdir()
+        override.write_text("[Service]\nWatchdogSec=4\nRestartSec=1\n")
+        systemctl("daemon-reload")
+        systemctl("restart", f"wattchain-{kind}")
+        os.kill(int(shown(kind, "MainPID")), signal.SIGSTOP)
+        wait_for("the watchdog", lambda: shown(kind, "NRestarts") == "1" or None)  # noqa: B023
+        wait_for(f"the {kind} to be back", lambda: shown(kind, "ActiveState") == "active" or None)  # noqa: B023
+        said(f"Frozen, the {kind} is ended by the watchdog and started again.")
 
-    status = Path(f"/proc/{shown('node', 'MainPID')}/status").read_text()
-    for line in ("CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
-        assert line in status, f"{line} is not in force"
-    assert shown("node", "User") == "wattchain"
-    said("It runs as wattchain, without capabilities, with a filter of system calls.")
+    for kind in ("node", "agent"):
+        status = Path(f"/proc/{shown(kind, 'MainPID')}/status").read_text()
+        for line in ("CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
+            assert line in status, f"{line} is not in force"
+        assert shown(kind, "User") == "wattchain"
+    said("They run as wattchain, without capabilities, with a filter of system calls.")
 
-    for kind in ("meter", "node"):
+    for kind in ("agent", "meter", "node"):
         wattchain("install-service", kind, "--uninstall")
         assert not Path(f"/etc/systemd/system/wattchain-{kind}.service").exists()
     assert shown("meter", "ActiveState") == "inactive"
     assert METER_SETTINGS.exists()
-    said("Both are uninstalled; their data are still there.")
+    assert AGENT_SETTINGS.exists()
+    said("All are uninstalled; their data are still there.")
 
 
 def install(kind: str, *options: object) -> str:
@@ -170,7 +205,10 @@ def wait_for(what: str, found: "Callable[[], int | bool | None]", timeout_s: flo
         if (answer := found()) is not None:
             return int(answer)
         time.sleep(POLL_INTERVAL_S)
-    raise AssertionError(f"waited {timeout_s:.0f} s for {what}")
+    states = [
+        f"{kind}: {shown(kind, 'ActiveState')}, {shown(kind, 'StatusText')}" for kind in ("node", "meter", "agent")
+    ]
+    raise AssertionError(f"waited {timeout_s:.0f} s for {what}; {'; '.join(states)}")
 
 
 def said(text: str) -> None:

@@ -289,6 +289,25 @@ async def test_an_outage_is_waited_out(world: World) -> None:
     assert node.events("EnergyAdvertised")
 
 
+async def test_who_watches_hears_what_was_decided_and_what_is_in_the_way(world: World) -> None:
+    heard: list[tuple[str, bool]] = []
+    seller = world.agent(world.solar)
+    seller.runner._note = lambda status, gets_on: heard.append((status, gets_on))
+    await seller.round()
+    assert [text.split(":")[0] for text, _ in heard] == ["choose meter", "advertise", "on offer"]
+    assert all(gets_on for _, gets_on in heard)
+    world.node.is_down = True
+
+    async def sleep_s(duration_s: float) -> None:
+        raise KeyboardInterrupt
+
+    world.node.time_s.sleep_s = sleep_s  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        await seller.runner.run()
+    assert heard[-1][0].startswith("no decision now: ")
+    assert not heard[-1][1]
+
+
 async def test_a_node_that_lags_behind_is_not_decided_upon(world: World) -> None:
     seller = world.agent(world.solar)
     world.node.time_s.advance_s(2 * HOUR_S)
