@@ -30,6 +30,8 @@ class Kind(StrEnum):
     """The place where the chain of readings stands is not what this meter wrote."""
     FOREIGN = "foreign"
     """The ledger has a reading of this meter that this outbox did not sign."""
+    BELIEVED = "believed"
+    """The meter goes on behind a reading that a person vouches for, and nothing proves."""
     CALIBRATIONS = "calibrations"
     """The file of calibrations is not what this meter and a person wrote; of the reading before."""
 

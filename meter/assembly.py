@@ -43,6 +43,7 @@ from primitives.hexadecimal import to_checksum_address
 from wallet.client import RpcClient, place_of
 from wallet.key_directory import read_key_file
 from wallet.keystore import keystore_address
+from wallet.ledger_identity import LedgerIdentity
 from wallet.service_manager import ServiceManager
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,10 @@ def build_daemon(
     payer: Signer,
     randomness: random.Random | None = None,
 ) -> MeterDaemon:
-    """A daemon that holds its outbox open; close `daemon.outbox` when it has ended. Raises UserError."""
+    """A daemon that holds its outbox open; close `daemon.outbox` when it has ended. Raises UserError.
+
+    The node is one of the ledger that the settings name: `open_daemon` sees to that.
+    """
     outbox = Outbox.open(settings.meter.outbox, reading_domain(settings), meter.address, meter)
     try:
         meter_clock = build_meter_clock(settings, clock)
@@ -309,9 +313,13 @@ async def open_daemon(settings: MeterSettings) -> AsyncIterator[MeterDaemon]:
     clock = settings.clock.make()
     meter = open_meter_key(settings)
     payer = open_paying_key(settings, meter)
-    spare_nodes = settings.ledger.spare_nodes
-    async with RpcClient(settings.ledger.node, spare_urls=spare_nodes, connections=NODE_CONNECTIONS) as node:
+    section = settings.ledger
+    ledger = LedgerIdentity(section.chain_id)
+    async with RpcClient(
+        section.node, spare_urls=section.spare_nodes, connections=NODE_CONNECTIONS, ledger=ledger
+    ) as node:
         daemon = build_daemon(settings, node, clock, meter, payer)
+        ledger.genesis_hash = daemon.outbox.genesis_hash()  # before any node is asked
         try:
             logger.info(
                 "meter %s, readings carried by %s to %s",

@@ -107,8 +107,7 @@ class MeterDaemon:
         failures = 0
         while True:
             try:
-                async with asyncio.timeout(None if self.outbox.head() is None else ADOPT_PATIENCE_S):
-                    await self.submitter.adopt()
+                await self.submitter.adopt(None if self.outbox.head() is None else ADOPT_PATIENCE_S)
                 return
             except TimeoutError:
                 logger.warning("the node does not answer at once; readings are kept until it does")

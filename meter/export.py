@@ -12,12 +12,10 @@ from datetime import UTC, datetime
 
 from meter.gaps import Gap
 from meter.ledger import MeterLedger
+from meter.log_stretches import LogStretches, first_block_from
 from meter.outbox import Outbox, StoredReading
 from meter.reading import Reading, flag_names
-from wallet.client import InvalidAnswer, RpcError
 
-MAX_LOG_BLOCKS = 1000
-"""In one question; halved where a node answers too much."""
 STORED_AT_ONCE = 500
 
 Progress = Callable[[int, int], None]
@@ -130,40 +128,19 @@ async def _ledger_readings(
     They may be accepted long after it, so the end is the first reading behind the span, or the newest block.
     """
     newest = await ledger.node.block_number()
-    first = await _first_block_from(ledger, span.from_s, newest)
-    begin, size, last_sequence = first, MAX_LOG_BLOCKS, 0
+    first = begin = await first_block_from(ledger, span.from_s, newest)
+    stretches, last_sequence = LogStretches(ledger, meter), 0
     while begin <= newest:
         told(begin - first, newest - first + 1)
-        end = min(begin + size - 1, newest)
-        try:
-            found = await ledger.accepted_readings(meter, begin, end)
-        except (RpcError, InvalidAnswer):
-            if begin == end:
-                raise
-            size = max(1, (end - begin + 1) // 2)  # too much for one answer
-            continue
+        stretch = await stretches.forward(begin, newest)
+        found = [one.reading for one in stretch.accepted]
         for reading in found:
             if reading.sequence > last_sequence:  # a node may say the same twice; a table must not
                 last_sequence = reading.sequence
                 yield reading
         if found and found[-1].time_s >= span.until_s:
             break
-        begin, size = end + 1, min(size * 2, MAX_LOG_BLOCKS)
-
-
-async def _first_block_from(ledger: MeterLedger, time_s: int, newest: int) -> int:
-    """The first block of that time or later, found in halves; the one behind the newest where there is none."""
-    low, high = 0, newest + 1
-    while low < high:
-        middle = (low + high) // 2
-        block = await ledger.node.block(middle)
-        if block is None:
-            raise InvalidAnswer(f"the node has no block {middle}, though its newest is {newest}")
-        if block.time_s < time_s:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+        begin = stretch.last_block + 1
 
 
 def _stored_readings(outbox: Outbox) -> Iterator[StoredReading]:

@@ -26,6 +26,7 @@ from meter.settings import MeterSettings, load_settings
 from primitives.errors import UserError
 from wallet.client import RpcClient
 from wallet.command_line import json_option, print_result
+from wallet.ledger_identity import LedgerIdentity
 from wallet.quantities import parse_time_s
 from wallet.settings_file import MAX_TIME_S
 
@@ -99,8 +100,9 @@ async def _export(settings: MeterSettings, span: Span, out: TextIO, *, asks_node
         gaps = GapJournal(outbox.database).between(span.from_s, span.until_s) if outbox is not None else []
         ledger = None
         if asks_node:
+            identity = LedgerIdentity(settings.ledger.chain_id, outbox.genesis_hash() if outbox is not None else None)
             node = await stack.enter_async_context(
-                RpcClient(settings.ledger.node, spare_urls=settings.ledger.spare_nodes)
+                RpcClient(settings.ledger.node, spare_urls=settings.ledger.spare_nodes, ledger=identity)
             )
             ledger = MeterLedger(node, settings.ledger.meter_contract, settings.ledger.exhaustion_contract)
         writer.writerow(COLUMNS)

@@ -54,6 +54,8 @@ class Node(Protocol):
 
     async def receipt(self, transaction_hash: bytes) -> Receipt | None: ...
 
+    async def transaction_data(self, transaction_hash: bytes) -> bytes | None: ...
+
     async def logs(
         self,
         addresses: Sequence[bytes] = (),
@@ -61,6 +63,17 @@ class Node(Protocol):
         from_block: BlockTag = "latest",
         to_block: BlockTag = "latest",
     ) -> list[Log]: ...
+
+    def ask_another(self) -> None:
+        """What this node says is not believed: begin with another one, where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedReading:
+    """By the node's word: a reading that the ledger accepted, and the transaction that brought it."""
+
+    reading: Reading
+    transaction_hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +136,7 @@ class MeterLedger:
             raise InvalidAnswer(f"the node judged {len(outcomes)} readings, asked for {len(readings)}")
         return outcomes
 
-    async def accepted_readings(self, meter: bytes, first_block: int, last_block: int) -> list[Reading]:
+    async def accepted_readings(self, meter: bytes, first_block: int, last_block: int) -> list[AcceptedReading]:
         """All readings of a meter that were accepted in these blocks, in order."""
         event = self._meter_abi.event("ReadingAccepted")
         logs = await self.node.logs([self.meter_contract], event.topics(meter=meter), first_block, last_block)
@@ -131,7 +144,7 @@ class MeterLedger:
         for log in logs:
             try:
                 _, _, *fields = event.decode_log(log.topics, log.data).values()
-                readings.append(Reading(meter, *fields))  # type: ignore[arg-type]
+                readings.append(AcceptedReading(Reading(meter, *fields), log.transaction_hash))  # type: ignore[arg-type]
             except Invalid as error:
                 raise InvalidAnswer(f"the node's answer makes no sense: {error}") from error
         return readings

@@ -56,6 +56,12 @@ class NodeWithEar:
     async def receipt(self, transaction_hash: bytes) -> Receipt | None:
         return await self._node.receipt(transaction_hash)
 
+    async def transaction_data(self, transaction_hash: bytes) -> bytes | None:
+        return await self._node.transaction_data(transaction_hash)
+
+    def ask_another(self) -> None:
+        self._node.ask_another()
+
     async def logs(
         self,
         addresses: Sequence[bytes] = (),

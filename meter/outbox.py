@@ -146,6 +146,11 @@ class Outbox:
             )
         self._head = head
 
+    def note_ledger(self, genesis_hash: bytes) -> None:
+        """The readings here are for the ledger that begins with this block."""
+        with self.database.transaction() as connection:
+            connection.execute("UPDATE identity SET genesis_hash = ?", (genesis_hash,))
+
     def restore(self, head: Head | None) -> None:
         """Put the head right after an edit; without one the ledger is asked, as by a new outbox."""
         seal = None if head is None else self._seal(head)

@@ -18,6 +18,7 @@ from meter.events import EventSettings
 from meter.home_assistant import HomeAssistantSettings
 from meter.influx import InfluxSettings
 from meter.mqtt_settings import MqttSettings
+from meter.node_word import BelievedReading
 from meter.pkcs11 import ElementSettings
 from meter.policy_rules import PolicySettings
 from meter.relay_section import CircuitSection, RelaySection, check_switches
@@ -71,6 +72,8 @@ class LedgerSettings:
     max_in_flight: int = 16
     prompt_transactions: int = 1
     max_fee_wei: int = DEFAULT_MAX_FEE_WEI
+    believed_reading: str = ""
+    """ "1234 567890 0": number, Wh taken and Wh given of a last reading on the ledger that a person vouches for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,7 @@ class MeterSettings:
             ledger.max_in_flight,
             ledger.prompt_transactions,
             ledger.max_fee_wei,
-            # Twice, since what is above is flagged but counted; what is played from a file is not bounded by a fuse.
-            10**9 if self.driver.kind == "replay" else 2 * self.rules.connection_w,
+            BelievedReading.parse(ledger.believed_reading),
         )
 
 
@@ -197,6 +199,7 @@ def _check(settings: MeterSettings, path: Path) -> None:
         *settings.tamper.ranges(),
     )
     check_ranges(rows)
+    BelievedReading.parse(settings.ledger.believed_reading)
     settings.driver.check()
     has_mqtt = settings.mqtt is not None
     settings.policy.check(has_mqtt=has_mqtt)

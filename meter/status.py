@@ -18,6 +18,7 @@ from meter.supply_status import SupplyStatus, read_supply_status
 from meter.switch_journal import Switching, SwitchJournal
 from primitives.hexadecimal import to_checksum_address
 from wallet.client import RpcClient
+from wallet.ledger_identity import LedgerIdentity, WrongLedger
 
 # A person waits for the answer.
 NODE_TIMEOUT_S = 5.0
@@ -108,11 +109,12 @@ async def read_status(settings: MeterSettings, *, ask_node: bool) -> MeterStatus
     with contextlib.closing(outbox):
         if ask_node:
             try:
-                async with RpcClient(settings.ledger.node, NODE_TIMEOUT_S) as node:
+                identity = LedgerIdentity(settings.ledger.chain_id, outbox.genesis_hash())
+                async with RpcClient(settings.ledger.node, NODE_TIMEOUT_S, ledger=identity) as node:
                     ledger = MeterLedger(node, settings.ledger.meter_contract, settings.ledger.exhaustion_contract)
                     block = await node.block_number()
                     sequence = (await ledger.last_reading(meter)).sequence
-            except NodeTrouble as error:
+            except (*NodeTrouble, WrongLedger) as error:
                 trouble = str(error)
         return MeterStatus(
             meter,

@@ -18,6 +18,7 @@ from primitives.errors import Invalid, InvalidHex, UserError
 from primitives.hexadecimal import parse_data, parse_quantity, to_data, to_quantity
 from primitives.json_text import InvalidJson, parse_json
 from wallet.answers import BlockSummary, Log, Receipt
+from wallet.ledger_identity import LedgerIdentity, WrongLedger
 
 # A query for logs of many blocks is the largest honest answer; a hostile one must not fill the memory.
 MAX_RESPONSE_BYTES = 16 * 2**20
@@ -71,10 +72,12 @@ class RpcClient:
         clock: Clock | None = None,
         spare_urls: Sequence[str] = (),
         connections: int = MAX_CONNECTIONS,
+        ledger: LedgerIdentity | None = None,
     ) -> None:
         """`spare_urls` are of other nodes of the same ledger: while one does not answer the next is asked. Whatever is
         asked can be asked twice: a signed transaction is the same one at every node. What is asked while all of its
-        `connections` are busy waits."""
+        `connections` are busy waits. Each node shows that it is on the `ledger` before it is asked for anything else;
+        one on another is not used, and where all of them are, WrongLedger is raised."""
         self._urls = (url, *spare_urls)
         for one in self._urls:
             if not one.startswith(("http://", "https://")):
@@ -87,6 +90,10 @@ class RpcClient:
         self._ids = itertools.count(1)
         self._away: set[str] = set()
         """Addresses that did not answer when they were asked last; told once."""
+        self._ledger = ledger
+        self._identified: set[str] = set()
+        self._wrong: dict[str, WrongLedger] = {}
+        """Addresses of nodes on another ledger."""
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -109,8 +116,11 @@ class RpcClient:
     async def request(self, method: str, *parameters: object) -> object:
         """The result of any method."""
         request_id = next(self._ids)
-        body = json.dumps({"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(parameters)})
-        return _result(method, request_id, await self._post(body))
+        return _result(method, request_id, await self._post(_body(request_id, method, parameters)))
+
+    def ask_another(self) -> None:
+        """Begin with the next node from now on: what this one says is not believed."""
+        self.url = self._in_turn()[1 % len(self._urls)]
 
     async def chain_id(self) -> int:
         return await self._quantity("eth_chainId")
@@ -181,6 +191,14 @@ class RpcClient:
         answer = await self.request("eth_getTransactionReceipt", to_data(transaction_hash))
         return None if answer is None else _checked("eth_getTransactionReceipt", Receipt.from_json, answer)
 
+    async def transaction_data(self, transaction_hash: bytes) -> bytes | None:
+        """What a transaction says to whom it is addressed; None where the node does not know it."""
+        method = "eth_getTransactionByHash"
+        answer = await self.request(method, to_data(transaction_hash))
+        if answer is None:
+            return None
+        return _checked(method, parse_data, answer.get("input") if isinstance(answer, dict) else None)
+
     async def wait_for_receipt(
         self, transaction_hash: bytes, timeout_s: float = 120.0, confirmations: int = 1
     ) -> Receipt:
@@ -208,22 +226,58 @@ class RpcClient:
     async def _data(self, method: str, *parameters: object) -> bytes:
         return _checked(method, parse_data, await self.request(method, *parameters))
 
+    def _in_turn(self) -> tuple[str, ...]:
+        begin = self._urls.index(self.url)
+        return (*self._urls[begin:], *self._urls[:begin])
+
     async def _post(self, body: str) -> bytes:
         """The first answer of any node, beginning with the one that answered last."""
-        begin = self._urls.index(self.url)
-        *others, last = (*self._urls[begin:], *self._urls[:begin])
-        for url in others:
+        refusal: Exception | None = None
+        usable = [url for url in self._in_turn() if url not in self._wrong]
+        for url in usable:
             self.url = url
             try:
+                await self._identify(url)
                 answer = await self._post_to(url, body)
-            except NodeUnreachable as error:
-                _log.log(logging.DEBUG if url in self._away else logging.WARNING, "%s The next node is asked.", error)
+            except WrongLedger as error:
+                self._leave_out(url, error)
+            except (NodeUnreachable, _Unidentified) as error:
+                refusal = error.cause if isinstance(error, _Unidentified) else error
+                if url != usable[-1]:
+                    level = logging.DEBUG if url in self._away else logging.WARNING
+                    _log.log(level, "%s The next node is asked.", refusal)
                 self._away.add(url)
             else:
                 self._away.discard(url)
                 return answer
-        self.url = last
-        return await self._post_to(last, body)
+        if refusal is None:
+            refusal = self._wrong[self.url]
+        raise refusal
+
+    async def _identify(self, url: str) -> None:
+        """Once for each node. Raises WrongLedger, NodeUnreachable, _Unidentified."""
+        if self._ledger is None or url in self._identified:
+            return
+
+        async def ask(method: str, *parameters: object) -> object:
+            request_id = next(self._ids)
+            return _result(method, request_id, await self._post_to(url, _body(request_id, method, parameters)))
+
+        try:
+            await self._ledger.check(ask)
+        except InvalidHex as error:
+            raise _Unidentified(
+                InvalidAnswer(f"{place_of(url)} does not show which ledger it is on: {error}")
+            ) from error
+        except (RpcError, InvalidAnswer) as error:
+            raise _Unidentified(error) from error
+        self._identified.add(url)
+
+    def _leave_out(self, url: str, error: WrongLedger) -> None:
+        """For as long as this program runs."""
+        self._wrong[url] = WrongLedger(f"{place_of(url)}: {error}")
+        if len(self._urls) > 1:
+            _log.error("A node is not used: %s", self._wrong[url])
 
     async def _post_to(self, url: str, body: str) -> bytes:
         if self._session is None:
@@ -250,6 +304,18 @@ class RpcClient:
                 f"No node answers at {place_of(url)} ({reason}). Is it running, and is this its address? "
                 "Name another with --node or WATTCHAIN_NODE, a meter's or agent's with ledger.node in its settings."
             ) from error
+
+
+class _Unidentified(Exception):
+    """The node refuses to show its ledger, or its answers make no sense."""
+
+    def __init__(self, cause: RpcError | InvalidAnswer) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def _body(request_id: int, method: str, parameters: Sequence[object]) -> str:
+    return json.dumps({"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(parameters)})
 
 
 def _result(method: str, request_id: int, content: bytes) -> object:

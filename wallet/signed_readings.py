@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.addresses import METER_ADDRESS
-from primitives.errors import InvalidAbi, InvalidHex, UserError
-from primitives.hexadecimal import parse_data, to_checksum_address, to_data
+from primitives.errors import InvalidAbi, UserError
+from primitives.hexadecimal import to_checksum_address, to_data
 from wallet.answers import Log
 from wallet.client import InvalidAnswer, RpcClient
 from wallet.meter_contract import METER
@@ -74,13 +74,14 @@ async def _logs_around(client: RpcClient, meter: bytes, time_s: int) -> tuple[tu
 async def _signed(client: RpcClient, meter: bytes, found: tuple[int, Log]) -> SignedReading:
     """The reading of an event, out of the data of its transaction."""
     sequence, log = found
-    answer = await client.request("eth_getTransactionByHash", to_data(log.transaction_hash))
+    data = await client.transaction_data(log.transaction_hash)
+    if data is None:
+        raise InvalidAnswer(f"the node does not know the transaction {to_data(log.transaction_hash)} of its own event")
     try:
-        data = parse_data(answer.get("input") if isinstance(answer, dict) else None)
         for signed in _readings_in(data):
             if signed.fields[0] == meter and signed.fields[1] == sequence:
                 return signed
-    except (InvalidHex, InvalidAbi) as error:
+    except InvalidAbi as error:
         raise InvalidAnswer(f"the node's answer about a transaction is malformed: {error}") from error
     raise UserError(
         f"The reading {sequence} of the meter {to_checksum_address(meter)} came through another contract, so its "

@@ -14,6 +14,7 @@ from primitives.errors import UserError
 from wallet.client import RpcClient
 from wallet.key_directory import read_key_file
 from wallet.keystore import decrypt_key, keystore_address
+from wallet.ledger_identity import LedgerIdentity
 from wallet.service_manager import ServiceManager
 
 CREDENTIAL = "account-password"
@@ -50,7 +51,8 @@ def open_journal(settings: AgentSettings) -> Journal:
 
 
 def open_client(settings: AgentSettings) -> RpcClient:
-    return RpcClient(settings.ledger.node, spare_urls=settings.ledger.spare_nodes)
+    section = settings.ledger
+    return RpcClient(section.node, spare_urls=section.spare_nodes, ledger=LedgerIdentity(section.chain_id))
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ _SHORT = {
     "ledger.max_in_flight": "Transactions that may wait for a block at once.",
     "ledger.prompt_transactions": "While so many wait for a block, further readings wait for them and go together.",
     "ledger.max_fee_wei": "What a transaction may cost at most, in wei of WATT.",
+    "ledger.believed_reading": "A last reading on the ledger that you vouch for: its number, Wh taken, Wh given.",
     "relay.kind": "gpio, board, shelly, mqtt, command, or simulated.",
     "relay.on_payload": "What the topic is told to switch on.",
     "relay.off_payload": "And to switch off.",

@@ -107,6 +107,7 @@ class FakeNode:
         """Data of the transactions in blocks, by hash."""
         self.gas_limit = BLOCK_GAS_LIMIT
         self.max_logs = 10_000
+        self.disbelieved = 0
         self._forks = 0
 
     # What tests do
@@ -217,6 +218,12 @@ class FakeNode:
             return found[-1] if found else None
 
         return await self._answer("receipt", find)
+
+    async def transaction_data(self, transaction_hash: bytes) -> bytes | None:
+        return await self._answer("transaction_data", lambda: self.inputs.get(transaction_hash))
+
+    def ask_another(self) -> None:
+        self.disbelieved += 1
 
     async def logs(
         self,

@@ -18,9 +18,13 @@ from meter.live import Observation
 from meter.profile import write_profile
 from meter.settings import MeterSettings, parse_settings
 from meter.signer import KeySigner
+from meter.switch_journal import SwitchJournal
 from primitives.clock import ManualClock
 from primitives.errors import UserError
 from tests.meter.fake_node import CHAIN_ID, METER, METER_KEY, RATE_WEI_PER_WH, SENDER_KEY, FakeNode
+from tests.wallet.toy_node import ToyNode, serve
+from wallet.client import RpcClient
+from wallet.ledger_identity import LedgerIdentity
 
 HOUR_S = 3600
 # Long blocks: what is tested does not depend on how many there are.
@@ -229,16 +233,17 @@ async def test_full_outbox_delays_readings_but_loses_no_energy(
     assert world.node.charged_wh() == world.exact_wh()
 
 
-async def test_what_only_a_person_can_put_right_ends_the_daemon_plainly(tmp_path: Path) -> None:
+async def test_on_another_ledger_the_daemon_ends_plainly_before_anything_is_done(tmp_path: Path) -> None:
     world = World(tmp_path, hours=3)
-    with world.open() as daemon:
-        task = asyncio.ensure_future(daemon.run())
-        await world.advance(HOUR_S)
-        daemon.submitter._is_identified = False
-        world.node.blocks[0].hash = bytes(32)
-        await world.advance(BLOCK_TIME_S)
-        with pytest.raises(UserError, match="the node's ledger begins with block"):
-            await task
+    with serve(ToyNode(fixed_results={"eth_chainId": "0x5"})) as other:
+        async with RpcClient(other.url, ledger=LedgerIdentity(CHAIN_ID)) as client:
+            world.node = client  # type: ignore[assignment]
+            with world.open() as daemon:
+                with pytest.raises(UserError, match="the node is on chain 5, but the settings say chain 4711"):
+                    await asyncio.wait_for(daemon.run(), 10)
+                assert daemon.outbox.head() is None
+                assert SwitchJournal(daemon.outbox.database).last() is None
+    assert {request["method"] for request in other.requests} == {"eth_chainId"}
 
 
 def test_second_daemon_on_the_same_outbox(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-import meter.export as export_module
+import meter.log_stretches as stretches_module
 from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS
 from meter.commands import meter as meter_command
 from meter.export import COLUMNS, ExportRow, Span, export_rows
@@ -22,7 +22,7 @@ from meter.outbox import Outbox
 from meter.reading import NO_HASH, Reading
 from meter.signer import KeySigner
 from tests.meter.fake_node import GENESIS_TIME_S, METER, METER_KEY, Failure, FakeNode
-from tests.meter.test_submitter import DOMAIN, Scene
+from tests.meter.submitter_scene import DOMAIN, Scene
 from wallet.answers import Log
 from wallet.client import BlockTag, RpcError
 from wallet.keystore import ScryptCost, encrypt_key
@@ -160,13 +160,13 @@ class ForgetfulNode(FakeNode):
 
 async def test_a_table_never_tells_a_reading_twice(settled: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settled.node, "__class__", ForgetfulNode)
-    monkeypatch.setattr(export_module, "MAX_LOG_BLOCKS", 5)
+    monkeypatch.setattr(stretches_module, "MAX_LOG_BLOCKS", 5)
     assert [row.sequence for row in await rows_of(settled.node, settled.outbox)] == [1, 2, 3, 4, 5]
 
 
 async def test_what_is_read_of_the_ledger_is_bounded(settled: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks before the span are not asked for, nor those behind its end."""
-    monkeypatch.setattr(export_module, "MAX_LOG_BLOCKS", 6)
+    monkeypatch.setattr(stretches_module, "MAX_LOG_BLOCKS", 6)
     told: list[tuple[int, int]] = []
     ledger = MeterLedger(settled.node, METER_ADDRESS, EXHAUSTION_ADDRESS)
     span = Span(GENESIS_TIME_S + HOUR_S, GENESIS_TIME_S + 2 * HOUR_S)

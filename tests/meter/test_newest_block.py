@@ -26,6 +26,9 @@ async def test_everything_else_is_the_nodes_answer() -> None:
     assert await with_ear.nonce(METER, "latest") == await node.nonce(METER, "latest")
     assert await with_ear.receipt(bytes(32)) is None
     assert await with_ear.request("eth_getTransactionByHash", "0x" + "00" * 32) is None
+    assert await with_ear.transaction_data(bytes(32)) is None
+    with_ear.ask_another()
+    assert node.disbelieved == 1
     assert await with_ear.logs([METER], [], 0, 0) == []
     gas = await with_ear.estimate_gas(METER, METER, 0, b"\x01")
     assert gas == await node.estimate_gas(METER, METER, 0, b"\x01")

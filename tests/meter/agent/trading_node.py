@@ -10,14 +10,13 @@ from typing import Any, cast
 from chain.account import Account
 from chain.execution import InsufficientFunds, TransactionOutcome, call
 from chain.state import State
-from chain.transaction import LEGACY, Transaction, decode_transaction, sign_transaction
+from chain.transaction import LEGACY, Transaction, sign_transaction
 from contracts.auction import AuctionRules
 from contracts.genesis import Alloc, GenesisMeter, genesis_alloc
 from contracts.market import MarketRules
 from contracts.reading_format import READING_FIELDS, compact_signature, reading_typed_data
 from contracts.roles import Role
 from primitives.clock import ManualClock
-from primitives.hexadecimal import to_data
 from primitives.keccak import keccak256
 from primitives.secp256k1 import address_of, sign
 from tests.meter.fake_node import (
@@ -198,11 +197,6 @@ class TradingNode(FakeNode):
             return b"" if account is None else state.code(account.code_hash)
 
         return await self._answer("code", find)
-
-    async def request(self, method: str, *parameters: object) -> object:
-        assert method == "eth_getTransactionByHash"
-        raw = self.transactions[bytes.fromhex(str(parameters[0])[2:])]
-        return await self._answer("request", lambda: {"input": to_data(decode_transaction(raw).data)})
 
     async def call(
         self, to: bytes, data: bytes, block: BlockTag = "latest", sender: bytes | None = None, value: int = 0
