@@ -152,14 +152,17 @@ class Outbox:
             connection.execute("UPDATE identity SET genesis_hash = ?", (genesis_hash,))
 
     def restore(self, head: Head | None) -> None:
-        """Put the head right after an edit; without one the ledger is asked, as by a new outbox."""
+        """Put the head right after an edit; without one the ledger is asked, as by a new outbox.
+
+        Raises what the signer raises: then this program goes by it, and the next reading is put over the edit.
+        """
+        self._head = head
         seal = None if head is None else self._seal(head)
         with self.database.transaction() as connection:
             if head is None:
                 connection.execute("DELETE FROM head")
             else:
                 write_head(connection, head, seal)
-        self._head = head
 
     def append(self, signed: SignedReading, driver_state: bytes) -> None:
         """Put a reading on the disk. It must continue the chain: InvalidReading otherwise.

@@ -17,6 +17,7 @@ from meter.drivers.driver import Registers
 from meter.head import Head
 from meter.outbox import READING_COLUMNS, Outbox
 from meter.reading import NO_HASH, Reading, Signature, SignedReading
+from meter.signer import SignerUnavailable
 from primitives.errors import InvalidReading, UserError
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,10 @@ class StoredRow:
 
 
 def check_outbox(outbox: Outbox) -> None:
-    """At the start, before anything is signed. Raises UserError where hardly anything genuine is left."""
+    """At the start, before anything is signed; also while the key cannot sign.
+
+    Raises UserError where hardly anything genuine is left.
+    """
     for _ in range(MAX_ROUNDS):
         rows = _rows(outbox, "sequence > ? ORDER BY sequence DESC", -(2**63), MAX_CHECKED_AT_START)
         genuine, altered = _sorted_out(outbox, rows)
@@ -77,8 +81,17 @@ def check_outbox(outbox: Outbox) -> None:
     if is_sealed and head == stored:
         return
     behind = 0 if head is None else head.sequence
-    outbox.restore(head)
     where = "where the ledger stands" if head is None else f"reading {behind}, the last that it signed"
+    try:
+        outbox.restore(head)
+    except SignerUnavailable as error:
+        logger.error(
+            "TAMPERING: the head of the outbox was altered. The meter goes on behind %s; the file is as it was found, "
+            "for the key cannot sign now (%s). The first reading that can be signed is put over it and tells",
+            where,
+            error,
+        )
+        return
     outbox.alterations.record(
         Alteration(Kind.HEAD, behind, behind, f"the head of the outbox was altered; the meter goes on behind {where}")
     )

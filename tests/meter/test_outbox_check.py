@@ -16,7 +16,7 @@ from meter.head import Head, first_head
 from meter.outbox import Outbox
 from meter.outbox_check import MAX_ROUNDS, check_outbox, genuine_waiting
 from meter.reading import Reading, ReadingDomain
-from meter.signer import KeySigner
+from meter.signer import KeySigner, SignerUnavailable
 from primitives.errors import UserError
 
 SIGNER, OTHER = KeySigner(b"\x21" * 32), KeySigner(b"\x22" * 32)
@@ -193,6 +193,39 @@ def test_older_head_with_its_seal_does_not_use_a_sequence_twice(card: Card) -> N
     assert head is not None
     assert (head.sequence, head.driver_state) == (12, None)
     assert card.kinds() == [Kind.HEAD]
+
+
+def test_a_head_that_was_edited_while_the_key_cannot_sign(card: Card, caplog: pytest.LogCaptureFixture) -> None:
+    """The element is pulled out: the meter starts, goes by what is right, and tells when it can sign."""
+
+    class Away:
+        address = SIGNER.address
+        is_away = True
+
+        def sign(self, message_hash: bytes) -> tuple[int, int, int]:
+            if self.is_away:
+                raise SignerUnavailable("the element does not answer")
+            return SIGNER.sign(message_hash)
+
+    signer = Away()
+    card.edit("UPDATE head SET import_wh = 1")
+    card.outbox.close()
+    card.outbox = Outbox.open(card.path, DOMAIN, SIGNER.address, signer)
+    card.outbox.alterations.note_untold(card.notes)
+    check_outbox(card.outbox)
+    assert "TAMPERING: the head of the outbox was altered. The meter goes on behind reading 10" in caplog.text
+    head = card.outbox.head()
+    assert head is not None
+    assert (head.sequence, head.registers.import_wh) == (10, 70)
+    assert card.outbox.stored_head()[0] != head  # nothing was changed
+    with pytest.raises(SignerUnavailable):
+        card.append()
+    signer.is_away = False
+    card.append()
+    assert card.kinds() == [Kind.HEAD]
+    assert len(card.notes.reasons) == 1
+    card.restart()
+    assert (card.kinds(), card.waiting()) == ([Kind.HEAD], list(range(1, 12)))
 
 
 def test_nothing_genuine_left_asks_the_ledger(card: Card) -> None:
