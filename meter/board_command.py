@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import signal
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from meter.drivers.replay import ReplaySettings
 from meter.pseudo_terminal import PseudoTerminal
 from meter.virtual_board import BoardSettings, VirtualBoard, profile_power
 from primitives.errors import UserError
-from wallet.command_line import json_option
+from wallet.command_line import json_option, print_json
 from wallet.settings_file import ClockSettings, check_ranges, parse_sections, read_document
 
 _SECTIONS = {"board": BoardSettings, "load": ReplaySettings, "clock": ClockSettings}
@@ -44,7 +43,10 @@ def board(settings_path: Path, as_json: bool) -> None:
     port = PseudoTerminal(settings.port)
     virtual = VirtualBoard(port, power, clock, float(settings.interval_s), settings.node_id)
     port.plug()
-    click.echo(json.dumps({"port": str(port.path)}) if as_json else f"The board is at {port.path}.")
+    if as_json:
+        print_json({"port": str(port.path)}, on_one_line=True)
+    else:
+        click.echo(f"The board is at {port.path}.")
     asyncio.run(_run(virtual))
 
 

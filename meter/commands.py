@@ -16,8 +16,9 @@ from meter.profile import MAX_DAYS, write_profile
 from meter.reading import flag_names
 from meter.settings import MeterSettings, load_settings
 from meter.status import MeterStatus, read_status
+from meter.table_options import table_options
 from primitives.hexadecimal import to_checksum_address, to_data
-from wallet.command_line import NUMBER, LazyCommand, LazyGroup, json_option, print_result, say
+from wallet.command_line import LazyCommand, LazyGroup, json_option, print_result, say
 
 DEFAULT_SETTINGS = "meter.toml"
 # A screen or two; the outbox may hold a million.
@@ -68,18 +69,7 @@ def meter() -> None:
 @meter.command()
 @settings_option
 @click.option("--file", type=click.Path(path_type=Path), help="Play this CSV file of measurements.")
-@click.option("--load-column", metavar="NAME", help="The column with the household's consumption.")
-@click.option("--load-unit", metavar="UNIT", help="What it is measured in: kWh, Wh, kW or W.")
-@click.option("--generation-column", metavar="NAME", help="The column with what the solar panel makes.")
-@click.option("--generation-unit", metavar="UNIT", help="What that is measured in: kWh, Wh, kW or W.")
-@click.option(
-    "--generation-scale",
-    type=NUMBER,
-    metavar="NUMBER",
-    help="What to multiply it with: the panel's size in kW where the column is in W per kW of panel.",
-)
-@click.option("--row-interval", "row_interval_s", type=int, metavar="SECONDS", help="Time from one row to the next.")
-@click.option("--delimiter", metavar="CHARACTER", help="What stands between two columns, such as , or ;")
+@table_options()
 @click.option("--until-settled", is_flag=True, help="Stop when the file is played and the ledger has every reading.")
 @json_option
 def run(settings_path: Path, until_settled: bool, as_json: bool, file: Path | None, **overrides: object) -> None:

@@ -33,7 +33,14 @@ def key() -> None:
 @click.option("--file", type=click.Path(path_type=Path), metavar="FILE", help="Keep the key in this new key file.")
 @click.option("--module", type=click.Path(path_type=Path), metavar="LIBRARY", help="The element's PKCS #11 library.")
 @click.option("--token", metavar="LABEL", help="The label of the element's token.")
-@click.option("--label", "key_label", metavar="LABEL", default="wattchain-meter", show_default=True)
+@click.option(
+    "--label",
+    "key_label",
+    metavar="LABEL",
+    default="wattchain-meter",
+    show_default=True,
+    help="The label of the key in the element.",
+)
 @click.option(
     "--id", "key_id", metavar="HEX", default="01", show_default=True, help="The id of the key in the element."
 )

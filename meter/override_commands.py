@@ -26,7 +26,7 @@ STATES: dict[str, bool | None] = {"on": True, "off": False, "auto": None}
 @click.option("--reason", default="", metavar="TEXT", help="Why; it is kept in the meter's journal.")
 @json_option
 def override(state: str, settings_path: Path, duration: str, reason: str, as_json: bool) -> None:
-    """Switch the supply ON or OFF by hand for some time, or leave it to the ledger again (AUTO).
+    """Switch the supply by hand to STATE: ON or OFF for some time, or AUTO to leave it to the ledger.
 
     The order is kept in the meter's journal with your name, and every reading that it touches says so. A meter that
     runs obeys within seconds, one that does not as soon as it is started.

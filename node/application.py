@@ -64,9 +64,9 @@ class NodeFacts:
     def as_json(self) -> dict[str, object]:
         return {
             "rpc": self.rpc_url,
-            "chainId": self.chain_id,
-            "blockNumber": self.block_number,
-            "processId": self.process_id,
+            "chain_id": self.chain_id,
+            "block_number": self.block_number,
+            "process_id": self.process_id,
             "node": self.node_url,
         }
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from primitives.clock import SystemClock
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from primitives.secp256k1 import address_of
-from wallet.command_line import json_option, print_result, say
+from wallet.command_line import json_option, print_json, print_result, say
 
 data_directory_option = click.option(
     "--data-dir",
@@ -75,16 +74,16 @@ def init(data_directory: Path, genesis: Path | None, as_json: bool, **network: A
     with open_ledger(settings, genesis_file, SystemClock()) as ledger:
         facts = describe(genesis_file, ledger.genesis_hash)
     facts |= {
-        "nodeId": to_checksum_address(node_id),
-        "dataDirectory": str(data_directory),
+        "node_id": to_checksum_address(node_id),
+        "data_directory": str(data_directory),
         "settings": str(settings_path),
     }
     print_result(
         facts,
         f"The node's folder is ready: {data_directory}\n"
-        f"  network (chain id)  {facts['chainId']}\n"
-        f"  genesis block       {facts['genesisHash']}\n"
-        f"  this node's id      {facts['nodeId']}\n"
+        f"  network (chain id)  {facts['chain_id']}\n"
+        f"  genesis block       {facts['genesis_hash']}\n"
+        f"  this node's id      {facts['node_id']}\n"
         f"  settings            {settings_path}\n"
         f"Give the other nodes a copy of {settings.genesis_path}.\n"
         f"Start the node with: wattchain node --data-dir {data_directory}",
@@ -167,7 +166,7 @@ def demo(profile: Path | None, days: int, rate: float, folder: Path | None, as_j
             prepare_folder(folder)
         books = run_until_told_to_end(play(DemoPlan(folder.absolute(), profile, days, rate), Console(stderr=as_json)))
     if as_json:
-        click.echo(json.dumps([entry.as_json() for entry in books], indent=2))
+        print_json([entry.as_json() for entry in books])
     else:
         show_books(Console(), books)
     if not all(entry.agrees for entry in books):
@@ -178,7 +177,7 @@ def demo(profile: Path | None, days: int, rate: float, folder: Path | None, as_j
 
 def _announce(facts: NodeFacts, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(facts.as_json()))
+        print_json(facts.as_json(), on_one_line=True)
     else:
         say(f"Wattchain is ready at {facts.rpc_url}, chain {facts.chain_id}, block {facts.block_number}.")
         if facts.node_url:

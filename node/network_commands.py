@@ -86,8 +86,8 @@ def new(
     made = make_network(folder, options, Places(names, base_port, rpc_base_port, are_apart=hosts is not None))
     facts = {
         "folder": str(made.folder),
-        "chainId": made.chain_id,
-        "genesisHash": "0x" + made.genesis_hash.hex(),
+        "chain_id": made.chain_id,
+        "genesis_hash": "0x" + made.genesis_hash.hex(),
         "consensus": options.consensus,
         "nodes": [node.as_json() for node in made.nodes],
     }

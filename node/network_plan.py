@@ -72,8 +72,8 @@ class NewNode:
 
     def as_json(self) -> dict[str, object]:
         return {
-            "dataDirectory": str(self.folder),
-            "nodeId": to_checksum_address(self.node_id),
+            "data_directory": str(self.folder),
+            "node_id": to_checksum_address(self.node_id),
             "url": str(self.url),
             "host": self.url.host,
             "rpc": self.rpc_url,

@@ -269,10 +269,10 @@ def describe(genesis: Genesis, genesis_hash: bytes) -> dict[str, object]:
     """The facts of a network that a person or a program wants to see after `init`."""
     is_qbft = genesis.config.consensus == QBFT
     return {
-        "chainId": genesis.config.chain_id,
-        "genesisHash": "0x" + genesis_hash.hex(),
+        "chain_id": genesis.config.chain_id,
+        "genesis_hash": "0x" + genesis_hash.hex(),
         "consensus": genesis.config.consensus,
-        "difficultyRule": genesis.config.difficulty_rule,
+        "difficulty_rule": genesis.config.difficulty_rule,
         "validators": [to_checksum_address(one) for one in genesis.validators().addresses] if is_qbft else [],
         "fees": genesis.config.fee_rule,
         "accounts": [to_checksum_address(address) for address in list(genesis.state.accounts)[:20]],

@@ -12,6 +12,8 @@ from wallet.client import InvalidAnswer
 MAX_PEERS = 1_024
 """More than a node can be connected with."""
 MAX_TEXT_CHARACTERS = 512
+MAX_PROTOCOLS = 16
+"""More than a node speaks."""
 MAX_VALIDATORS_SHOWN = 1_024
 
 
@@ -42,6 +44,16 @@ class Members:
         if type(value) is not int or not 0 <= value < 2**63:
             raise self._malformed(name)
         return value
+
+    def large_number(self, name: str) -> int | None:
+        """A total difficulty, or null where it is not known."""
+        value = self._value.get(name)
+        if value is not None and (type(value) is not int or not 0 <= value < 2**256):
+            raise self._malformed(name)
+        return value
+
+    def optional_text(self, name: str) -> str | None:
+        return None if self.is_null(name) else self.text(name)
 
     def optional_number(self, name: str) -> int | None:
         return None if self.is_null(name) else self.number(name)
@@ -77,7 +89,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class NodePage:
-    """What `wattchain status` shows."""
+    """What `wattchain status` shows, and with --json as it is."""
 
     version: str
     node_id: str
@@ -91,6 +103,7 @@ class NodePage:
     """None where each miner has its own."""
     head_number: int
     head_hash: str
+    head_time_s: int
     head_age_s: int
     final_number: int
     validators: tuple[str, ...]
@@ -105,6 +118,7 @@ class NodePage:
     queued: int
     is_mining: bool
     hashes_per_second: int
+    coinbase: str | None
     uptime_s: int
 
     @classmethod
@@ -124,6 +138,7 @@ class NodePage:
             empty_block_period_s=page.optional_number("emptyBlockPeriodSeconds"),
             head_number=head.number("number"),
             head_hash=head.text("hash"),
+            head_time_s=head.number("timestamp"),
             head_age_s=head.number("ageSeconds"),
             final_number=page.number("finalized"),
             validators=page.texts("validators", MAX_VALIDATORS_SHOWN),
@@ -137,20 +152,28 @@ class NodePage:
             queued=pool.number("queued"),
             is_mining=page.is_true("mining"),
             hashes_per_second=page.number("hashesPerSecond"),
+            coinbase=page.optional_text("coinbase"),
             uptime_s=page.number("uptimeSeconds"),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class PeerRow:
-    """One node that the asked one is connected with."""
+    """One node that the asked one is connected with, as `wattchain peers --json` shows it."""
 
     node_id: str
+    url: str
+    version: str
+    protocols: tuple[str, ...]
     address: str
+    local_address: str
     is_inbound: bool
     is_static: bool
     is_validator: bool
     head_number: int
+    head_hash: str
+    total_difficulty: str | None
+    """In digits: it may be too large for a number of JSON."""
     ping_ms: int | None
     connected_s: int
 
@@ -158,14 +181,21 @@ class PeerRow:
     def from_json(cls, answer: object) -> "PeerRow":
         """Raises InvalidAnswer."""
         peer = Members(answer, "admin_peers")
-        network = peer.members("network")
+        network, head = peer.members("network"), peer.members("protocols").members("wattchain")
+        difficulty = head.large_number("difficulty")
         return cls(
             node_id=peer.text("id"),
+            url=peer.text("enode"),
+            version=peer.text("name"),
+            protocols=peer.texts("caps", MAX_PROTOCOLS),
             address=network.text("remoteAddress"),
+            local_address=network.text("localAddress"),
             is_inbound=network.is_true("inbound"),
             is_static=network.is_true("static"),
             is_validator=peer.is_true("validator"),
-            head_number=peer.members("protocols").members("wattchain").number("number"),
+            head_number=head.number("number"),
+            head_hash=head.text("head"),
+            total_difficulty=None if difficulty is None else str(difficulty),
             ping_ms=peer.optional_number("pingMilliseconds"),
             connected_s=peer.number("connectedSeconds"),
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import click
 from rich.console import Console
@@ -13,7 +14,7 @@ from p2p.node_url import NodeUrl, parse_node_url
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.client import InvalidAnswer, RpcClient
-from wallet.command_line import PlainGroup, json_option, node_option, print_result
+from wallet.command_line import PlainGroup, json_option, node_option, print_json, print_result
 
 _here_option = click.option("--node", "here", metavar="URL", help="The node to ask, if not the one named before.")
 
@@ -31,10 +32,9 @@ def peers(context: click.Context, node: str, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         context.obj = node
         return
-    answer = asyncio.run(_ask(node, "admin_peers"))
-    rows = read_peers(answer)
+    rows = read_peers(asyncio.run(_ask(node, "admin_peers")))
     if as_json:
-        print_result(answer, "", as_json)
+        print_json([asdict(row) for row in rows])
     elif not rows:
         click.echo("This node is connected with no other one at the moment.")
     else:

@@ -1,6 +1,7 @@
 """`wattchain status`: how a node is doing, on one page."""
 
 import asyncio
+from dataclasses import asdict
 
 import click
 
@@ -23,8 +24,8 @@ def status(node: str, as_json: bool) -> None:
 
     Exit status 0 says that the node answered, not that all is well: that is in the text, and in --json.
     """
-    answer = asyncio.run(_ask(node))
-    print_result(answer, "\n".join(status_lines(NodePage.from_json(answer))), as_json)
+    page = NodePage.from_json(asyncio.run(_ask(node)))
+    print_result(asdict(page), "\n".join(status_lines(page)), as_json)
 
 
 async def _ask(node: str) -> object:

@@ -7,7 +7,7 @@ import click
 from contracts.auction import OrderState, Pricing, Side
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
-from wallet.amounts import format_amount, parse_amount
+from wallet.amounts import format_amount
 from wallet.auction import AUCTION, SIDES, Slot, read_slot
 from wallet.client import RpcClient
 from wallet.command_line import PlainGroup, json_option, node_option, print_result
@@ -24,6 +24,7 @@ from wallet.contract_commands import (
     sending_options,
 )
 from wallet.key_directory import KeyDirectory
+from wallet.payout import payout_options, send_payout
 from wallet.quantities import counted, format_duration, format_energy, format_time, parse_duration_s, parse_time_s
 from wallet.signed_readings import readings_around
 
@@ -191,29 +192,10 @@ def account(person: str, keys: KeyDirectory, node: str, as_json: bool) -> None:
 
 
 @auction.command()
-@click.argument("amount", required=False)
-@click.option("--to", metavar="ACCOUNT", help="Who gets it; else you.")
-@sending_options
-def payout(amount: str | None, to: str | None, sending: Sending) -> None:
+@payout_options
+def payout(amount: str, to: str | None, sending: Sending) -> None:
     """Take money off your account on the auction: an AMOUNT, or all of it."""
-    stated_wei = None if amount is None else parse_amount(amount)
-    receiver = None if to is None else parse_account(to, sending.keys)
-
-    async def plan(client: RpcClient, sender: bytes) -> Plan:
-        there_wei = await ask_one(client, AUCTION, "accountOf", [sender])
-        if there_wei == 0:
-            raise UserError(f"{to_checksum_address(sender)} has nothing to take from the auction.")
-        wei = there_wei if stated_wei is None else stated_wei
-        shown = to_checksum_address(receiver or sender)
-        return Plan(
-            call=ContractCall(AUCTION, "withdraw", (receiver or sender, wei)),
-            lines=[("Pay", f"{format_amount(wei)} of the {format_amount(there_wei)} on the account"), ("To", shown)],
-            outcome=lambda events: Outcome({}, f"{format_amount(_withdrawn(events, sender))} are paid."),
-            question="Pay this out?",
-            result={"amount_wei": str(wei), "to": shown},
-        )
-
-    send_planned(sending, plan)
+    send_payout(AUCTION, "accountOf", amount, to, sending)
 
 
 @auction.command()
@@ -240,7 +222,13 @@ def rules(node: str, as_json: bool) -> None:
 @auction.command("set-rules")
 @click.option("--length", default="15min", show_default=True, metavar="DURATION", help="Length of a slot.")
 @click.option("--sealed/--open", "is_sealed", default=False, show_default=True, help="Whether orders are sealed.")
-@click.option("--pricing", type=click.Choice(list(PRICING_WORDS)), default="pay-as-clear", show_default=True)
+@click.option(
+    "--pricing",
+    type=click.Choice(list(PRICING_WORDS)),
+    default="pay-as-clear",
+    show_default=True,
+    help="Whether all pay the one price at which the slot clears, or each buyer its own bid.",
+)
 @sending_options
 def set_rules(length: str, is_sealed: bool, pricing: str, sending: Sending) -> None:
     """Set the rules for slots from about a day ahead on.
@@ -275,10 +263,6 @@ async def _releasable(client: RpcClient, found: Slot, side: Side) -> list[int]:
         if (one.state is OrderState.OPEN and is_over)
         or (one.state is OrderState.SEALED and time_s >= book.book_until_s)
     ]
-
-
-def _withdrawn(events: Sequence[ContractEvent], account: bytes) -> int:
-    return int(the_event(events, "Withdrawn", account=account).values["amountWei"])
 
 
 def _rules_text(length_s: int, is_sealed: bool, pricing: int) -> str:

@@ -14,7 +14,7 @@ from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.amounts import format_amount, parse_amount
 from wallet.bill_document import as_csv, as_pdf, as_text, period_text
-from wallet.bill_supplier_commands import ALL, MAX_NUMBER, SUPPLIERS_COMMANDS
+from wallet.bill_supplier_commands import MAX_NUMBER, SUPPLIERS_COMMANDS
 from wallet.billing import (
     BILLING,
     Account,
@@ -42,6 +42,7 @@ from wallet.contract_commands import (
     sending_options,
 )
 from wallet.key_directory import KeyDirectory
+from wallet.payout import ALL
 from wallet.quantities import format_day, format_energy, format_time
 
 

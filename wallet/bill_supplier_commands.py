@@ -10,11 +10,11 @@ from wallet.amounts import format_amount, parse_amount
 from wallet.bill_document import percent_text
 from wallet.billing import BILLING, read_bill
 from wallet.client import RpcClient
-from wallet.contract_call import ContractCall, ContractEvent, ask, the_event
+from wallet.contract_call import ContractCall, ContractEvent, the_event
 from wallet.contract_commands import Outcome, Plan, Sending, parse_account, send_planned, sending_options
+from wallet.payout import payout_options, send_payout
 from wallet.quantities import format_time
 
-ALL = "all"
 MAX_NUMBER = 2**24 - 1
 MAX_BASIS_POINTS = 2**16 - 1
 
@@ -63,31 +63,10 @@ def terms(days: int, late_fee: str, sending: Sending) -> None:
 
 
 @click.command()
-@click.argument("amount", default=ALL)
-@click.option("--to", "to", metavar="ACCOUNT", help="Who gets it, where it is not you.")
-@sending_options
-def withdraw(amount: str, to: str | None, sending: Sending) -> None:
-    """As a supplier: take AMOUNT of what was paid, or all of it."""
-    amount_wei = None if amount == ALL else parse_amount(amount)
-    receiver = None if to is None else parse_account(to, sending.keys)
-
-    def outcome(events: Sequence[ContractEvent]) -> Outcome:
-        taken = the_event(events, "Withdrawn").values
-        text = f"{format_amount(taken['amountWei'])} went to {to_checksum_address(taken['to'])}."
-        return Outcome({"to": to_checksum_address(taken["to"])}, text)
-
-    async def plan(client: RpcClient, sender: bytes) -> Plan:
-        (held_wei,) = await ask(client, BILLING, "supplierAccountOf", [sender])
-        taking_wei = held_wei if amount_wei is None else amount_wei
-        if held_wei == 0:
-            raise UserError(f"Nothing was paid to {to_checksum_address(sender)} that could be taken.")
-        receiving = receiver or sender
-        call = ContractCall(BILLING, "withdraw", (receiving, taking_wei))
-        lines = [("Paid", format_amount(held_wei)), ("Take", format_amount(taking_wei))]
-        lines.append(("To", to_checksum_address(receiving)))
-        return Plan(call, lines, outcome, "Take this?", {"amount_wei": str(taking_wei), "to": None})
-
-    send_planned(sending, plan)
+@payout_options
+def payout(amount: str, to: str | None, sending: Sending) -> None:
+    """As a supplier: take an AMOUNT of what was paid on your bills, or all of it."""
+    send_payout(BILLING, "supplierAccountOf", amount, to, sending)
 
 
 @click.command()
@@ -170,4 +149,4 @@ def _basis_points(text: str) -> int:
     return points
 
 
-SUPPLIERS_COMMANDS = (describe, terms, withdraw, disconnect, reconnect, report)
+SUPPLIERS_COMMANDS = (describe, terms, payout, disconnect, reconnect, report)

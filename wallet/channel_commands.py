@@ -19,7 +19,7 @@ from wallet.channel_payment_commands import agree, pay, read_text, store_option,
 from wallet.channel_standing import Standing, read_standing, read_standings, standing_json, standing_text
 from wallet.channel_store import ChannelKey, ChannelStore
 from wallet.client import RpcClient
-from wallet.command_line import PlainGroup, json_option, node_option, print_result, say
+from wallet.command_line import PlainGroup, json_option, node_option, print_json, print_result, say
 from wallet.commands import keystore_option
 from wallet.contract_call import ContractCall, ContractEvent, the_event
 from wallet.contract_commands import Outcome, Plan, Sending, ask_node, parse_account, send_planned, sending_options
@@ -159,7 +159,7 @@ def extend(number: int, validity: str | None, until: str | None, sending: Sendin
 @store_option
 @sending_options
 def claim(number: int, store: Path, sending: Sending) -> None:
-    """As the producer, take what the best payment is worth; the channel stays open."""
+    """As the producer, take what the best payment in channel NUMBER is worth; the channel stays open."""
 
     async def plan(client: RpcClient, producer: bytes) -> Plan:
         place, found = await read_place(client), await read_channel(client, number)
@@ -210,7 +210,7 @@ def close(number: int, agreement: str | None, store: Path, sending: Sending) -> 
             text += f"{format_amount(told['returnedWei'])} back to the consumer."
             if kept := [event for event in events if event.name == "Kept"]:
                 owners = ", ".join([to_checksum_address(event.values["party"]) for event in kept])
-                text += f" {owners} did not take the money; `wattchain channel withdraw` gets it."
+                text += f" {owners} did not take the money; `wattchain channel payout` gets it."
             return Outcome(result, text)
 
         return Plan(
@@ -231,7 +231,7 @@ def close(number: int, agreement: str | None, store: Path, sending: Sending) -> 
 @channel.command()
 @click.option("--to", "receiver", metavar="ACCOUNT", help="Who gets it; without it you do.")
 @sending_options
-def withdraw(receiver: str | None, sending: Sending) -> None:
+def payout(receiver: str | None, sending: Sending) -> None:
     """Get money that the contract keeps because your account did not take it."""
 
     async def plan(client: RpcClient, party: bytes) -> Plan:
@@ -246,7 +246,7 @@ def withdraw(receiver: str | None, sending: Sending) -> None:
             call=ContractCall(PAYMENT_CHANNEL, "withdraw", (to,)),
             lines=[("Amount", format_amount(kept_wei)), ("To", to_checksum_address(to))],
             outcome=outcome,
-            question="Withdraw it?",
+            question="Pay this out?",
             result={"amount_wei": None},
         )
 
@@ -291,12 +291,20 @@ def show(number: int, store: Path, node: str, as_json: bool) -> None:
 @store_option
 @keystore_option
 @node_option
-def watch(before: str, once: bool, whose: str | None, store: Path, keys: KeyDirectory, node: str) -> None:
-    """As a producer, be warned when a validity nears its end and money is not claimed yet."""
+@json_option
+def watch(
+    before: str, once: bool, whose: str | None, store: Path, keys: KeyDirectory, node: str, as_json: bool
+) -> None:
+    """As a producer, be warned when a validity nears its end and money is not claimed yet.
+
+    With --json every look prints one line: the numbers of the channels that are warned of.
+    """
     before_s, parties = parse_duration_s(before), _parties(whose, keys)
     while True:
         standings = ask_node(node, lambda client: read_standings(client, parties, store))
         warned = _warn(standings, before_s)
+        if as_json:
+            print_json({"channels": warned}, on_one_line=True)
         if once:
             raise SystemExit(1 if warned else 0)
         asyncio.run(SystemClock().sleep_s(WATCH_INTERVAL_S))
@@ -339,11 +347,12 @@ def _parties(whose: str | None, keys: KeyDirectory) -> set[bytes]:
     return parties
 
 
-def _warn(standings: list[Standing], before_s: int) -> bool:
-    warnings = [text for one in standings if (text := one.warning(before_s)) is not None]
-    for text in warnings:
+def _warn(standings: list[Standing], before_s: int) -> list[int]:
+    """The numbers of the channels that are warned of."""
+    warnings = {one.channel.number: text for one in standings if (text := one.warning(before_s)) is not None}
+    for text in warnings.values():
         say(f"Warning: {text}")
-    return bool(warnings)
+    return list(warnings)
 
 
 def _print_standings(standings: list[Standing], text: str, as_json: bool) -> None:

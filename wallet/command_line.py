@@ -125,7 +125,21 @@ def as_sentence(message: str) -> str:
 
 def print_result(result: object, text: str, as_json: bool) -> None:
     """The result as JSON, or the text that says the same to a person."""
-    click.echo(json.dumps(result, indent=2) if as_json else text)
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(text)
+
+
+def print_json(result: object, *, on_one_line: bool = False) -> None:
+    """A result for programs; on one line where more follow."""
+    click.echo(json_text(result, on_one_line=on_one_line))
+
+
+def json_text(result: object, *, on_one_line: bool = False) -> str:
+    """Every result of the house goes through here. Names are in small_letters and say their units; wei are text, since
+    numbers of JSON are too small for them in most languages. Only the gateway's JSON-RPC has Ethereum's own names."""
+    return json.dumps(result, indent=None if on_one_line else 2)
 
 
 def say(text: str) -> None:

@@ -35,7 +35,7 @@ SUPPLIER_COMMANDS = {
     "account": LazyCommand("wallet.supply_commands:account", "A supplier's money in the contract."),
     "deposit": LazyCommand("wallet.supply_commands:deposit", "Pay into a supplier's account."),
     "holidays": LazyCommand("wallet.supply_commands:holidays", "As a supplier: days on which supply is not cut."),
-    "pay-out": LazyCommand("wallet.supply_commands:pay_out", "As a supplier: take money out of your account."),
+    "payout": LazyCommand("wallet.supply_commands:payout", "As a supplier: take money out of your account."),
     "set-terms": LazyCommand("wallet.supply_commands:set_terms", "As a supplier: emergency credit and friendly hours."),
     "terms": LazyCommand("wallet.supply_commands:terms", "What a supplier allows once credit is used up."),
 }
@@ -142,8 +142,8 @@ def transfer(from_meter: str, to_meter: str, amount: str, sending: Sending) -> N
 @credit.command()
 @click.argument("meter")
 @sending_options
-def withdraw(meter: str, sending: Sending) -> None:
-    """Take the credit of a METER that was removed.
+def refund(meter: str, sending: Sending) -> None:
+    """Take back the credit that is left of a METER that was removed.
 
     When you leave: after the supplier has removed the meter, its owner gets what is left, to the owner's account.
     """
@@ -223,7 +223,7 @@ def _credit_lines(one: Credit, record: MeterRecord) -> list[str]:
     if record.successor is not None:
         lines.append(f"  Replaced   by {to_checksum_address(record.successor)}, which has taken the credit over")
     elif not record.is_active:
-        lines.append("  Removed    by the supplier; `wattchain credit withdraw` pays out what is left")
+        lines.append("  Removed    by the supplier; `wattchain credit refund` gives its owner what is left")
     if one.days_left is not None:
         average = format_amount(one.average_wei_a_day)
         lines.append(f"  Lasts      about {counted(one.days_left, 'day')}, at {average} a day")

@@ -8,7 +8,7 @@ import click
 
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
-from wallet.amounts import format_amount, parse_amount
+from wallet.amounts import format_amount
 from wallet.auction_after_commands import auction
 from wallet.auction_commands import AUCTION_COMMANDS
 from wallet.client import RpcClient
@@ -40,7 +40,6 @@ from wallet.market_shown import (
     meter_outcome,
     offers_json,
     offers_text,
-    payout_outcome,
     return_outcome,
     returns_outcome,
     sale_outcome,
@@ -49,6 +48,7 @@ from wallet.market_shown import (
     trade_json,
     trade_text,
 )
+from wallet.payout import payout_options, send_payout
 from wallet.quantities import (
     format_energy,
     format_price,
@@ -341,31 +341,10 @@ def account(person: str, keys: KeyDirectory, node: str, as_json: bool) -> None:
 
 
 @market.command()
-@click.argument("amount", required=False)
-@click.option("--to", metavar="ACCOUNT", help="Who gets it; else you.")
-@sending_options
-def payout(amount: str | None, to: str | None, sending: Sending) -> None:
+@payout_options
+def payout(amount: str, to: str | None, sending: Sending) -> None:
     """Take money off your account on the market: an AMOUNT, or all of it."""
-    stated_wei = None if amount is None else parse_amount(amount)
-    receiver = None if to is None else parse_account(to, sending.keys)
-
-    async def plan(client: RpcClient, sender: bytes) -> Plan:
-        standing = await read_standing(client, sender)
-        if standing.account_wei == 0:
-            raise UserError(f"{to_checksum_address(sender)} has nothing to take on the market.")
-        wei = standing.account_wei if stated_wei is None else stated_wei
-        return Plan(
-            call=ContractCall(MARKET, "withdraw", (receiver or sender, wei)),
-            lines=[
-                ("Pay", f"{format_amount(wei)} of the {format_amount(standing.account_wei)} on the account"),
-                ("To", to_checksum_address(receiver or sender)),
-            ],
-            outcome=payout_outcome,
-            question="Pay this out?",
-            result={"amount_wei": str(wei), "to": to_checksum_address(receiver or sender)},
-        )
-
-    send_planned(sending, plan)
+    send_payout(MARKET, "accountOf", amount, to, sending)
 
 
 for one in (*AUCTION_COMMANDS, auction):

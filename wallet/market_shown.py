@@ -76,12 +76,6 @@ def delivery_outcome(events: Sequence[ContractEvent]) -> Outcome:
     return Outcome(result, text)
 
 
-def payout_outcome(events: Sequence[ContractEvent]) -> Outcome:
-    values = the_event(events, "Withdrawn").values
-    text = f"{format_amount(values['amountWei'])} went to {to_checksum_address(values['to'])}."
-    return Outcome({"amount_wei": str(values["amountWei"])}, text)
-
-
 def offers_text(offers: Offers) -> str:
     lines = [_offer_text(one, offers.time_s) for one in offers.adverts] or ["Nothing is offered."]
     lines.append(f"The store holds {format_energy(offers.stored_wh)} of {format_energy(offers.most_wh)}.")

@@ -196,7 +196,7 @@ def approve_sink(sink: str, sending: Sending) -> None:
 @click.argument("sink")
 @sending_options
 def revoke_sink(sink: str, sending: Sending) -> None:
-    """Have no new meter use this contract; meters that have it keep it."""
+    """Have no new meter use the contract SINK; meters that have it keep it."""
     address = parse_sink(sink)
     call = ContractCall(REGISTRY, "revokeSink", (address,))
     send_call(sending, call, [("Revoke", sink_word(address))], "SinkRevoked", "No new meter can choose {sink}.")

@@ -23,6 +23,7 @@ from wallet.contract_commands import (
 )
 from wallet.credit import EXHAUSTION, Terms, read_terms
 from wallet.key_directory import KeyDirectory
+from wallet.payout import payout_options, send_payout
 from wallet.quantities import format_day, parse_time_s
 from wallet.tariff_file import parse_span, parse_weekdays, weekdays_text
 from wallet.tariffs import clock_text
@@ -65,27 +66,11 @@ def deposit(supplier: str, amount: str, sending: Sending) -> None:
     send_call(sending, call, lines, "Deposited", "{amountWei} paid into the account of {supplier}.")
 
 
-@click.command("pay-out")
-@click.argument("amount")
-@click.option("--to", metavar="ACCOUNT", help="Who gets it; your own account without this.")
-@sending_options
-def pay_out(amount: str, to: str | None, sending: Sending) -> None:
-    """As a supplier: take AMOUNT out of your account in the contract."""
-    wei = parse_amount(amount)
-
-    async def plan(_client: RpcClient, sender: bytes) -> Plan:
-        receiver = sender if to is None else parse_account(to, sending.keys)
-
-        def outcome(events: Sequence[ContractEvent]) -> Outcome:
-            paid = the_event(events, "Withdrawn", supplier=sender).values
-            name = to_checksum_address(paid["to"])
-            text = f"{format_amount(paid['amountWei'])} paid to {name}."
-            return Outcome({"to": name, "amount_wei": str(paid["amountWei"])}, text)
-
-        lines = [("Take", format_amount(wei)), ("To", to_checksum_address(receiver))]
-        return Plan(ContractCall(EXHAUSTION, "withdraw", (receiver, wei)), lines, outcome, "Take this?")
-
-    send_planned(sending, plan)
+@click.command()
+@payout_options
+def payout(amount: str, to: str | None, sending: Sending) -> None:
+    """As a supplier: take an AMOUNT out of your account in the contract, or all of it."""
+    send_payout(EXHAUSTION, "supplierAccountOf", amount, to, sending)
 
 
 @click.command()

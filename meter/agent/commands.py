@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -27,9 +27,10 @@ from meter.agent.shown import (
 )
 from meter.agent.situation import Situation, with_signed
 from meter.drivers.measured_csv import Column, CsvFormat, read_rows
+from meter.table_options import table_options
 from primitives.errors import UserError
 from wallet.client import InvalidAnswer, RpcClient
-from wallet.command_line import NUMBER, PlainGroup, json_option, print_result, say
+from wallet.command_line import PlainGroup, json_option, print_result, say
 
 DEFAULT_SETTINGS = "agent.toml"
 MAX_SHOWN = 1_000
@@ -112,16 +113,21 @@ def status(settings_path: Path, count: int, as_json: bool) -> None:
     print_result(status_json(*values), status_text(*values), as_json)
 
 
+_MEASURED: Mapping[str, object] = {
+    "load_column": "non_shiftable_load",
+    "load_unit": "kWh",
+    "generation_unit": "W",
+    "generation_scale": Decimal(1),
+    "row_interval_s": 3_600,
+    "delimiter": ",",
+}
+"""As the measured homes that the demo brings along."""
+
+
 @agent.command("backtest")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @settings_option
-@click.option("--load-column", default="non_shiftable_load", show_default=True, metavar="NAME")
-@click.option("--load-unit", default="kWh", show_default=True, metavar="UNIT", help="kWh, Wh, kW or W.")
-@click.option("--generation-column", metavar="NAME", help="The column with what the solar panel makes.")
-@click.option("--generation-unit", default="W", show_default=True, metavar="UNIT")
-@click.option("--generation-scale", type=NUMBER, default=Decimal(1), show_default=True, metavar="NUMBER")
-@click.option("--row-interval", "row_interval_s", type=click.IntRange(1), default=3_600, show_default=True)
-@click.option("--delimiter", default=",", show_default=True)
+@table_options(_MEASURED)
 @json_option
 def backtest_command(
     file: Path | None,

@@ -1,7 +1,6 @@
 """`wattchain bench`: benchmarks that run whole networks of real nodes on this machine. No logic of its own."""
 
 import contextlib
-import json
 import tempfile
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from node.bench.screen import Screen
 from node.demo.play import prepare_folder
 from node.processes import run_until_told_to_end
 from primitives.errors import UserError
-from wallet.command_line import PlainGroup, json_option, say
+from wallet.command_line import PlainGroup, json_option, print_json, say
 
 DEFAULT_OUTPUT = Path("results/mining")
 MAX_PEERS_CHARACTERS = 100
@@ -125,7 +124,7 @@ def mining(
     if plot:
         written.append(write_plot(results, output))
     if as_json:
-        click.echo(json.dumps(result_json(results), indent=2))
+        print_json(result_json(results))
     else:
         console = Console()
         for table in (block_time_table(results), cost_table(results)):

@@ -57,14 +57,14 @@ async def test_neighbours_find_each_other_with_no_settings_at_all(tmp_path: Path
 
         here = ("--node", other["rpc"])
         status = await asyncio.to_thread(told, "status", *here)
-        assert (status["peers"], status["consensus"], status["url"]) == (1, "qbft", other["node"])
+        assert (status["peer_count"], status["consensus"], status["url"]) == (1, "qbft", other["node"])
         validator = facts["node"].removeprefix("wattchain://").partition("@")[0]
-        assert (status["isValidator"], status["validators"]) == (False, [validator])
+        assert (status["is_validator"], status["validators"]) == (False, [validator])
         (peer,) = await asyncio.to_thread(told, "peers", *here)
-        assert (peer["enode"], peer["validator"], peer["network"]["static"]) == (facts["node"], True, False)
+        assert (peer["url"], peer["is_validator"], peer["is_static"]) == (facts["node"], True, False)
         assert await asyncio.to_thread(told, "peers", "add", facts["node"], *here) == {"added": facts["node"]}
         (peer,) = await asyncio.to_thread(told, "peers", *here)
-        assert peer["network"]["static"] is True
+        assert peer["is_static"] is True
 
         assert await two.stop() == 0
         assert await one.stop() == 0

@@ -42,12 +42,12 @@ async def test_a_node_from_its_beginning_to_its_end(tmp_path: Path) -> None:
         *(*DIFFICULTY_1, "--block-time", 1, "--json"),
     )
     assert made.returncode == 0, made.stderr
-    genesis_hash = json.loads(made.stdout)["genesisHash"]
+    genesis_hash = json.loads(made.stdout)["genesis_hash"]
 
     async with node(tmp_path, folder, "--mine", "--coinbase", OPERATOR) as running:
         facts = await running.ready()
-        assert facts["chainId"] == 7
-        assert facts["processId"] == running.process_id
+        assert facts["chain_id"] == 7
+        assert facts["process_id"] == running.process_id
         async with RpcClient(facts["rpc"]) as client:
             await reach_block(client, 1)
             assert await client.balance(bytes.fromhex(FUNDED[2:])) == 5 * 10**18
@@ -70,7 +70,7 @@ async def test_a_node_from_its_beginning_to_its_end(tmp_path: Path) -> None:
     # What it had it still has, and Ctrl-C ends it as well; without --mine it makes no blocks.
     async with node(tmp_path, folder) as running:
         facts = await running.ready()
-        assert facts["blockNumber"] >= 1
+        assert facts["block_number"] >= 1
         assert len(running.group()) == 1
         running.send_signal(signal.SIGINT)
         assert await running.finish() == ""
@@ -112,7 +112,7 @@ async def test_the_el_dapp_genesis_starts_a_chain_unchanged(tmp_path: Path) -> N
     (folder / "wattchain.toml").write_text("[mining]\nempty_block_period_s = 0\n")
     async with node(tmp_path, folder, "--mine", "--coinbase", OPERATOR) as running:
         facts = await running.ready()
-        assert facts["chainId"] == 1947
+        assert facts["chain_id"] == 1947
         async with RpcClient(facts["rpc"]) as client:
             await reach_block(client, 2)
             for address in json.loads(EL_DAPP_GENESIS.read_text())["alloc"]:

@@ -57,7 +57,7 @@ def node(tmp_path: Path) -> Path:
     folder = tmp_path / "node"
     result = run("init", "--data-dir", folder, "--operator", ADDRESS, "--fund", f"{OTHER}=5", "--chain-id", 7, "--json")
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["chainId"] == 7
+    assert json.loads(result.stdout)["chain_id"] == 7
     return folder
 
 

@@ -55,22 +55,22 @@ def refused(*arguments: object) -> str:
 def test_four_validators_on_one_computer(tmp_path: Path) -> None:
     facts = made("--out", "net")
     assert (facts["consensus"], len(facts["nodes"])) == (QBFT, 4)
-    folders = [Path(node["dataDirectory"]) for node in facts["nodes"]]
+    folders = [Path(node["data_directory"]) for node in facts["nodes"]]
     assert sorted(path.name for path in Path("net").iterdir()) == ["genesis.json", *(folder.name for folder in folders)]
     genesis = load_genesis(Path("net/genesis.json"))
-    assert genesis.config.chain_id == facts["chainId"]
+    assert genesis.config.chain_id == facts["chain_id"]
     assert (genesis.config.block_time_s, genesis.config.empty_block_period_s) == (2, 60)
     ids = []
     for index, (folder, node) in enumerate(zip(folders, facts["nodes"], strict=True)):
         assert (folder / "genesis.json").read_bytes() == Path("net/genesis.json").read_bytes()
         key_path = folder / "node.key"
         assert key_path.stat().st_mode & 0o777 == 0o600
-        assert to_checksum_address(address_of(read_node_key(key_path))) == node["nodeId"]
+        assert to_checksum_address(address_of(read_node_key(key_path))) == node["node_id"]
         ids.append(address_of(read_node_key(key_path)))
         settings = load_settings(folder)
         assert (settings.rpc.host, settings.rpc.port) == ("127.0.0.1", 8545 + index)
         assert (settings.p2p.host, settings.p2p.port) == ("127.0.0.1", 30_403 + index)
-        assert node["url"] == f"wattchain://{node['nodeId']}@127.0.0.1:{30_403 + index}"
+        assert node["url"] == f"wattchain://{node['node_id']}@127.0.0.1:{30_403 + index}"
         assert node["rpc"] == f"http://127.0.0.1:{8545 + index}"
         named = {str(url) for url in settings.static_peers()}
         assert named == {other["url"] for other in facts["nodes"]} - {node["url"]}
@@ -80,7 +80,7 @@ def test_four_validators_on_one_computer(tmp_path: Path) -> None:
     assert genesis.validators().addresses == tuple(sorted(ids))
     # What is told of the genesis is what the nodes will find.
     with Ledger.open(folders[0], load_genesis(folders[0] / "genesis.json"), SystemClock()) as ledger:
-        assert "0x" + ledger.genesis_hash.hex() == facts["genesisHash"]
+        assert "0x" + ledger.genesis_hash.hex() == facts["genesis_hash"]
     assert not list(tmp_path.glob(".net*"))
 
 
@@ -89,7 +89,7 @@ def test_computers_of_their_own() -> None:
     assert [node["host"] for node in facts["nodes"]] == ["pi1.local", "192.168.1.12", "fd00::7"]
     for node in facts["nodes"]:
         assert parse_node_url(node["url"]).port == 7000
-        settings = load_settings(Path(node["dataDirectory"]))
+        settings = load_settings(Path(node["data_directory"]))
         assert (settings.p2p.host, settings.p2p.port, settings.p2p.discovery) == ("0.0.0.0", 7000, True)
         assert (settings.rpc.host, settings.rpc.port) == ("127.0.0.1", 8545)
 
@@ -106,8 +106,8 @@ def test_miners() -> None:
     assert account is not None
     assert account.balance == 3 * 10**18
     for node in facts["nodes"]:
-        mining = load_settings(Path(node["dataDirectory"])).mining
-        assert (mining.enabled, mining.coinbase) == (True, node["nodeId"])
+        mining = load_settings(Path(node["data_directory"])).mining
+        assert (mining.enabled, mining.coinbase) == (True, node["node_id"])
 
 
 def test_a_person_is_told_what_to_do_next() -> None:
@@ -221,7 +221,7 @@ def test_init_makes_a_network_of_one_validator(tmp_path: Path) -> None:
     genesis = load_genesis(Path("node/genesis.json"))
     key = read_node_key(Path("node/node.key"))
     assert genesis.validators().addresses == (address_of(key),)
-    assert facts["validators"] == [facts["nodeId"]] == [to_checksum_address(address_of(key))]
+    assert facts["validators"] == [facts["node_id"]] == [to_checksum_address(address_of(key))]
     # Again, with the same key.
     assert CliRunner().invoke(main, ["init", "--data-dir", "node"]).exit_code == 0
     assert read_node_key(Path("node/node.key")) == key

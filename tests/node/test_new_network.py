@@ -103,8 +103,8 @@ def test_a_given_genesis_is_taken_over_as_it_is(tmp_path: Path) -> None:
     genesis = copy_genesis(tmp_path, EL_DAPP_GENESIS)
     assert json.loads((tmp_path / GENESIS_FILE).read_text()) == json.loads(EL_DAPP_GENESIS.read_text())
     facts = describe(genesis, b"\x01" * 32)
-    assert facts["chainId"] == 1947
-    assert facts["genesisHash"] == "0x" + "01" * 32
+    assert facts["chain_id"] == 1947
+    assert facts["genesis_hash"] == "0x" + "01" * 32
     assert len(facts["accounts"]) == 3  # type: ignore[arg-type]
 
 

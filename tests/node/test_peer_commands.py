@@ -17,7 +17,7 @@ from node.cli import main
 from node.operator_answers import NodePage, PeerRow, Progress, as_duration, read_peers
 from node.status_command import status_lines
 from tests.gateway.memory_ledger import NODE, MemoryLedger
-from wallet.client import InvalidAnswer
+from wallet.client import InvalidAnswer, RpcClient
 
 ANNA = bytes.fromhex("a0" * 20)
 ANNA_URL = "wattchain://0xA0a0a0A0a0A0A0a0A0a0A0a0A0A0A0A0A0A0a0A0@192.168.1.8:30403".lower()
@@ -93,7 +93,8 @@ async def test_the_table_of_peers(gateway: Gateway, ledger: MemoryLedger) -> Non
     assert rows[1].split()[1:] == ["192.168.1.8", "us", "named", "5", "12", "ms", "1", "h", "1", "min"]
     assert rows[2].split() == ["0x0202...0202", "[bold]x", "us", "5", "12", "ms", "1", "d", "1", "h"]
     everything = json.loads(await output("peers", "--json", "--node", gateway.url))
-    assert [peer["network"]["inbound"] for peer in everything] == [False, False, True]
+    assert [peer["is_inbound"] for peer in everything] == [False, False, True]
+    assert {peer["total_difficulty"] for peer in everything} == {"6"}
 
 
 async def test_naming_a_peer_and_forgetting_it(gateway: Gateway, ledger: MemoryLedger) -> None:
@@ -135,7 +136,7 @@ async def test_the_page_of_a_node(gateway: Gateway, ledger: MemoryLedger) -> Non
     assert "mining         1,000 hashes a second\n" in text
     assert "validators" not in text
     answer = json.loads(await output("status", "--node", gateway.url, "--json"))
-    assert (answer["head"]["number"], answer["chainId"]) == (7, 4711)
+    assert (answer["head_number"], answer["chain_id"]) == (7, 4711)
     ledger.sync, ledger.connected = SyncProgress(1, 5, 10), [PEER]
     text = await output("status", "--node", gateway.url)
     assert "catching up    yes, block 5 of 10, 50 %\n" in text
@@ -143,8 +144,8 @@ async def test_the_page_of_a_node(gateway: Gateway, ledger: MemoryLedger) -> Non
 
 
 async def page_of(ledger: MemoryLedger) -> NodePage:
-    async with Gateway(ledger, GatewaySettings(port=0)) as gateway:
-        return NodePage.from_json(json.loads(await output("status", "--node", gateway.url, "--json")))
+    async with Gateway(ledger, GatewaySettings(port=0)) as gateway, RpcClient(gateway.url) as client:
+        return NodePage.from_json(await client.request("wattchain_status"))
 
 
 async def test_what_is_remarked(ledger: MemoryLedger) -> None:
@@ -216,8 +217,8 @@ def changed(answer: Any, change: Callable[[Any], object]) -> Any:
 
 
 async def test_every_member_of_a_page_is_checked(ledger: MemoryLedger) -> None:
-    async with Gateway(ledger, GatewaySettings(port=0)) as gateway:
-        answer = json.loads(await output("status", "--node", gateway.url, "--json"))
+    async with Gateway(ledger, GatewaySettings(port=0)) as gateway, RpcClient(gateway.url) as client:
+        answer: Any = await client.request("wattchain_status")
     for name in answer.keys() - {"coinbase", "sync", "emptyBlockPeriodSeconds"}:
         for wrong in (None, -1, 1.5, 2**63, [1], {"a": 1}):
             with pytest.raises(InvalidAnswer):
@@ -233,7 +234,9 @@ async def test_every_member_of_a_page_is_checked(ledger: MemoryLedger) -> None:
 
 async def test_every_member_of_a_peer_is_checked(gateway: Gateway, ledger: MemoryLedger) -> None:
     ledger.connected = [PEER]
-    (answer,) = json.loads(await output("peers", "--node", gateway.url, "--json"))
+    async with RpcClient(gateway.url) as client:
+        answers: Any = await client.request("admin_peers")
+    (answer,) = answers
     assert PeerRow.from_json(answer).ping_ms == 12
     for name in ("id", "network", "protocols", "validator", "connectedSeconds"):
         for wrong in (None, -1, [1], {"a": 1}):

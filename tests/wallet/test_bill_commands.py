@@ -142,9 +142,9 @@ def test_a_bill_is_shown_in_full_and_paid_in_parts(people: Home) -> None:
     assert people.refused(CUSTOMER, "pay", shown(METER), "1") == f"The bill 1 of the meter {shown(METER)} is paid."
     assert people.json("show", shown(METER))["metered"]["bills"][0]["open_wei"] == "0"
     before = people.balance(SUPPLIER)
-    assert people.as_(SUPPLIER, "withdraw")["amount_wei"] == str(39_025 * WATT // 100)
+    assert people.as_(SUPPLIER, "payout")["amount_wei"] == str(39_025 * WATT // 100)
     assert people.balance(SUPPLIER) - before == 39_025 * WATT // 100
-    assert "Nothing was paid" in people.refused(SUPPLIER, "withdraw")
+    assert "has nothing to take from" in people.refused(SUPPLIER, "payout")
 
 
 def test_refusals_come_with_their_values(people: Home) -> None:

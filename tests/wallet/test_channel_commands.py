@@ -198,13 +198,15 @@ def test_channels_are_listed_and_an_end_is_warned_of(tmp_path: Path) -> None:
         assert "close it now with `wattchain channel close 1`" in listed.stderr
         watched = producer.run("watch", "--once", "--account", shown(PRODUCER))
         assert (watched.exit_code, "Warning" in watched.stderr) == (1, True)
+        told = producer.run("watch", "--once", "--account", shown(PRODUCER), "--json")
+        assert (told.exit_code, json.loads(told.stdout)) == (1, {"channels": [1]})
         assert producer.run("watch", "--once", "--before", "1h", "--account", shown(PRODUCER)).exit_code == 0
         assert "There is no key" in producer.error("list")
 
 
 def test_what_a_wallet_did_not_take_is_withdrawn(tmp_path: Path) -> None:
     with stage(tmp_path) as (_, _, producer):
-        assert "Nothing is kept for" in producer.error("withdraw", "--yes", *producer.key(PRODUCER))
+        assert "Nothing is kept for" in producer.error("payout", "--yes", *producer.key(PRODUCER))
 
 
 def test_a_producer_finds_its_channels_by_its_key_folder(tmp_path: Path) -> None:

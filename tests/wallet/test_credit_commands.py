@@ -101,12 +101,12 @@ def test_credit_goes_to_a_neighbour(people: Neighbour) -> None:
 
 def test_who_leaves_takes_the_credit_along(people: Neighbour) -> None:
     people.as_(CUSTOMER, "credit", "top-up", shown(METER), "10")
-    assert "is still in use" in people.refused(CUSTOMER, "credit", "withdraw", shown(METER))
+    assert "is still in use" in people.refused(CUSTOMER, "credit", "refund", shown(METER))
     people.call(REGULATOR, REGISTRY_ADDRESS, "Registry", "removeMeter", METER)
     assert "Removed    by the supplier" in people.ok("credit", "balance", shown(METER))
-    assert "is not the owner" in people.refused(STRANGER, "credit", "withdraw", shown(METER))
+    assert "is not the owner" in people.refused(STRANGER, "credit", "refund", shown(METER))
     before = people.balance(CUSTOMER)
-    assert people.said_to(CUSTOMER, "credit", "withdraw", shown(METER)) == f"10 WATT paid to {shown(CUSTOMER)}."
+    assert people.said_to(CUSTOMER, "credit", "refund", shown(METER)) == f"10 WATT paid to {shown(CUSTOMER)}."
     assert people.balance(CUSTOMER) == before + 10 * WATT
     assert "takes no more than its debt" in people.refused(CUSTOMER, "credit", "top-up", shown(METER), "1")
 
@@ -143,9 +143,9 @@ def test_suppliers_have_terms_and_an_account(people: Neighbour) -> None:
     assert people.as_(SUPPLIER, "credit", "holidays", "2026-12-25", "--remove")["are_holidays"] is False
     people.as_(CUSTOMER, "credit", "deposit", shown(SUPPLIER), "20")
     assert people.ok("credit", "account", shown(SUPPLIER)) == f"{shown(SUPPLIER)} has 20 WATT.\n"
-    assert people.said_to(SUPPLIER, "credit", "pay-out", "5", "--to", shown(RIVAL)) == f"5 WATT paid to {shown(RIVAL)}."
+    assert people.said_to(SUPPLIER, "credit", "payout", "5", "--to", shown(RIVAL)) == f"5 WATT paid to {shown(RIVAL)}."
     assert people.balance(RIVAL) == 5 * WATT
-    assert "has 15 WATT, less than 16 WATT" in people.refused(SUPPLIER, "credit", "pay-out", "16")
+    assert "has 15 WATT, less than 16 WATT" in people.refused(SUPPLIER, "credit", "payout", "16")
 
 
 # Vouchers

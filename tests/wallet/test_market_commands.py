@@ -116,7 +116,7 @@ def test_energy_is_offered_bought_delivered_and_paid(mine: Trader) -> None:
     mine.do(SELLER, "payout", "0.04")
     paid = mine.do(SELLER, "payout", "--to", shown(STRANGER))
     assert paid["amount_wei"] == str(2_000 * PRICE)
-    assert "has nothing to take on the market" in mine.refused(SELLER, "payout", "1")
+    assert "has nothing to take from" in mine.refused(SELLER, "payout", "1")
     assert mine.json("account", shown(TREASURY))["account_wei"] == str(200 * PRICE)
 
 

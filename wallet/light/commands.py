@@ -4,7 +4,6 @@ Each command first follows the newest headers; what it answers is proved against
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from primitives.clock import SystemClock
 from primitives.errors import InvalidHex, UserError
 from primitives.hexadecimal import parse_address, to_data
 from wallet.amounts import format_amount, to_decimal
-from wallet.command_line import PlainGroup, print_result, say
+from wallet.command_line import PlainGroup, print_json, print_result, say
 from wallet.light.client import LightClient, Proof
 from wallet.light.credit import read_credit, wanted_slots
 from wallet.light.display import (
@@ -72,7 +71,7 @@ def sync(again: bool, options: Options) -> None:
 @confirmations_option
 @light_options
 def balance(addresses: Sequence[str], confirmations: int, options: Options) -> None:
-    """How much WATT accounts have."""
+    """How much WATT accounts have, by ADDRESS."""
     wanted = {_address(text): () for text in addresses}
 
     def show(client: LightClient, proof: Proof) -> tuple[object, str]:
@@ -92,7 +91,7 @@ def balance(addresses: Sequence[str], confirmations: int, options: Options) -> N
 @confirmations_option
 @light_options
 def account(address: str, confirmations: int, options: Options) -> None:
-    """An account: its balance, nonce, code and storage, as hashes where they are long."""
+    """The account at ADDRESS: its balance, nonce, code and storage, as hashes where they are long."""
     wanted: dict[bytes, Sequence[int]] = {_address(address): ()}
 
     def show(client: LightClient, proof: Proof) -> tuple[object, str]:
@@ -131,7 +130,7 @@ def credit(meter: str, confirmations: int, options: Options) -> None:
 @confirmations_option
 @light_options
 def slot(address: str, slot: str, confirmations: int, options: Options) -> None:
-    """What a contract's storage holds in a slot.
+    """What the storage of the contract at ADDRESS holds in a SLOT.
 
     SLOT is a number, or up to 32 bytes of hexadecimal with 0x.
     """
@@ -227,7 +226,10 @@ class _Watching:
             age_s = self._client.age_s_of(header)
             fields = {**block_fields(header), "age_s": age_s, "gas_used": header.gas_used, "below": fork_number}
             text = f"{header.number}  {to_data(header.hash)}  {duration_text(age_s)} old"
-            click.echo(json.dumps(fields) if self._as_json else text)
+            if self._as_json:
+                print_json(fields, on_one_line=True)
+            else:
+                click.echo(text)
             self._left = None if self._left is None else self._left - 1
 
     def remark(self, client: LightClient) -> None:
