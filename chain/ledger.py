@@ -27,7 +27,7 @@ from chain.store.past_tries import PastTries
 from chain.store.state import StateStore
 from chain.store.state_reader import StateUnavailable, StateView
 from primitives.clock import Clock
-from primitives.errors import InvalidBlock, UserError
+from primitives.errors import InvalidBlock, NeedsPerson, UserError
 
 DEFAULT_HISTORY_BLOCKS = 1_024
 """How far back states can be asked for where the node is no archive."""
@@ -227,7 +227,7 @@ class Ledger:
         # The first state is long gone, so its root is taken from the stored header and its content by the digest.
         self.database.check_genesis(genesis.header(stored.state_root).hash)
         if read_meta(self.database.connection, _STATE_DIGEST) != genesis.state_digest:
-            raise UserError(
+            raise NeedsPerson(
                 f"the accounts in the genesis file are not those that the ledger in {self.database.directory} began "
                 "with: use the genesis file it was made with, or another data directory"
             )

@@ -18,7 +18,7 @@ from meter.settings import MeterSettings, load_settings
 from meter.status import MeterStatus, read_status
 from meter.table_options import table_options
 from primitives.hexadecimal import to_checksum_address, to_data
-from wallet.command_line import LazyCommand, LazyGroup, json_option, print_result, say
+from wallet.command_line import LazyCommand, LazyGroup, json_option, print_result, say, service
 
 DEFAULT_SETTINGS = "meter.toml"
 # A screen or two; the outbox may hold a million.
@@ -72,6 +72,7 @@ def meter() -> None:
 @table_options()
 @click.option("--until-settled", is_flag=True, help="Stop when the file is played and the ledger has every reading.")
 @json_option
+@service
 def run(settings_path: Path, until_settled: bool, as_json: bool, file: Path | None, **overrides: object) -> None:
     """Run the meter until it is stopped with Ctrl-C.
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from primitives.errors import UserError
+from primitives.errors import NeedsPerson, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -199,15 +199,15 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
 def _check_unmarked(path: Path, connection: sqlite3.Connection) -> None:
     marked: int = connection.execute("PRAGMA application_id").fetchone()[0]
     if marked not in (0, APPLICATION_ID):
-        raise UserError(f"{path} is a database of another program; name another file for the outbox")
+        raise NeedsPerson(f"{path} is a database of another program; name another file for the outbox")
 
 
 def _check_ours(path: Path, connection: sqlite3.Connection) -> None:
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise UserError(f"{path} is a database of another program; name another file for the outbox")
+        raise NeedsPerson(f"{path} is a database of another program; name another file for the outbox")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != SCHEMA_VERSION:
-        raise UserError(
+        raise NeedsPerson(
             f"the outbox {path} has format {version}, this program writes format {SCHEMA_VERSION}: "
             "run the version of wattchain that wrote it until its outbox is empty"
         )

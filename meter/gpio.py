@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from primitives.errors import UserError
+from primitives.errors import NeedsPerson, UserError
 
 MAX_PIN = 27
 """GPIO0 to GPIO27 are on the header of every Pi with 40 pins."""
@@ -100,7 +100,7 @@ def load_library() -> Any:
     try:
         import gpiozero
     except ModuleNotFoundError as error:
-        raise UserError(f'GPIO pins need the library {error.name}: pip install "wattchain[gpio]"') from error
+        raise NeedsPerson(f'GPIO pins need the library {error.name}: pip install "wattchain[gpio]"') from error
     return gpiozero
 
 
@@ -117,9 +117,9 @@ def _plainly(gpiozero: Any, pin: int) -> Iterator[None]:
     except gpiozero.BadPinFactory as error:
         raise UserError(_no_pins_reason()) from error
     except gpiozero.PinInvalidPin as error:
-        raise UserError(f"there is no pin GPIO{pin}: pins are numbered from 0 to {MAX_PIN} (BCM)") from error
+        raise NeedsPerson(f"there is no pin GPIO{pin}: pins are numbered from 0 to {MAX_PIN} (BCM)") from error
     except gpiozero.GPIOPinInUse as error:
-        raise UserError(f"the settings use the pin GPIO{pin} twice: give each use a pin of its own") from error
+        raise NeedsPerson(f"the settings use the pin GPIO{pin} twice: give each use a pin of its own") from error
     except (gpiozero.GPIOZeroError, library_error, OSError) as error:
         if "busy" in str(error).lower():
             raise UserError(f"another program uses the pin GPIO{pin}: stop it, or choose another pin") from error

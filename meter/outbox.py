@@ -20,7 +20,7 @@ from meter.drivers.driver import Registers
 from meter.head import HEAD_COLUMNS, Head, check_continues, seal_hash, seal_signer, write_head
 from meter.reading import Reading, ReadingDomain, Signature, SignedReading
 from meter.signer import Signer
-from primitives.errors import InvalidReading, InvalidSignature, InvalidTransaction, UserError
+from primitives.errors import InvalidReading, InvalidSignature, InvalidTransaction, NeedsPerson
 from primitives.hexadecimal import to_checksum_address
 
 # About 160 bytes each, so 160 MB on the card: an hourly meter may be offline for a century, one at 5 s for 58 days.
@@ -368,7 +368,7 @@ class Outbox:
                 for row in rows
             ]
         except InvalidReading as error:
-            raise UserError(
+            raise NeedsPerson(
                 f"the outbox {self.database.path} was altered: {error}. Move it away and keep it"
             ) from error
 
@@ -384,7 +384,7 @@ class Outbox:
             with self.database.transaction() as connection:
                 connection.execute("INSERT INTO identity (id, chain_id, contract, meter) VALUES (1, ?, ?, ?)", ours)
         elif row is not None and row != ours:
-            raise UserError(
+            raise NeedsPerson(
                 f"the outbox {self.database.path} belongs to meter {to_checksum_address(row[2])} and the contract "
                 f"{to_checksum_address(row[1])} on chain {row[0]}: name another file for this meter's outbox"
             )

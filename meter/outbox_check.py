@@ -18,7 +18,7 @@ from meter.head import Head
 from meter.outbox import READING_COLUMNS, Outbox
 from meter.reading import NO_HASH, Reading, Signature, SignedReading
 from meter.signer import SignerUnavailable
-from primitives.errors import InvalidReading, UserError
+from primitives.errors import InvalidReading, NeedsPerson
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def check_outbox(outbox: Outbox) -> None:
         if genuine or not rows:
             break
     else:
-        raise UserError(
+        raise NeedsPerson(
             f"{MAX_ROUNDS * MAX_CHECKED_AT_START} readings and more in the outbox {outbox.database.path} were altered. "
             "Move it away and keep it; the meter goes on behind the last reading on the ledger"
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from meter.signer import TOKEN_PIN, SignerUnavailable, read_secret
 from primitives import secp256k1
-from primitives.errors import InvalidSignature, UserError
+from primitives.errors import InvalidSignature, NeedsPerson, UserError
 from primitives.hexadecimal import to_checksum_address
 
 if TYPE_CHECKING:
@@ -52,14 +52,14 @@ class ElementSettings:
     def check(self) -> None:
         """Raises UserError for what cannot be meant."""
         if not self.key_label and not self.key_id:
-            raise UserError("the settings must name the key in the element: pkcs11.key_label, pkcs11.key_id, or both")
+            raise NeedsPerson("the settings must name the key in the element: pkcs11.key_label, pkcs11.key_id, or both")
         parse_id(self.key_id)
 
 
 def parse_id(text: str) -> bytes:
     """CKA_ID in hexadecimal. Raises UserError."""
     if not _ID.fullmatch(text) or len(text) > 2 * MAX_ID_BYTES:
-        raise UserError(
+        raise NeedsPerson(
             f"the id of a key in an element is up to {MAX_ID_BYTES} bytes in hexadecimal such as 01, not {text[:80]!r}"
         )
     return bytes.fromhex(text)
@@ -146,7 +146,7 @@ class ElementSigner:
         found = secp256k1.public_key_to_address(self._public_key)
         if found != settings.address:
             self.close()
-            raise UserError(
+            raise NeedsPerson(
                 f"the key in the element {settings.token} is that of {to_checksum_address(found)}, the settings say "
                 f"{to_checksum_address(settings.address)}: put the meter's own element in, or have the supplier swap "
                 "the meter and change pkcs11.address"
@@ -174,7 +174,7 @@ def load_module(path: Path) -> "Library":
     try:
         import pkcs11
     except ImportError as error:
-        raise UserError("keys in secure elements need a library: pip install 'wattchain[pkcs11]'") from error
+        raise NeedsPerson("keys in secure elements need a library: pip install 'wattchain[pkcs11]'") from error
     try:
         library: Library = pkcs11.lib(str(path))
     except pkcs11.PKCS11Error as error:
@@ -190,7 +190,7 @@ def find_token(library: "Library", label: str) -> "pkcs11.Token":
     tokens = list(library.get_tokens())
     found = [token for token in tokens if token.label == label]
     if len(found) > 1:
-        raise UserError(f"{len(found)} tokens are labelled {label}: give the meter's a label of its own")
+        raise NeedsPerson(f"{len(found)} tokens are labelled {label}: give the meter's a label of its own")
     if not found:
         others = ", ".join(sorted(token.label for token in tokens if token.label)) or "none"
         raise SignerUnavailable(f"the element {label} is not there; tokens that are: {others}")
@@ -201,21 +201,23 @@ def log_in(token: "pkcs11.Token", pin: str, *, even_after_a_wrong_pin: bool, rw:
     """A session that may use the token's keys. Raises UserError for what is wrong with the PIN."""
     import pkcs11
 
-    locked = UserError(f"the element {token.label} is locked after too many wrong PINs: its owner's SO PIN unlocks it")
+    locked = NeedsPerson(
+        f"the element {token.label} is locked after too many wrong PINs: its owner's SO PIN unlocks it"
+    )
     if token.flags & pkcs11.TokenFlag.USER_PIN_LOCKED:
         raise locked
     one_was_wrong = pkcs11.TokenFlag.USER_PIN_COUNT_LOW | pkcs11.TokenFlag.USER_PIN_FINAL_TRY
     if token.flags & one_was_wrong and not even_after_a_wrong_pin:
-        raise UserError(
+        raise NeedsPerson(
             f"a wrong PIN was given to the element {token.label}, and more of them would lock it for good: put the "
             "right PIN in place, then enter it once with `wattchain meter key test`"
         )
     try:
         session: pkcs11.Session = token.open(rw=rw, user_pin=pin)
     except (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange) as error:
-        raise UserError(f"that is not the PIN of the element {token.label}; a few more wrong ones lock it") from error
+        raise NeedsPerson(f"that is not the PIN of the element {token.label}; a few more wrong ones lock it") from error
     except pkcs11.UserPinNotInitialized as error:
-        raise UserError(f"the element {token.label} has no PIN yet: its maker's program sets one") from error
+        raise NeedsPerson(f"the element {token.label} has no PIN yet: its maker's program sets one") from error
     except pkcs11.PinLocked as error:
         raise locked from error
     return session
@@ -258,7 +260,7 @@ def _find_key(session: "pkcs11.Session", settings: ElementSettings) -> tuple[Any
     parameters = bytes(key[Attribute.EC_PARAMS])
     if parameters != SECP256K1_PARAMETERS:
         curve = "P-256" if parameters == P256_PARAMETERS else "another curve"
-        raise UserError(f"the key in the element is on {curve}, the ledger needs secp256k1: {_CHIPS}")
+        raise NeedsPerson(f"the key in the element is on {curve}, the ledger needs secp256k1: {_CHIPS}")
     try:
         return key, _point(bytes(key[Attribute.EC_POINT]))
     except AttributeTypeInvalid:  # where the standard has it: in the public key beside it

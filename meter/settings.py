@@ -25,7 +25,7 @@ from meter.relay_section import CircuitSection, RelaySection, check_switches
 from meter.submitter import MAX_IN_FLIGHT, SubmitterSettings
 from meter.switches.catalogue import SwitchSettings
 from meter.tamper import COVER_STATES, TamperSettings
-from primitives.errors import UserError
+from primitives.errors import UserError, mended_by_a_person
 from wallet.settings_file import DAY_S, ClockSettings, Range, check_ranges, parse_sections, read_document
 from wallet.transfer import DEFAULT_MAX_FEE_WEI
 
@@ -148,6 +148,7 @@ def load_settings(path: Path, driver_overrides: Mapping[str, object] | None = No
     return parse_settings(document, path)
 
 
+@mended_by_a_person()
 def parse_settings(document: Mapping[str, object], path: Path) -> MeterSettings:
     """Settings from a TOML document; `path` is where it stands. Raises UserError naming what is wrong."""
     sections = parse_sections(document, _SECTIONS | {"driver": _driver_settings(document)}, path)

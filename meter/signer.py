@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from primitives import secp256k1
-from primitives.errors import UserError
+from primitives.errors import InvalidKeystore, NeedsPerson, UserError
 from wallet.command_line import ask_secret, secret_in
 from wallet.key_directory import read_key_file, write_private_file
 from wallet.keystore import LIGHT_COST, decrypt_key, encrypt_key
@@ -56,9 +56,13 @@ class KeySigner:
 
 
 def open_key_file(path: Path, password_file: Path | None, credential: str, what: str) -> KeySigner:
-    """The key in a key file. Raises UserError, InvalidKeystore."""
+    """The key in a key file. Raises UserError."""
     text = read_key_file(path)
-    return KeySigner(decrypt_key(text, read_secret(credential, password_file, f"Password of the {what} key {path}")))
+    password = read_secret(credential, password_file, f"Password of the {what} key {path}")
+    try:
+        return KeySigner(decrypt_key(text, password))
+    except InvalidKeystore as error:
+        raise NeedsPerson(str(error)) from error
 
 
 def make_key_file(path: Path, password: str) -> bytes:

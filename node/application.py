@@ -39,7 +39,7 @@ from p2p.sockets import SocketConnector, listen
 from p2p.sync.progress import SyncProgress
 from p2p.transport import Endpoint
 from primitives.clock import Clock, SystemClock
-from primitives.errors import InvalidGenesis, UserError, plain_cause
+from primitives.errors import InvalidGenesis, NeedsPerson, UserError, plain_cause
 from primitives.hexadecimal import parse_address
 from primitives.secp256k1 import address_of, public_key
 from wallet.service_manager import ServiceManager
@@ -93,13 +93,13 @@ def read_genesis(settings: NodeSettings) -> Genesis:
     except OSError as error:
         raise UserError(f"The genesis file {settings.genesis_path} cannot be read: {error.strerror}.") from error
     except InvalidGenesis as error:
-        raise UserError(f"The genesis file {settings.genesis_path} cannot be used: {error}.") from error
+        raise NeedsPerson(f"The genesis file {settings.genesis_path} cannot be used: {error}.") from error
 
 
 def make_clock(settings: ClockSettings, network: str) -> Clock:
     """The node's clock. Raises UserError where a production network's would not be the wall's."""
     if settings.rate != 1 and network != DEVELOPMENT:
-        raise UserError(
+        raise NeedsPerson(
             f"The clock may run faster on {DEVELOPMENT} networks only; this is a {PRODUCTION} network. "
             "Remove the section [clock] from the settings."
         )
@@ -218,7 +218,7 @@ def _check_mining(settings: NodeSettings, genesis: Genesis) -> None:
     if not settings.mining.enabled:
         return
     if genesis.config.consensus != POW:
-        raise UserError(
+        raise NeedsPerson(
             "The blocks of this network are made by its validators, not by mining. Leave out --mine, and set "
             "enabled = false in the section [mining] of the settings."
         )

@@ -26,7 +26,7 @@ from primitives.clock import SystemClock
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from primitives.secp256k1 import address_of
-from wallet.command_line import json_option, print_json, print_result, say
+from wallet.command_line import json_option, print_json, print_result, say, service
 
 data_directory_option = click.option(
     "--data-dir",
@@ -116,6 +116,7 @@ def init(data_directory: Path, genesis: Path | None, as_json: bool, **network: A
 )
 @click.option("--log-blocks", is_flag=True, help="Tell when each block arrives, to the microsecond, for measurements.")
 @json_option
+@service
 def node(data_directory: Path, log_level: str, log_blocks: bool, as_json: bool, **given: Any) -> None:
     """Run a node until it is stopped (Ctrl-C, or SIGTERM from a service manager).
 

@@ -10,7 +10,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from primitives.errors import UserError
+from primitives.errors import NeedsPerson, UserError
 from primitives.secp256k1 import private_key_is_valid
 from wallet.key_directory import write_private_file
 
@@ -30,13 +30,13 @@ def read_node_key(path: Path) -> bytes:
     except OSError as error:
         raise UserError(f"The node's key {path} cannot be read: {error.strerror}.") from error
     if mode & 0o077:
-        raise UserError(
+        raise NeedsPerson(
             f"Others on this computer may read the node's key {path}, and so speak in its name. "
             f"Protect it with: chmod 600 {path}"
         )
     key = _parse(content)
     if key is None:
-        raise UserError(
+        raise NeedsPerson(
             f"{path} does not hold a node's key (64 hexadecimal digits). Put a copy of the right file in its place, "
             "or remove it and the node gets a new key, which makes it another node to its network."
         )

@@ -11,7 +11,7 @@ from chain.store.database import DEFAULT_PAGE_CACHE_MIB
 from p2p.identity import AllowList, NodeId
 from p2p.limits import MAX_INBOUND_STRANGERS, MAX_OUTBOUND_STRANGERS, MAX_STATIC_PEERS
 from p2p.node_url import InvalidNodeUrl, NodeUrl, parse_node_url, read_static_peers
-from primitives.errors import InvalidHex, UserError
+from primitives.errors import InvalidHex, NeedsPerson, UserError, mended_by_a_person
 from primitives.hexadecimal import parse_address
 from wallet.settings_file import DAY_S, check_ranges, parse_sections, read_document
 from wallet.settings_file import ClockSettings as ClockSettings  # for whoever makes settings
@@ -162,7 +162,7 @@ class NodeSettings:
         in_file = read_static_peers(path) if path.exists() else ()
         by_node = {url.node_id: url for url in (*in_file, *self.p2p.peer_urls)}
         if len(by_node) > MAX_STATIC_PEERS:
-            raise UserError(
+            raise NeedsPerson(
                 f"The settings and {path} name {len(by_node)} peers; at most {MAX_STATIC_PEERS} are called."
             )
         return tuple(by_node.values())
@@ -197,6 +197,7 @@ def load_settings(data_directory: Path) -> NodeSettings:
     return check_settings(replace(settings, **parse_sections(document, _SECTIONS, path)))
 
 
+@mended_by_a_person()
 def check_settings(settings: NodeSettings) -> NodeSettings:
     """The same settings where every value is in range. Raises UserError naming the one that is not."""
     mining, rpc, chain = settings.mining, settings.rpc, settings.chain

@@ -12,7 +12,7 @@ from pathlib import Path
 from p2p.fields import IpAddress
 from p2p.identity import NodeId
 from p2p.limits import MAX_HOST_CHARACTERS, MAX_STATIC_PEERS, MAX_STATIC_PEERS_BYTES
-from primitives.errors import Invalid, InvalidHex, UserError
+from primitives.errors import Invalid, InvalidHex, NeedsPerson, UserError
 from primitives.hexadecimal import parse_address, to_checksum_address
 from primitives.json_text import InvalidJson, parse_json
 from primitives.secp256k1 import public_key_to_address
@@ -81,19 +81,19 @@ def read_static_peers(path: Path) -> tuple[NodeUrl, ...]:
     except OSError as error:
         raise UserError(f"The list of peers {path} cannot be read: {error.strerror}.") from error
     if len(content) > MAX_STATIC_PEERS_BYTES:
-        raise UserError(f"{path} is too large to be a list of peers.")
+        raise NeedsPerson(f"{path} is too large to be a list of peers.")
     try:
         entries = parse_json(content)
     except InvalidJson as error:
-        raise UserError(f"{path} is not a JSON list of peers: {error}.") from error
+        raise NeedsPerson(f"{path} is not a JSON list of peers: {error}.") from error
     if not isinstance(entries, list):
-        raise UserError(f'{path} must hold a JSON list of peers, such as ["wattchain://0x...@192.168.1.7:30403"].')
+        raise NeedsPerson(f'{path} must hold a JSON list of peers, such as ["wattchain://0x...@192.168.1.7:30403"].')
     if len(entries) > MAX_STATIC_PEERS:
-        raise UserError(f"{path} names {len(entries)} peers; at most {MAX_STATIC_PEERS} are called.")
+        raise NeedsPerson(f"{path} names {len(entries)} peers; at most {MAX_STATIC_PEERS} are called.")
     try:
         return tuple([parse_node_url(entry) for entry in entries])
     except InvalidNodeUrl as error:
-        raise UserError(f"{path} names a peer that cannot be called: {error}.") from error
+        raise NeedsPerson(f"{path} names a peer that cannot be called: {error}.") from error
 
 
 def _host(text: str, match: re.Match[str]) -> str:

@@ -7,10 +7,14 @@ Four families, told apart by whose fault it is:
     |-- InvalidGenesis, InvalidTransaction, InvalidBlock, InvalidReading
     vm.errors.Halt       an outcome of the contract interpreter (and vm.errors.Revert), never a fault of the node
     UserError            a message for a person: printed plainly, exit status 2, no traceback
+    `-- NeedsPerson      no later try goes better, which ends a service for good: exit status 78
     anything else        a bug: loud
 
 A module that needs a finer distinction subclasses one of these beside the code that raises it.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Invalid(Exception):
@@ -59,6 +63,25 @@ class InvalidReading(Invalid):
 
 class UserError(Exception):
     """A plain sentence for the person at the terminal, with what to do next."""
+
+
+class NeedsPerson(UserError):
+    """No later try goes better: a person has to correct a setting, or put another file or key in its place.
+
+    Never for what passes by itself: a network, node, disk or device that is away, a place that is taken, a full disk;
+    nor for what a node says, which may lie, and be another one at the next try.
+    """
+
+
+@contextmanager
+def mended_by_a_person() -> Iterator[None]:
+    """What fails in here, or in the function that this stands above, is the settings' own fault: NeedsPerson."""
+    try:
+        yield
+    except NeedsPerson:
+        raise
+    except UserError as error:
+        raise NeedsPerson(str(error)) from error
 
 
 def plain_cause(failures: BaseExceptionGroup) -> UserError | None:

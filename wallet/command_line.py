@@ -1,24 +1,31 @@
 """What all commands of the house share: plain error messages, JSON or text output, and asking for passwords.
 
 Results go to standard output, everything else (questions, progress, errors) to standard error, so that a result can be
-piped. Exit status: 0 done, 1 stopped by the person, 2 an error that is named in one plain sentence.
+piped. Exit status: 0 done, 1 stopped by the person, 2 an error that is named in one plain sentence; 78 of a service
+where no later try would mend that.
 """
 
+import functools
 import importlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from primitives.errors import Invalid, UserError
+from primitives.errors import Invalid, NeedsPerson, UserError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 EXIT_STATUS_ERROR = 2
+EXIT_STATUS_NEEDS_PERSON = 78
+"""EX_CONFIG of sysexits.h. The units of systemd start a service that ended with it no more (node/units)."""
 # What fits beside a command's name on a terminal of 80 columns.
 SUMMARY_LENGTH = 60
 # A password file holds one line; a wrong file name should not read a disk image into memory.
@@ -47,6 +54,25 @@ class PlainError(click.ClickException):
     """An error as one sentence on standard error."""
 
     exit_code = EXIT_STATUS_ERROR
+
+
+class LastingError(PlainError):
+    """One that no later try mends."""
+
+    exit_code = EXIT_STATUS_NEEDS_PERSON
+
+
+def service(command: Callable[P, T]) -> Callable[P, T]:
+    """A command that systemd runs: it ends with a status of its own where starting it again would be of no use."""
+
+    @functools.wraps(command)
+    def run(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return command(*arguments, **options)
+        except NeedsPerson as error:
+            raise LastingError(as_sentence(str(error))) from error
+
+    return run
 
 
 class PlainGroup(click.Group):

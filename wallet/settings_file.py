@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from primitives.clock import AcceleratedClock, Clock, SystemClock
-from primitives.errors import InvalidHex, UserError
+from primitives.errors import InvalidHex, NeedsPerson, UserError
 from primitives.hexadecimal import parse_address
 
 # A settings file is a page or two; a wrong file name should not read a disk image into memory.
@@ -68,14 +68,14 @@ def read_document(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = file.read(MAX_SETTINGS_BYTES + 1)
         if len(content) > MAX_SETTINGS_BYTES:
-            raise UserError(f"The settings file {path} is too large; it should be a page of text.")
+            raise NeedsPerson(f"The settings file {path} is too large; it should be a page of text.")
         return tomllib.loads(content.decode(), parse_float=Decimal)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise UserError(f"The settings file {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:  # TOML's, Unicode's, and that of a number with thousands of digits
-        raise UserError(
+        raise NeedsPerson(
             f"The settings file {path} is not valid TOML: {error}. Correct that line and start again."
         ) from error
 
@@ -86,7 +86,7 @@ def parse_sections(document: Mapping[str, object], kinds: Mapping[str, type], pa
     for name, section in document.items():
         if name not in kinds:
             what = f"section [{name}]" if isinstance(section, Mapping) else f"setting {name} outside of all sections"
-            raise UserError(f"The settings file {path} has an unknown {what}. Known sections: {', '.join(kinds)}.")
+            raise NeedsPerson(f"The settings file {path} has an unknown {what}. Known sections: {', '.join(kinds)}.")
         kind = kinds[name]
         if get_origin(kind) is tuple:  # [[name]], any number of them
             sections[name] = _convert_list(path, name, section, get_args(kind)[0])
@@ -100,23 +100,23 @@ def check_ranges(rows: Iterable[Range]) -> None:
     for name, value, least, greatest in rows:
         # "Not in", so that nan is refused as well.
         if not least <= value <= greatest:
-            raise UserError(f"The setting {name} must be from {least} to {greatest}, not {value}.")
+            raise NeedsPerson(f"The setting {name} must be from {least} to {greatest}, not {value}.")
 
 
 def _parse_section(path: Path, name: str, section: object, kind: type) -> Any:
     if not isinstance(section, Mapping):
-        raise UserError(f"In {path}, [{name}] must be a section with settings below it.")
+        raise NeedsPerson(f"In {path}, [{name}] must be a section with settings below it.")
     types = get_type_hints(kind)
     values = {}
     for key, value in section.items():
         if key not in types:
-            raise UserError(
+            raise NeedsPerson(
                 f"The settings file {path} has an unknown setting {name}.{key}. Known are: {', '.join(sorted(types))}."
             )
         values[key] = _convert(path, f"{name}.{key}", value, types[key])
     for item in fields(kind):
         if item.name not in values and item.default is MISSING and item.default_factory is MISSING:
-            raise UserError(f"The settings file {path} lacks the setting {name}.{item.name}.")
+            raise NeedsPerson(f"The settings file {path} lacks the setting {name}.{item.name}.")
     return kind(**values)
 
 
@@ -125,15 +125,15 @@ def _convert_list(path: Path, name: str, value: object, kind: Any) -> tuple[obje
     if kind is str:
         if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
             return tuple(value)
-        raise UserError(f'In {path}, {name} must be a list of texts such as ["name"].')
+        raise NeedsPerson(f'In {path}, {name} must be a list of texts such as ["name"].')
     if not isinstance(value, list):
-        raise UserError(f"In {path}, {name} must be a list.")
+        raise NeedsPerson(f"In {path}, {name} must be a list.")
     numbered = [(f"{name}[{number}]", entry) for number, entry in enumerate(value, start=1)]
     if not (is_dataclass(kind) and isinstance(kind, type)):
         return tuple([_convert(path, where, entry, kind) for where, entry in numbered])
     for where, entry in numbered:
         if not isinstance(entry, Mapping):
-            raise UserError(f"In {path}, {where} must be a table: settings in braces, such as {{ name = 1 }}.")
+            raise NeedsPerson(f"In {path}, {where} must be a table: settings in braces, such as {{ name = 1 }}.")
     return tuple([_parse_section(path, where, entry, kind) for where, entry in numbered])
 
 
@@ -152,8 +152,8 @@ def _convert(path: Path, name: str, value: object, kind: Any) -> object:
         try:
             return parse_address(value)
         except InvalidHex as error:
-            raise UserError(f"In {path}, {name} is no address: {error}.") from error
+            raise NeedsPerson(f"In {path}, {name} is no address: {error}.") from error
     if type(value) is not kind or kind not in (bool, int, str):
         shown = value if isinstance(value, Decimal) else repr(value)
-        raise UserError(f"In {path}, {name} must be {_WORDS[kind]}, not {shown}.")
+        raise NeedsPerson(f"In {path}, {name} must be {_WORDS[kind]}, not {shown}.")
     return value

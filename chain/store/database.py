@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chain.store.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES, UPGRADES
-from primitives.errors import UserError
+from primitives.errors import NeedsPerson, UserError
 from primitives.keccak import keccak256
 
 DATABASE_FILE = "chain.sqlite"
@@ -160,7 +160,7 @@ class Database:
         """Raises UserError where the database holds another chain than the genesis file describes."""
         stored = self.genesis_hash
         if stored is not None and stored != genesis_hash:
-            raise UserError(
+            raise NeedsPerson(
                 f"the ledger in {self.directory} began with block 0x{stored.hex()}, the genesis file describes "
                 f"0x{genesis_hash.hex()}: use the genesis file it was made with, or another data directory"
             )

@@ -30,7 +30,7 @@ from meter.drivers.measured_csv import Column, CsvFormat, read_rows
 from meter.table_options import table_options
 from primitives.errors import UserError
 from wallet.client import InvalidAnswer, RpcClient
-from wallet.command_line import PlainGroup, json_option, print_result, say
+from wallet.command_line import PlainGroup, json_option, print_result, say, service
 
 DEFAULT_SETTINGS = "agent.toml"
 MAX_SHOWN = 1_000
@@ -68,6 +68,7 @@ def agent() -> None:
 @settings_option
 @click.option("--dry-run", is_flag=True, help="Only say what would be done, whatever the settings say.")
 @json_option
+@service
 def run(settings_path: Path, dry_run: bool, as_json: bool) -> None:
     """Run the agent until it is stopped with Ctrl-C.
 

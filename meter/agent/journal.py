@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from chain.transaction import decode_transaction
-from primitives.errors import UserError
+from primitives.errors import NeedsPerson, UserError
 from wallet.durable_file import DurableFile, FileKind
 from wallet.transfer import highest_fee
 
@@ -107,7 +107,7 @@ class Journal:
             raise
         if found != (chain_id, account):
             self._file.close()
-            raise UserError(f"{path} is the book of another account, or of another ledger; name another file.")
+            raise NeedsPerson(f"{path} is the book of another account, or of another ledger; name another file.")
 
     def __enter__(self) -> Self:
         return self

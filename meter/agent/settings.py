@@ -3,13 +3,14 @@
 docs/metering/agent.md describes each of them. Names of files are taken from the folder of the settings file.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from meter.agent.limits import MARKETS, PERMILLE, Limits
-from primitives.errors import UserError
+from primitives.errors import UserError, mended_by_a_person
 from wallet.amounts import WEI_PER_WATT
 from wallet.quantities import WH_PER_KWH
 from wallet.settings_file import ClockSettings, Range, check_ranges, parse_sections, read_document
@@ -114,6 +115,11 @@ def load_agent_settings(path: Path) -> AgentSettings:
             f"There is no settings file {path}: write one (docs/metering/agent.md has an example), or name it with "
             "--settings"
         ) from error
+    return _parse(document, path)
+
+
+@mended_by_a_person()
+def _parse(document: Mapping[str, Any], path: Path) -> AgentSettings:
     sections = parse_sections(document, _SECTIONS, path)
     for name in ("account", "ledger", "agent"):
         if name not in sections:

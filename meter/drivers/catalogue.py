@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from meter.mqtt import MqttConnection
 from primitives.clock import Clock
-from primitives.errors import UserError
+from primitives.errors import NeedsPerson
 
 
 class DriverSection(Protocol):
@@ -53,7 +53,7 @@ class DriverKind:
         except ModuleNotFoundError as error:
             if not self.extra or (error.name or "").startswith("meter"):
                 raise
-            raise UserError(
+            raise NeedsPerson(
                 f'driver.kind = "{self.name}" needs the library {error.name}: pip install "wattchain[{self.extra}]"'
             ) from error
 
@@ -79,7 +79,7 @@ def driver_kind(name: str) -> DriverKind:
         if kind.name == name:
             return kind
     known = ", ".join(f'"{kind.name}"' for kind in DRIVER_KINDS)
-    raise UserError(f'driver.kind is "{name}"; there is {known}')
+    raise NeedsPerson(f'driver.kind is "{name}"; there is {known}')
 
 
 def open_section(section: DriverSection, clock: Clock, mqtt: MqttConnection | None = None) -> Any:
@@ -89,5 +89,5 @@ def open_section(section: DriverSection, clock: Clock, mqtt: MqttConnection | No
     if not kind.uses_mqtt:
         return opener(section, clock)
     if mqtt is None:
-        raise UserError(f'driver.kind = "{kind.name}" needs the section [mqtt] with the host of the broker')
+        raise NeedsPerson(f'driver.kind = "{kind.name}" needs the section [mqtt] with the host of the broker')
     return opener(section, clock, mqtt)

@@ -20,7 +20,7 @@ from meter.serial_line import DEFAULT_PORT, Chunk, PortSettings, SerialPort
 from meter.signer import read_secret
 from meter.tcp_line import TcpLine, TcpSettings, Wire
 from primitives.clock import Clock
-from primitives.errors import UserError
+from primitives.errors import NeedsPerson, UserError
 from wallet.settings_file import check_ranges
 
 # What is dropped is counted here; the library would log a page for each.
@@ -141,7 +141,7 @@ def open_device(settings: DsmrSettings, clock: Clock) -> "DsmrDevice":
             DECRYPTION_KEY, settings.key_file, "Key of the meter's P1 port (32 hexadecimal digits)"
         ).strip()
         if not re.fullmatch("[0-9a-fA-F]{32}", key):
-            raise UserError(
+            raise NeedsPerson(
                 "the key of the meter's P1 port must be 32 hexadecimal digits, as the grid's operator wrote"
             )
     return DsmrDevice(settings.wire(clock), float(settings.interval_s), has_checksum=settings.has_checksum, key_hex=key)

@@ -17,7 +17,7 @@ from contracts.reading_format import StatusFlag
 from meter.drivers.driver import Registers, Sample
 from meter.drivers.measured_csv import MISSING_VALUES, Column, CsvFormat, Row, count_rows, read_rows
 from primitives.clock import Clock
-from primitives.errors import UserError
+from primitives.errors import NeedsPerson
 from wallet.settings_file import DAY_S, check_ranges
 
 # State is written by ourselves; what is longer is not ours, and parsing it should not take long.
@@ -191,7 +191,7 @@ def _decode_position(state: bytes) -> _Position:
         if position.row < 0 or position.origin_s < 0 or position.import_wh < 0 or position.export_wh < 0:
             raise ValueError("below 0")
     except (ValueError, TypeError, ZeroDivisionError) as error:
-        raise UserError(
+        raise NeedsPerson(
             "the outbox was written by another driver than replay: give this meter an outbox file of its own"
         ) from error
     return position

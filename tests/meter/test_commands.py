@@ -1,4 +1,4 @@
-"""`wattchain meter` as a person meets it: plain words, JSON for programs, exit status 2 for mistakes."""
+"""`wattchain meter` as a person meets it: plain words, JSON for programs, exit status 2 or 78 for mistakes."""
 
 import json
 from contextlib import closing
@@ -164,18 +164,19 @@ def test_profile(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "message", "status"),
     [
-        (["status"], "There is no outbox at"),
-        (["readings"], "There is no outbox at"),
-        (["run"], "Cannot read the measurements in"),
-        (["run", "--load-unit", "MWh"], "Unknown unit 'MWh'"),
-        (["run", "--row-interval", "0"], "driver.row_interval_s must be from 1"),
+        (["status"], "There is no outbox at", 2),
+        (["readings"], "There is no outbox at", 2),
+        (["run"], "Cannot read the measurements in", 2),
+        (["run", "--load-unit", "MWh"], "Unknown unit 'MWh'", 78),
+        (["run", "--row-interval", "0"], "driver.row_interval_s must be from 1", 78),
     ],
 )
-def test_mistakes_end_plainly(folder: Path, arguments: list[str], message: str) -> None:
+def test_mistakes_end_plainly(folder: Path, arguments: list[str], message: str, status: int) -> None:
+    """78 where a service manager need not try again (node/units): the file may come with its disk, the unit may not."""
     result = invoke(folder, *arguments)
-    assert result.exit_code == 2
+    assert result.exit_code == status
     assert message in result.output
     assert "Traceback" not in result.output
 
@@ -183,13 +184,24 @@ def test_mistakes_end_plainly(folder: Path, arguments: list[str], message: str) 
 def test_wrong_password_and_missing_key(folder: Path) -> None:
     (folder / "password").write_text("wrong\n")
     result = invoke(folder, "run")
-    assert result.exit_code == 2
+    assert result.exit_code == 78
     assert "password" in result.output
     (folder / "meter.json").unlink()
     for command in ("run", "status", "readings"):
         result = invoke(folder, command)
         assert result.exit_code == 2
         assert "meter.json cannot be read" in result.output
+
+
+def test_an_outbox_that_is_in_use_may_be_free_later_and_one_of_another_meter_never_is(
+    folder: Path, with_readings: Path
+) -> None:
+    (folder / "profile.csv").write_text("non_shiftable_load\n1\n")
+    with closing(Outbox.open(folder / "outbox.sqlite", DOMAIN, METER)):
+        assert invoke(folder, "run").exit_code == 2
+    (folder / "meter.toml").write_text(SETTINGS.replace("1947", "1948"))
+    foreign = invoke(folder, "run")
+    assert (foreign.exit_code, "belongs to meter" in foreign.output) == (78, True)
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["status"], ["readings"], ["profile"]])

@@ -6,8 +6,7 @@ import pytest
 
 from meter.signer import METER_PASSWORD, KeySigner, make_key_file, open_key_file, read_secret
 from primitives import secp256k1
-from primitives.errors import UserError
-from wallet.keystore import WrongPassword
+from primitives.errors import NeedsPerson, UserError
 
 HASH = b"\x07" * 32
 
@@ -62,5 +61,5 @@ def test_nobody_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_password_is_said_plainly(tmp_path: Path) -> None:
     make_key_file(tmp_path / "meter.json", "secret")
     (tmp_path / "password").write_text("other")
-    with pytest.raises(WrongPassword):
+    with pytest.raises(NeedsPerson, match="the password does not open this key file"):
         open_key_file(tmp_path / "meter.json", tmp_path / "password", METER_PASSWORD, "meter's")

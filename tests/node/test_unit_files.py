@@ -10,6 +10,7 @@ import pytest
 
 from node.unit_files import KINDS, UnitFacts, render
 from primitives.errors import UserError
+from wallet.command_line import EXIT_STATUS_NEEDS_PERSON
 
 # 0 is no exposure at all, 10 is a program that may do everything; systemd calls what is below 2.5 "OK". What is left:
 # the network, which all three need; the meter's serial ports and pins, and the groups that these belong to.
@@ -73,6 +74,8 @@ def test_it_starts_at_boot_and_again_after_a_failure(name: str) -> None:
     assert values["WantedBy"] == ["multi-user.target"]
     assert values["Restart"] == ["on-failure"]
     assert values["StartLimitIntervalSec"] == ["0"]  # for ever
+    # But for what only a person can put right, such as a setting.
+    assert values["RestartPreventExitStatus"] == [str(EXIT_STATUS_NEEDS_PERSON)]
     # A time server is wished for, and not waited for.
     assert "time-sync.target" in values["Wants"][0]
     assert "time-sync.target" not in values["After"][0]
