@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from meter.bounded_signer import COMMAND_PATIENCE_S, PATIENCE_S
 from meter.calibration import calibration_file
 from meter.calibration_carrier import CalibrationCarrier, CarrierSettings
 from meter.calibration_shelf import CalibrationShelf
@@ -27,7 +28,7 @@ from meter.meter_clock import EARLIEST_S, BelievedClock, MeterClock, is_synchron
 from meter.mqtt import MqttConnection
 from meter.newest_block import NodeWithEar
 from meter.outbox import Outbox
-from meter.pkcs11 import ElementSigner
+from meter.pkcs11 import open_element
 from meter.reading import ReadingDomain
 from meter.recorder import Recorder
 from meter.running_page import PageWriter, page_file
@@ -63,10 +64,13 @@ def meter_address(settings: MeterSettings) -> bytes:
     return address
 
 
-def open_meter_key(settings: MeterSettings) -> Signer:
-    """The meter's own key, ready to sign; may ask for its password or PIN. Raises UserError, InvalidKeystore."""
+def open_meter_key(settings: MeterSettings, patience_s: float = COMMAND_PATIENCE_S) -> Signer:
+    """The meter's own key, ready to sign; may ask for its password or PIN. Raises UserError, InvalidKeystore.
+
+    A secure element that takes longer than `patience_s` for a signature is busy.
+    """
     if settings.pkcs11 is not None:
-        return ElementSigner.open(settings.pkcs11)
+        return open_element(settings.pkcs11, patience_s)
     return open_key_file(_key_file(settings), settings.meter.password_file, METER_PASSWORD, "meter's")
 
 
@@ -311,7 +315,7 @@ PARTS: tuple[Callable[[MeterParts], None], ...] = (
 async def open_daemon(settings: MeterSettings) -> AsyncIterator[MeterDaemon]:
     """A daemon with keys, clock and node as its settings say. Raises UserError, InvalidKeystore."""
     clock = settings.clock.make()
-    meter = open_meter_key(settings)
+    meter = open_meter_key(settings, PATIENCE_S)
     payer = open_paying_key(settings, meter)
     section = settings.ledger
     ledger = LedgerIdentity(section.chain_id)

@@ -25,7 +25,7 @@ from meter.ledger import Node, NodeTrouble
 from meter.live import Noting
 from meter.outbox import Outbox
 from meter.signed_calibration import History, Standing
-from meter.signer import Signer, SignerUnavailable
+from meter.signer import Signer, SignerUnavailable, sign_when_ready
 from primitives.clock import Clock
 from wallet.calibrations import CALIBRATIONS
 from wallet.client import InvalidAnswer, RpcError
@@ -267,7 +267,7 @@ class CalibrationCarrier:
             raise InvalidAnswer(
                 "by the node's word a calibration costs more than the setting ledger.max_fee_wei allows"
             )
-        return with_signature(unsigned, *self._payer.sign(unsigned.signing_hash))
+        return with_signature(unsigned, *await sign_when_ready(self._payer, unsigned.signing_hash))
 
     def _say(self, what: str) -> None:
         """In the log, once, and in `meter status`."""

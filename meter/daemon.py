@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # How often a daemon that has played its file to the end looks whether the ledger has everything.
 FINISH_POLL_S = 1.0
+# How often a key that is busy with the last reading is asked again.
+BUSY_POLL_S = 0.1
 # A node that hangs must not cost a meter that has an outbox its first measurements; on a real clock, as nodes are.
 ADOPT_PATIENCE_S = 5.0
 
@@ -128,7 +130,8 @@ class MeterDaemon:
         while (sample := await self._driver.read()) is not None:
             self._tell(sample)
             self._recorder.take(sample)
-        self._recorder.finish()
+        while not self._recorder.finish():
+            await self._clock.sleep_s(BUSY_POLL_S)
 
     def _tell(self, sample: Sample) -> None:
         observation = Observation(sample, sample.measurement)

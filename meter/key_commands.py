@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from meter.assembly import meter_address, open_meter_key
+from meter.bounded_signer import COMMAND_PATIENCE_S
 from meter.commands import settings_option
-from meter.pkcs11 import ElementSigner, make_key, parse_id
+from meter.pkcs11 import make_key, open_element, parse_id
 from meter.settings import load_settings
 from meter.signer import TOKEN_PIN, Signer, make_key_file, read_secret
 from primitives import secp256k1
@@ -108,7 +109,7 @@ def test(settings_path: Path, as_json: bool) -> None:
     settings = load_settings(settings_path)
     signer: Signer
     if settings.pkcs11 is not None:
-        signer = ElementSigner.open(settings.pkcs11, asks=True)
+        signer = open_element(settings.pkcs11, COMMAND_PATIENCE_S, asks=True)
     else:
         signer = open_meter_key(settings)
     begin_s = time.monotonic()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meter.bounded_signer import BoundedSigner
 from meter.signer import TOKEN_PIN, SignerUnavailable, read_secret
 from primitives import secp256k1
 from primitives.errors import InvalidSignature, NeedsPerson, UserError
@@ -85,8 +86,11 @@ class ElementSigner:
         Where a wrong PIN was given since the last right one, the PIN is not tried unless it `asks` a person for it:
         services start again by themselves, and a few wrong PINs lock the element for good.
         """
-        pin_file = None if asks else settings.pin_file
-        pin = read_secret(TOKEN_PIN, pin_file, f"PIN of the token {settings.token}")
+        return cls.begin(settings, read_pin(settings, asks=asks), asks=asks)
+
+    @classmethod
+    def begin(cls, settings: ElementSettings, pin: str, *, asks: bool = False) -> "ElementSigner":
+        """As `open`, with the PIN."""
         signer = cls(settings, pin)
         try:
             signer._open(even_after_a_wrong_pin=asks)
@@ -167,6 +171,18 @@ class ElementSigner:
                 except InvalidSignature:
                     continue
         raise SignerUnavailable(f"the element {self._settings.token} returned a signature that is not its key's")
+
+
+def read_pin(settings: ElementSettings, *, asks: bool = False) -> str:
+    """Raises UserError."""
+    return read_secret(TOKEN_PIN, None if asks else settings.pin_file, f"PIN of the token {settings.token}")
+
+
+def open_element(settings: ElementSettings, patience_s: float, *, asks: bool = False) -> BoundedSigner:
+    """As `ElementSigner.open`, for who cannot wait longer for a signature. Raises UserError."""
+    pin = read_pin(settings, asks=asks)
+    name = f"the element {settings.token}"
+    return BoundedSigner(settings.address, name, lambda: ElementSigner.begin(settings, pin, asks=asks), patience_s)
 
 
 def load_module(path: Path) -> "Library":

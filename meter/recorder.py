@@ -7,6 +7,7 @@ is kept with every sample (meter/checkpoint.py), so that a crash costs none of i
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from contracts.reading_format import StatusFlag
 from meter.checkpoint import Checkpoint, CheckpointKeeper
@@ -18,7 +19,7 @@ from meter.head import Head
 from meter.meter_clock import MeterClock
 from meter.outbox import Outbox, OutboxFullError
 from meter.reading import Reading
-from meter.signer import Signer, SignerUnavailable
+from meter.signer import Signer, SignerBusy, SignerUnavailable
 from primitives.clock import Clock
 from primitives.errors import InvalidReading
 
@@ -26,6 +27,18 @@ logger = logging.getLogger(__name__)
 
 # A reading that could not be signed (the outbox is full, the key cannot be reached) is tried again so soon.
 RETRY_MS = 60_000
+# A secure element that is busy is asked again with each sample, for the same reading; it is left for a newer one then.
+BUSY_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A reading that is being signed: nothing in it changes, so that its signature fits when it comes."""
+
+    reading: Reading
+    sample: Sample
+    is_event: bool
+    begun_ms: int
 
 
 class Recorder:
@@ -65,6 +78,9 @@ class Recorder:
         self._retry_at_ms: int | None = None
         self._is_told = False
         self._number = 0
+        self._attempt: _Attempt | None = None
+        # A boundary was passed while the reading before it was being signed.
+        self._is_owed = False
 
     def resume(self) -> tuple[bytes | None, Registers]:
         """What the driver goes on from: its last known state, and the registers of the last reading."""
@@ -99,25 +115,36 @@ class Recorder:
 
     def take(self, sample: Sample) -> None:
         """One more sample: sign what is due."""
+        if self._attempt is not None:
+            self._try()
         before, is_owed = self._unsigned, False
         if before is not None and sample.is_timed and self._period(sample) > self._period(before):
-            is_owed = self._is_passed_over(before, sample)
-            if not is_owed:
+            if self._attempt is not None:
+                self._is_owed = self._is_owed or before is not self._attempt.sample
+            elif not (is_owed := self._is_passed_over(before, sample)):
                 self._sign(before, is_event=False)
         self._noted |= sample.flags
         self._last = sample
         if sample.is_timed:
             self._unsigned = sample
-            if is_owed or self._is_due(sample):
-                self._sign(sample, is_event=False)
-            elif self._is_urgent and self._retry_at_ms is None and self._may_interrupt(sample):
-                self._sign(sample, is_event=True)
+            if self._attempt is None:
+                self._sign_what_is_due(sample, is_owed=is_owed or self._is_owed)
         self._keep(on_card=self._keeper.is_due())
 
-    def finish(self) -> None:
-        """The source has ended: what is not signed yet is signed now."""
-        if self._unsigned is not None:
+    def _sign_what_is_due(self, sample: Sample, *, is_owed: bool) -> None:
+        if is_owed or self._is_due(sample):
+            self._is_owed = False
+            self._sign(sample, is_event=False)
+        elif self._is_urgent and self._retry_at_ms is None and self._may_interrupt(sample):
+            self._sign(sample, is_event=True)
+
+    def finish(self) -> bool:
+        """The source has ended: what is not signed yet is signed now. False while the key is busy: ask again."""
+        if self._attempt is not None:
+            self._try()
+        if self._attempt is None and self._unsigned is not None:
             self._sign(self._unsigned, is_event=False)
+        return self._attempt is None
 
     def stop(self) -> None:
         """The program ends in order."""
@@ -170,21 +197,41 @@ class Recorder:
                 int(self._noted),
                 head.hash,
             )
-            self._outbox.append(self._outbox.domain.sign(reading, self._signer), sample.state)
-        except (InvalidReading, OutboxFullError, DiskFull, SignerUnavailable) as error:
-            logger.error("NO READING WAS SIGNED: %s. The next one that can be covers its energy", error)
-            self._retry_at_ms = self._clock.elapsed_ms() + RETRY_MS
+        except InvalidReading as error:
+            self._tell_failure(error)
             return
-        if is_event:
-            self._budget.spend(registers.time_s)
+        # What is noted meanwhile, such as an edit that this reading is put over, is for the next one.
+        self._noted = NO_FLAGS
+        self._attempt = _Attempt(reading, sample, is_event, self._clock.elapsed_ms())
+        self._try()
+
+    def _try(self) -> None:
+        """Sign the reading that was begun, or leave it as it is where the key is busy with it."""
+        attempt = self._attempt
+        if attempt is None:
+            raise RuntimeError("no reading was begun")
+        try:
+            self._outbox.append(self._outbox.domain.sign(attempt.reading, self._signer), attempt.sample.state)
+        except (InvalidReading, OutboxFullError, DiskFull, SignerUnavailable) as error:
+            if isinstance(error, SignerBusy) and self._clock.elapsed_ms() - attempt.begun_ms < BUSY_MS:
+                return
+            self._attempt = None
+            self._noted |= StatusFlag(attempt.reading.flags)
+            self._tell_failure(error)
+            return
+        self._attempt = None
+        if attempt.is_event:
+            self._budget.spend(attempt.reading.time_s)
         self._head = self._outbox.head()
-        # What was noted meanwhile, such as an edit that this reading was put over, is for the next one.
-        self._noted &= ~StatusFlag(reading.flags)
         self._is_urgent, self._retry_at_ms = bool(self._noted), None
-        if self._unsigned is sample:
+        if self._unsigned is attempt.sample:
             self._unsigned = None
         for listener in self.on_signed:
             listener()
+
+    def _tell_failure(self, error: Exception) -> None:
+        logger.error("NO READING WAS SIGNED: %s. The next one that can be covers its energy", error)
+        self._retry_at_ms = self._clock.elapsed_ms() + RETRY_MS
 
     def _keep(self, *, on_card: bool, is_clean: bool = False) -> None:
         if self._last is None or self._head is None:
@@ -196,7 +243,7 @@ class Recorder:
             self._head.sequence,
             self._head.hash,
             self._last.state,
-            int(self._noted),
+            int(self._noted) | (0 if self._attempt is None else self._attempt.reading.flags),
             self._number,
             self._boot_id,
             is_clean,

@@ -15,7 +15,7 @@ from meter.ledger import MeterLedger
 from meter.outbox import Outbox, OutgoingTransaction
 from meter.reading import SignedReading
 from meter.reading_judge import ReadingJudge
-from meter.signer import Signer
+from meter.signer import Signer, sign_when_ready
 from primitives.clock import Clock
 from wallet.amounts import format_amount
 from wallet.client import InvalidAnswer, RpcError
@@ -123,7 +123,7 @@ class TransactionSender:
             nonce = max([used, *(stored.nonce + 1 for stored in self._outbox.transactions())])
             # A quarter more than estimated: what others send before it is executed may make it costlier, and other
             # readings may close more days.
-            transaction = self._sign(nonce, quote.gas + quote.gas // 4, data, quote.fees, readings)
+            transaction = await self._sign(nonce, quote.gas + quote.gas // 4, data, quote.fees, readings)
             self._outbox.store_transaction(transaction)
             return await self._send(transaction)
         except RpcError as error:
@@ -157,7 +157,7 @@ class TransactionSender:
             return False
         fees = await suggest_fees(self._node)
         if fees.max_fee_per_gas > transaction.max_fee_per_gas:
-            transaction = self._raise_fee(transaction, fees)
+            transaction = await self._raise_fee(transaction, fees)
         return await self._send(transaction)
 
     async def _send(self, transaction: OutgoingTransaction) -> bool:
@@ -175,7 +175,7 @@ class TransactionSender:
         self._sent_s[transaction.hash] = self._clock.precise_time_s()
         return True
 
-    def _raise_fee(self, transaction: OutgoingTransaction, fees: Fees) -> OutgoingTransaction:
+    async def _raise_fee(self, transaction: OutgoingTransaction, fees: Fees) -> OutgoingTransaction:
         """With the fee of today, an eighth more at least (nodes want a tenth); as it is where the owner forbids it."""
         old = decode_transaction(transaction.raw)
         raised = replace(
@@ -186,13 +186,13 @@ class TransactionSender:
         if highest_fee(raised) > self._max_fee_wei:
             logger.warning("the fee of nonce %d is not raised above what the settings allow", transaction.nonce)
             return transaction
-        signed = with_signature(raised, *self._signer.sign(raised.signing_hash))
+        signed = with_signature(raised, *await sign_when_ready(self._signer, raised.signing_hash))
         renewed = replace(transaction, hash=signed.hash, raw=signed.encoded, max_fee_per_gas=signed.max_fee_per_gas)
         self._outbox.store_transaction(renewed)
         logger.info("offering a higher fee for the transaction with nonce %d", transaction.nonce)
         return renewed
 
-    def _sign(
+    async def _sign(
         self, nonce: int, gas_limit: int, data: bytes, fees: Fees, readings: Sequence[SignedReading]
     ) -> OutgoingTransaction:
         """Raises InvalidAnswer where the node's price is more than the owner allows."""
@@ -213,6 +213,6 @@ class TransactionSender:
                 f"by the node's word {len(readings)} readings could cost {format_amount(fee)}, more than the setting "
                 f"ledger.max_fee_wei allows ({format_amount(self._max_fee_wei)})"
             )
-        signed = with_signature(unsigned, *self._signer.sign(unsigned.signing_hash))
+        signed = with_signature(unsigned, *await sign_when_ready(self._signer, unsigned.signing_hash))
         first, last = readings[0].reading.sequence, readings[-1].reading.sequence
         return OutgoingTransaction(nonce, self.sender, signed.hash, signed.encoded, first, last, fees.max_fee_per_gas)

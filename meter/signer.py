@@ -5,8 +5,10 @@ whose password comes from systemd's credentials, from a file or from the termina
 gives it away.
 """
 
+import asyncio
 import os
 import secrets
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -22,10 +24,17 @@ CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 METER_PASSWORD = "meter-password"
 ACCOUNT_PASSWORD = "account-password"
 TOKEN_PIN = "token-pin"
+READY_WITHIN_S = 60.0
+"""A secure element that takes longer for a signature is taken for one that does not answer."""
+LOOK_S = 0.1
 
 
 class SignerUnavailable(UserError):
     """The key cannot sign now, but may again later without a person: the element was pulled out, or is busy."""
+
+
+class SignerBusy(SignerUnavailable):
+    """The signature is being made: who asks for the same once more later gets it then."""
 
 
 class Signer(Protocol):
@@ -39,6 +48,18 @@ class Signer(Protocol):
     def sign(self, message_hash: bytes) -> tuple[int, int, int]:
         """(y_parity, r, s) over 32 bytes, s in the lower half (EIP-2). Raises SignerUnavailable, or UserError."""
         ...
+
+
+async def sign_when_ready(signer: Signer, message_hash: bytes) -> tuple[int, int, int]:
+    """As `signer.sign`, but waits for one that is busy, while everything else goes on. Raises what that raises."""
+    until_s = time.monotonic() + READY_WITHIN_S
+    while True:
+        try:
+            return signer.sign(message_hash)
+        except SignerBusy:
+            if time.monotonic() >= until_s:
+                raise
+        await asyncio.sleep(LOOK_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,22 @@
 """Signatures of a real PKCS #11 library, SoftHSM2: recoverable, of low s, and again after the token was pulled out."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meter.assembly import build_daemon, open_meter_key, open_paying_key
-from meter.pkcs11 import ElementSettings, ElementSigner, log_in, make_key, parse_id
+from meter.bounded_signer import BoundedSigner
+from meter.head import Head
+from meter.pkcs11 import ElementSettings, ElementSigner, log_in, make_key, open_element, parse_id
 from meter.reading import NO_HASH, Reading, ReadingDomain
 from meter.settings import parse_settings
-from meter.signer import SignerUnavailable
+from meter.signer import SignerBusy, SignerUnavailable, sign_when_ready
 from primitives import secp256k1
 from primitives.clock import ManualClock
 from primitives.errors import UserError
@@ -141,6 +146,45 @@ def test_a_key_on_another_curve_is_refused(settings: ElementSettings) -> None:
         ElementSigner.open(replace(settings, key_label="p256", key_id=""))
 
 
+class HeldKey:
+    """The element's key, which signs when it is let: a wrapper where a slow bus would be."""
+
+    def __init__(self, key: Any) -> None:
+        self._key = key
+        self.is_let = threading.Event()
+
+    def sign(self, message_hash: bytes, **options: object) -> bytes:
+        assert self.is_let.wait(30)
+        return bytes(self._key.sign(message_hash, **options))
+
+
+def held_key(signer: BoundedSigner) -> HeldKey:
+    element: Any = signer._opening.result()
+    element._key = held = HeldKey(element._key)
+    return held
+
+
+def test_an_element_in_a_thread_of_its_own(settings: ElementSettings) -> None:
+    signer = open_element(settings, 10.0)
+    message_hash = keccak256(b"1")
+    assert secp256k1.recover_address(message_hash, *signer.sign(message_hash)) == signer.address
+    held = held_key(signer)
+    signer._patience_s = 0.01
+    message_hash = keccak256(b"2")
+    with pytest.raises(SignerBusy, match="the element wattchain has not answered yet"):
+        signer.sign(message_hash)
+    held.is_let.set()
+    signed = asyncio.run(sign_when_ready(signer, message_hash))
+    assert secp256k1.recover_address(message_hash, *signed) == signer.address
+
+
+def test_a_wrong_pin_is_told_by_the_thread_too(settings: ElementSettings) -> None:
+    assert settings.pin_file is not None
+    settings.pin_file.write_text("9999")
+    with pytest.raises(UserError, match="not the PIN of the element wattchain"):
+        open_element(settings, 10.0)
+
+
 def test_nonsense_from_the_element_is_no_signature(settings: ElementSettings) -> None:
     class Broken:
         def sign(self, message_hash: bytes, **_: object) -> bytes:
@@ -170,6 +214,53 @@ def test_settings_must_name_a_key() -> None:
         ElementSettings(Path("a.so"), "token", bytes(20)).check()
 
 
+@dataclass
+class Home:
+    """A whole meter on a played file of 100 Wh an hour, readings and transactions signed by the element."""
+
+    settings: ElementSettings
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.node = FakeNode(meter=self.settings.address, credit_wei=10**24)
+        self.node.block_time_s = 600
+        self.clock = ManualClock(self.node.blocks[-1].time_s)
+        self.node.clock = self.clock
+        (self.folder / "profile.csv").write_text("non_shiftable_load\n" + "0.1\n" * 100)
+        document: dict[str, object] = {
+            "meter": {"outbox": "outbox.sqlite", "runtime_folder": "run"},
+            "pkcs11": {
+                "module": str(self.settings.module),
+                "token": TOKEN,
+                "key_id": "01",
+                "address": to_checksum_address(self.settings.address),
+                "pin_file": "pin",
+            },
+            "ledger": {"chain_id": CHAIN_ID, "confirmations": 1},
+            "driver": {"file": "profile.csv"},
+        }
+        meter_settings = parse_settings(document, self.folder / "meter.toml")
+        self.signer = open_meter_key(meter_settings)
+        payer = open_paying_key(meter_settings, self.signer)
+        self.daemon = build_daemon(meter_settings, self.node, self.clock, self.signer, payer)
+
+    async def pass_hours(self, hours: int) -> None:
+        for _ in range(hours * 6):
+            self.clock.advance_s(600)
+            for _ in range(80):
+                await asyncio.sleep(0)
+            self.node.mine()
+
+    async def stop(self, task: "asyncio.Future[None]") -> Head:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        head = self.daemon.outbox.head()
+        assert head is not None
+        self.daemon.outbox.close()
+        return head
+
+
 async def test_meter_whose_element_is_pulled_out_goes_on_measuring(
     settings: ElementSettings,
     element: Element,
@@ -177,50 +268,44 @@ async def test_meter_whose_element_is_pulled_out_goes_on_measuring(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A whole meter, readings and transactions signed by the element: energy used meanwhile is in a later reading."""
+    """Energy used meanwhile is in a later reading."""
     monkeypatch.setattr("meter.pkcs11.RETRY_S", 0.0)
-    node = FakeNode(meter=settings.address, credit_wei=10**24)
-    node.block_time_s = 600
-    clock = ManualClock(node.blocks[-1].time_s)
-    node.clock = clock
-    (tmp_path / "profile.csv").write_text("non_shiftable_load\n" + "0.1\n" * 100)
-    document: dict[str, object] = {
-        "meter": {"outbox": "outbox.sqlite", "runtime_folder": "run"},
-        "pkcs11": {
-            "module": str(settings.module),
-            "token": TOKEN,
-            "key_id": "01",
-            "address": to_checksum_address(settings.address),
-            "pin_file": "pin",
-        },
-        "ledger": {"chain_id": CHAIN_ID, "confirmations": 1},
-        "driver": {"file": "profile.csv"},
-    }
-    meter_settings = parse_settings(document, tmp_path / "meter.toml")
-    signer = open_meter_key(meter_settings)
-    daemon = build_daemon(meter_settings, node, clock, signer, open_paying_key(meter_settings, signer))
-    task = asyncio.ensure_future(daemon.run())
-
-    async def pass_hours(hours: int) -> None:
-        for _ in range(hours * 6):
-            clock.advance_s(600)
-            for _ in range(80):
-                await asyncio.sleep(0)
-            node.mine()
-
-    await pass_hours(3)
+    home = Home(settings, tmp_path)
+    task = asyncio.ensure_future(home.daemon.run())
+    await home.pass_hours(3)
     element.pull_out()
-    await pass_hours(3)
-    signed = daemon.outbox.head()
+    await home.pass_hours(3)
+    signed = home.daemon.outbox.head()
     element.put_back()
-    await pass_hours(4)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    later = daemon.outbox.head()
-    daemon.outbox.close()
+    await home.pass_hours(4)
+    later = await home.stop(task)
     assert "NO READING WAS SIGNED: the element wattchain is not there" in caplog.text
     assert signed is not None
-    assert later is not None
     assert signed.registers.import_wh <= 400 < 800 <= later.registers.import_wh
-    assert node.charged_wh(settings.address) >= later.registers.import_wh - 100
+    assert home.node.charged_wh(settings.address) >= later.registers.import_wh - 100
+
+
+async def test_meter_whose_element_hangs_goes_on_measuring(
+    settings: ElementSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The event loop is held up for a moment only, however long the library does not come back."""
+    monkeypatch.setattr("meter.signer.LOOK_S", 0.001)
+    home = Home(settings, tmp_path)
+    assert isinstance(home.signer, BoundedSigner)
+    task = asyncio.ensure_future(home.daemon.run())
+    await home.pass_hours(3)
+    home.signer._patience_s = 0.02
+    held = held_key(home.signer)
+    begin_s = time.monotonic()
+    await home.pass_hours(3)
+    assert time.monotonic() - begin_s < 10
+    signed = home.daemon.outbox.head()
+    held.is_let.set()
+    home.signer._patience_s = 10.0
+    await home.pass_hours(4)
+    later = await home.stop(task)
+    assert "NO READING WAS SIGNED: the element wattchain has not answered yet" in caplog.text
+    assert signed is not None
+    assert signed.registers.import_wh <= 400 < 800 <= later.registers.import_wh
+    sequences = home.node.accepted_sequences()
+    assert sequences == list(range(1, len(sequences) + 1))

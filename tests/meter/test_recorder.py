@@ -14,7 +14,7 @@ from meter.meter_clock import MeterClock
 from meter.outbox import Outbox
 from meter.reading import Reading, Signature
 from meter.recorder import Recorder
-from meter.signer import KeySigner, SignerUnavailable
+from meter.signer import KeySigner, SignerBusy, SignerUnavailable
 from primitives.clock import ManualClock
 from tests.meter.kill_outbox import DOMAIN, KEY, METER
 
@@ -28,11 +28,16 @@ class FailingSigner:
 
     def __init__(self) -> None:
         self._signer = KeySigner(KEY)
+        self.made: set[bytes] = set()
+        """While it is busy, only signatures of these hashes are there."""
         self.is_away = False
+        self.is_busy = False
 
     def sign(self, message_hash: bytes) -> Signature:
         if self.is_away:
             raise SignerUnavailable("the element does not answer")
+        if self.is_busy and message_hash not in self.made:
+            raise SignerBusy("the element has not answered yet")
         return self._signer.sign(message_hash)
 
 
@@ -333,6 +338,98 @@ def test_a_signer_that_is_away_is_tried_again_in_a_minute(meter: Meter, caplog: 
         meter.see(1)
     assert caplog.text.count("NO READING WAS SIGNED: the element does not answer") == 3
     assert meter.told()[1:] == [(HOUR_S + 121, 123, StatusFlag.JUMP)]
+
+
+def test_a_busy_key_gets_its_time_and_the_reading_stays_as_it_was(meter: Meter) -> None:
+    """What happens meanwhile is for the next reading; that of the boundary is the boundary's."""
+    meter.see(1)
+    meter.signer.is_busy = True
+    meter.see(HOUR_S - 1, StatusFlag.JUMP)
+    for _ in range(20):
+        meter.see(1, StatusFlag.GAP)
+    meter.recorder.note(TAMPER, "an edit", at_once=True)
+    meter.see(1, StatusFlag.JUMP)
+    assert meter.told() == [(1, 1, RESTARTED)]
+    meter.signer.is_busy = False
+    meter.see(1)
+    assert meter.told()[1:] == [
+        (HOUR_S, 2, StatusFlag.JUMP),
+        (HOUR_S + 22, 24, StatusFlag.GAP | TAMPER | StatusFlag.JUMP),
+    ]
+
+
+def test_both_signatures_of_a_reading_may_take_their_time(meter: Meter) -> None:
+    meter.see(1)
+    asked: list[bytes] = []
+    sign = meter.signer.sign
+
+    def slowly(message_hash: bytes) -> Signature:
+        if message_hash not in asked:
+            asked.append(message_hash)
+            raise SignerBusy("the element has not answered yet")
+        return sign(message_hash)
+
+    meter.signer.sign = slowly  # type: ignore[method-assign]
+    meter.see(HOUR_S - 1)
+    meter.see(1)
+    assert len(meter.told()) == 1
+    meter.see(1)
+    assert meter.told()[1:] == [(HOUR_S, 2, NONE)]
+    assert len(asked) == 2
+
+
+def test_a_boundary_that_passes_while_the_key_is_busy_has_its_reading_behind(tmp_path: Path) -> None:
+    meter = Meter(tmp_path, interval_s=30)
+    with closing(meter.outbox):
+        meter.see(1)
+        meter.signer.is_busy = True
+        meter.see(29)
+        for _ in range(40):
+            meter.see(1)
+        meter.signer.is_busy = False
+        meter.see(1)
+        meter.kill()
+        assert meter.told()[1:] == [(30, 2, NONE), (71, 43, NONE)]
+
+
+def test_a_key_that_hangs_is_left_for_a_newer_reading(meter: Meter, caplog: pytest.LogCaptureFixture) -> None:
+    meter.see(1)
+    meter.signer.is_busy = True
+    meter.see(HOUR_S - 1, StatusFlag.JUMP)
+    for _ in range(150):
+        meter.see(1)
+    assert caplog.text.count("NO READING WAS SIGNED: the element has not answered yet") == 1
+    meter.signer.is_busy = False
+    meter.see(1)
+    assert meter.told()[1:] == [(HOUR_S + 120, 122, StatusFlag.JUMP)]
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_crash_while_the_key_is_busy_loses_neither_flags_nor_energy(meter: Meter, is_cut: bool) -> None:
+    meter.see(1)
+    meter.signer.is_busy = True
+    meter.see(HOUR_S - 1, StatusFlag.JUMP)
+    meter.recorder.note(StatusFlag.GAP, "silence")
+    meter.see(1)
+    if is_cut:
+        meter.cut_power()
+    else:
+        meter.kill()
+    meter.signer.is_busy = False
+    meter.start()
+    assert meter.state == (b"2" if is_cut else b"3")
+    meter.see(1)
+    assert [told[2] for told in meter.told()] == [RESTARTED, StatusFlag.JUMP | StatusFlag.GAP | RESTARTED]
+
+
+def test_the_end_of_the_source_waits_for_the_key(meter: Meter) -> None:
+    meter.see(1)
+    meter.see(5)
+    meter.signer.is_busy = True
+    assert not meter.recorder.finish()
+    meter.signer.is_busy = False
+    assert meter.recorder.finish()
+    assert meter.told()[1:] == [(6, 2, NONE)]
 
 
 def test_an_event_that_cannot_be_signed_is_tried_again_in_a_minute_too(
