@@ -94,9 +94,9 @@ class ThresholdWatch:
 
     def observe(self, observation: Observation) -> None:
         sample = observation.sample
-        if observation.measurement is None and sample.flags & StatusFlag.GAP:
-            return  # the device is silent; nobody knows its power
-        power_w = sample.power_w
+        power_w = observation.power_w
+        if power_w is None:
+            return
         self._look_at_power(0, "taken", power_w, self._settings.import_above_w)
         self._look_at_power(1, "given", -power_w, self._settings.export_above_w)
         if sample.is_timed:

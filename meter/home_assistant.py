@@ -1,8 +1,8 @@
 """Shows the meter in Home Assistant: its sensors appear by themselves (MQTT discovery), over the connection of [mqtt].
 
-Power, energy, supply, credit and the price just now. Registers and power are those of the last sample; credit and price
-are asked from the ledger at intervals, and are unavailable while it is not in reach. Everything is retained, so that a
-Home Assistant that starts later knows it all.
+Power, energy, supply, credit and the price just now. Registers and power are those of the last sample, the power unknown
+while the device is silent; credit and price are asked from the ledger at intervals, and are unavailable while it is not
+in reach. Everything is retained, so that a Home Assistant that starts later knows it all.
 """
 
 import asyncio
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from contracts.tariff_charge import charge
-from meter.drivers.driver import Sample
 from meter.ledger import MeterLedger, NodeTrouble
 from meter.ledger_terms import AccountTerms, KnownAccount, LedgerTerms
 from meter.live import Observation
@@ -105,7 +104,7 @@ class HomeAssistant:
         self._meter = meter
         self._clock = clock
         self._supply = supply
-        self._sample: Sample | None = None
+        self._seen: Observation | None = None
         self._account_terms: AccountTerms | None = None
         self._terms_asked_ms: int | None = None
         self._known: KnownAccount | None = None
@@ -114,7 +113,7 @@ class HomeAssistant:
         self._ledger_topic = f"{connection.base_topic}/ledger"
 
     def observe(self, observation: Observation) -> None:
-        self._sample = observation.sample
+        self._seen = observation
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -167,15 +166,15 @@ class HomeAssistant:
 
     def tell(self) -> None:
         """The values as they are known now, where they are others than before."""
-        sample, supply, known = self._sample, self._supply(), self._known
-        if sample is None:
+        seen, supply, known = self._seen, self._supply(), self._known
+        if seen is None:
             return
         now_s = self._clock.time_s()
         price, export_price = (None, None) if known is None else prices_now(known, now_s)
         state = {
-            "power_w": sample.power_w,
-            "import_wh": sample.registers.import_wh,
-            "export_wh": sample.registers.export_wh,
+            "power_w": seen.power_w,
+            "import_wh": seen.sample.registers.import_wh,
+            "export_wh": seen.sample.registers.export_wh,
             "supply": None if supply is None else ("ON" if supply else "OFF"),
             "credit": None if known is None else to_decimal(known.balance_wei),
             "price": price,

@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from meter.drivers.driver import Sample
 from meter.live import Observation
 from meter.signer import read_secret
 from primitives.clock import Clock
@@ -144,7 +143,7 @@ class InfluxExport:
             self._has_lines.set()
 
     def line_of(self, observation: Observation) -> bytes:
-        fields = _fields(observation.sample)
+        fields = _fields(observation)
         if observation.measurement is not None:
             fields |= dict(observation.measurement.values)
         return encode_line(self._settings.measurement, self._tags, fields, observation.sample.registers.time_s)
@@ -281,11 +280,13 @@ def _escape(text: str, special: str) -> str:
     return "".join([f"\\{character}" if character in special else character for character in flat])
 
 
-def _fields(sample: Sample) -> dict[str, int]:
-    registers = sample.registers
-    return {
-        "power_w": sample.power_w,
+def _fields(observation: Observation) -> dict[str, int]:
+    """No power while nobody knows it: a line at 0 W would be drawn as one that was measured."""
+    registers = observation.sample.registers
+    power_w = observation.power_w
+    known = {} if power_w is None else {"power_w": power_w}
+    return known | {
         "import_wh": registers.import_wh,
         "export_wh": registers.export_wh,
-        "flags": int(sample.flags),
+        "flags": int(observation.sample.flags),
     }

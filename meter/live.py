@@ -19,6 +19,12 @@ class Observation:
     sample: Sample
     measurement: Measurement | None = None
 
+    @property
+    def power_w(self) -> int | None:
+        """What flows just now, for people and limits; None where nobody knows, because the device is silent."""
+        is_silent = self.measurement is None and self.sample.flags & StatusFlag.GAP
+        return None if is_silent else self.sample.power_w
+
 
 class Observer(Protocol):
     """Told of every sample, in the daemon's own task: it must neither wait nor raise."""

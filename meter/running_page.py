@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from meter.live import Observation
@@ -84,12 +84,12 @@ class PageWriter:
         self._written_s = -MIN_INTERVAL_S
 
     def observe(self, observation: Observation) -> None:
-        sample, now_s = observation.sample, self._now_s()
+        sample, power_w, now_s, page = observation.sample, observation.power_w, self._now_s(), self._page
         flags = flag_names(int(sample.flags))
-        is_news = bool(self._page.trouble) or sample.is_timed != self._page.is_timed
-        self._write(
-            RunningPage(self._page.device, sample.power_w, now_s, now_s, "", sample.is_timed, flags), at_once=is_news
-        )
+        new = RunningPage(page.device, power_w, now_s, now_s, "", sample.is_timed, flags)
+        if power_w is None:  # silence: what was measured last, and what is wrong, stays
+            new = replace(new, power_w=page.power_w, measured_s=page.measured_s, trouble=page.trouble)
+        self._write(new, at_once=new.trouble != page.trouble or new.is_timed != page.is_timed)
 
     def trouble(self, reason: str) -> None:
         page, now_s = self._page, self._now_s()

@@ -14,6 +14,7 @@ from contracts.reading_format import StatusFlag
 from contracts.tariff_charge import TariffPosition
 from contracts.tariff_format import Slab, TariffVersion
 from meter.drivers.driver import Registers, Sample
+from meter.drivers.measurement import Measurement
 from meter.home_assistant import ENTITIES, HomeAssistant, HomeAssistantSettings, prices_now
 from meter.ledger import MeterLedger
 from meter.ledger_terms import AccountTerms, DatedVersion, KnownAccount, SupplyTerms
@@ -132,6 +133,19 @@ async def test_values_of_the_meter_and_of_the_ledger(broker: Broker) -> None:
         here.clock.advance_s(10)
         await here.until(lambda: here.state()["supply"] == "OFF")
         assert here.state()["import_wh"] == 1235
+
+
+async def test_the_power_of_a_silent_device_is_unknown_and_its_registers_stay(broker: Broker) -> None:
+    async with shown(broker) as here:
+        silence = Sample(Registers(GENESIS_TIME_S, 1234, 7), 0, StatusFlag.GAP, b"")
+        here.assistant.observe(Observation(silence))
+        here.assistant.tell()
+        await here.until(lambda: here.state().get("import_wh") == 1234)
+        assert here.state()["power_w"] is None
+        # A gap that has ended: the device measures again.
+        here.assistant.observe(Observation(silence, Measurement(0)))
+        here.assistant.tell()
+        await here.until(lambda: here.state()["power_w"] == 0)
 
 
 async def test_without_a_ledger_credit_is_unavailable_and_the_rest_goes_on(broker: Broker) -> None:

@@ -33,7 +33,7 @@ text = st.text(st.sampled_from('ab ,=\\"é'), min_size=1, max_size=8).filter(lam
 
 def seen(import_wh: int, values: tuple[tuple[str, int], ...] = ()) -> Observation:
     sample = Sample(Registers(NOW_S + import_wh, import_wh, 2), -7, StatusFlag.GAP, b"")
-    return Observation(sample, Measurement(0, values=values) if values else None)
+    return Observation(sample, Measurement(0, values=values))
 
 
 def read_line(line: str) -> tuple[str, dict[str, str], dict[str, int], int]:
@@ -60,6 +60,12 @@ def test_a_line() -> None:
         rb"wattchain,home=the\ attic,meter=0xAb power_w=-7i,import_wh=5i,export_wh=2i,flags=32i,voltage_1_mv=231000i "
         b"1700000005"
     )
+
+
+def test_a_silent_device_has_no_power() -> None:
+    export = InfluxExport(InfluxSettings(file=Path("x")), "0xAb", ManualClock())
+    silence = Observation(replace(seen(5).sample, power_w=0))
+    assert export.line_of(silence) == b"wattchain,meter=0xAb import_wh=5i,export_wh=2i,flags=32i 1700000005"
 
 
 @given(

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,13 @@ from hypothesis import strategies as st
 
 from contracts.reading_format import StatusFlag
 from meter.drivers.driver import Registers, Sample
-from meter.drivers.measurement import NO_FLAGS
+from meter.drivers.measurement import NO_FLAGS, Measurement
 from meter.live import Observation
 from meter.running_page import FRESH_S, MIN_INTERVAL_S, PageWriter, RunningPage, page_file, read_page
 
 
 def observation(power_w: int, *, is_timed: bool = True, flags: StatusFlag = NO_FLAGS) -> Observation:
-    return Observation(Sample(Registers(), power_w, flags, b"", is_timed=is_timed))
+    return Observation(Sample(Registers(), power_w, flags, b"", is_timed=is_timed), Measurement(0))
 
 
 class Stage:
@@ -62,6 +63,17 @@ def test_the_last_sample(stage: Stage) -> None:
     stage.writer.observe(observation(1402, flags=StatusFlag.GAP))
     assert stage.page().lines() == ["Device    rpict: 1402 W, just now", "Flags     gap"]
     assert stage.page().to_json()["clock_is_set"] is True
+
+
+def test_while_the_device_is_silent_the_page_tells_what_it_said_last_and_what_is_wrong(stage: Stage) -> None:
+    stage.writer.observe(observation(1402))
+    measured_s = stage.now_s
+    stage.writer.trouble("unplugged")
+    stage.now_s += 17
+    stage.writer.observe(replace(observation(0, flags=StatusFlag.GAP), measurement=None))
+    page = stage.page()
+    assert (page.power_w, page.measured_s, page.written_s) == (1402, measured_s, stage.now_s)
+    assert (page.trouble, page.flags) == ("unplugged", ("gap",))
 
 
 def test_trouble_and_its_end_are_told_at_once(stage: Stage) -> None:
