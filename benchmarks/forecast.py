@@ -26,11 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.forecast", description=__doc__)
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path, help="CSV files in the form of CityLearn 2022")
     parser.add_argument("--panel-kw", type=Fraction, default=Fraction(4), help="size of the solar panel (4)")
+    parser.add_argument(
+        "--held-out", action="store_true", help="only the second half of the days: the rule was chosen on the first"
+    )
     parser.add_argument("--json", action="store_true", help="the result as JSON")
     chosen = parser.parse_args(arguments)
     files = chosen.files or sorted(BUNDLED.glob("building_*.csv"))
     results = [
-        (path.stem, direction, measured(path, chosen.panel_kw, direction)) for path in files for direction in Direction
+        (path.stem, direction, measured(path, chosen.panel_kw, direction, held_out=chosen.held_out))
+        for path in files
+        for direction in Direction
     ]
     if chosen.json:
         print(json.dumps([{"home": name, **backtest_json(found)} for name, _, found in results], indent=2))
@@ -39,9 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measured(path: Path, panel_kw: Fraction, direction: Direction) -> Backtest:
+def measured(path: Path, panel_kw: Fraction, direction: Direction, *, held_out: bool = False) -> Backtest:
     form = CsvFormat(Column("non_shiftable_load", "kWh"), Column("solar_generation", "W", panel_kw), ROW_S)
-    return backtest(history_of_rows([row.net_wh for row in read_rows(path, form)], ROW_S), direction)
+    hours = history_of_rows([row.net_wh for row in read_rows(path, form)], ROW_S)
+    return backtest(hours, direction, held_out=held_out)
 
 
 def show(results: Sequence[tuple[str, Direction, Backtest]]) -> None:

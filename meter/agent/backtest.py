@@ -37,8 +37,8 @@ class Backtest:
     above_high: int
 
 
-def backtest(hours: Hours, direction: Direction, least_days: int = WEEK_DAYS) -> Backtest:
-    """Raises UserError where the history is too short."""
+def backtest(hours: Hours, direction: Direction, least_days: int = WEEK_DAYS, *, held_out: bool = False) -> Backtest:
+    """Of the second half of the days where that is `held_out`. Raises UserError where the history is too short."""
     whole_days = _whole_days(hours)
     tested = whole_days[least_days:]
     if len(whole_days) <= WEEK_DAYS or not tested:
@@ -47,6 +47,8 @@ def backtest(hours: Hours, direction: Direction, least_days: int = WEEK_DAYS) ->
             f"{max(least_days, WEEK_DAYS) + 1}."
         )
     tested = [day for day in tested if day - WEEK_DAYS >= whole_days[0]]
+    if held_out:
+        tested = tested[len(tested) // 2 :]
     came = {day: [hours[day * DAY_HOURS + hour][direction] for hour in range(DAY_HOURS)] for day in whole_days}
     energy_wh = sum([sum(came[day]) for day in tested])
     told = {day: _forecasts(hours, direction, day, least_days) for day in tested}
@@ -78,7 +80,7 @@ def _whole_days(hours: Hours) -> list[int]:
 
 def _forecasts(hours: Hours, direction: Direction, day: int, least_days: int) -> list[Forecast]:
     """As they would have been at the midnight before: of the 24 hours, and of the day."""
-    first, midnight_s = (day - LOOK_BACK_DAYS) * DAY_HOURS, day * DAY_S
+    first, midnight_s = (day - LOOK_BACK_DAYS - 1) * DAY_HOURS, day * DAY_S
     before = {hour: hours[hour] for hour in range(first, day * DAY_HOURS) if hour in hours}
     history = History(0, before, day * DAY_HOURS)
     times = [(midnight_s + hour * HOUR_S, midnight_s + (hour + 1) * HOUR_S) for hour in range(DAY_HOURS)]

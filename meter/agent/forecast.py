@@ -1,7 +1,8 @@
 """How much energy a meter will take or give in a time to come: by its own last weeks, in whole numbers.
 
-What the same hours of each of the last 28 days had is a guess for the time to come. Yesterday is the best one: a day k
-days ago counts 1/k, and twice where it was the same day of the week. Of the guesses in order of their size, `likely` is
+What the same hours of each of the last 28 days had is a guess for the time to come, moved by what is new: where the
+last 24 hours had more than the 24 before that day's, by two fifths of the difference, in proportion. A day k days ago
+counts 1/(k + 1), and twice where it was the same day of the week. Of the guesses in order of their size, `likely` is
 the one in the middle of the weights, a fifth of the weights lies below `low`, and a fifth above `high`: so a day that
 was unlike all others, or an hour with a week's energy after a gap, moves none of them far. Sums of a whole time are
 compared, not hours one by one, since a cloudy day has cloudy hours.
@@ -21,8 +22,13 @@ MAX_WINDOW_S = DAY_S
 """A longer time would need days that are not over yet."""
 LOW_PERCENT, LIKELY_PERCENT, HIGH_PERCENT = 20, 50, 80
 
-_WEIGHT_OF_YESTERDAY = 5_040
-"""Divisible by most ages of days, so that whole numbers do for 1/k."""
+NEWS_NUMERATOR, NEWS_DENOMINATOR = 2, 5
+"""So much of a difference lasts until the next day."""
+MOST_TIMES = 3
+"""A guess is moved up to so many times what it was; down to nothing."""
+
+_WHOLE_WEIGHT = 10_080
+"""Divisible by most ages of days, so that whole numbers do for 1/(k + 1)."""
 
 
 class TooLittleHistory(UserError):
@@ -48,12 +54,13 @@ def forecast(
     """From one Unix time to another, at most a day. Raises TooLittleHistory below `least_days` days."""
     if not 0 < until_s - from_s <= MAX_WINDOW_S:
         raise ValueError(f"a forecast is of more than nothing and of a day at most, not of {until_s - from_s} s")
+    days = [_at(history, direction, from_s, from_s + DAY_S, age) for age in range(1, LOOK_BACK_DAYS + 2)]
+    newest_wh = _without_extremes(days)
     guesses = []
-    for age in range(1, LOOK_BACK_DAYS + 1):
-        shift_s = history.zone_s - age * DAY_S
-        energy_wh = history.energy_wh(direction, from_s + shift_s, until_s + shift_s)
+    for age, day_wh, before_wh in zip(range(1, LOOK_BACK_DAYS + 1), days, days[1:], strict=False):
+        energy_wh = _at(history, direction, from_s, until_s, age)
         if energy_wh is not None:
-            guesses.append((energy_wh, weight_of(age)))
+            guesses.append((_moved(energy_wh, day_wh, before_wh, newest_wh), weight_of(age)))
     if len(guesses) < least_days:
         raise TooLittleHistory(
             f"The ledger has readings of {len(guesses)} days for a forecast; {least_days} are needed. "
@@ -66,8 +73,31 @@ def forecast(
 
 def weight_of(age_days: int) -> int:
     """Of a guess that is so many days old."""
-    weight = _WEIGHT_OF_YESTERDAY // age_days
+    weight = _WHOLE_WEIGHT // (age_days + 1)
     return 2 * weight if age_days % WEEK_DAYS == 0 else weight
+
+
+def _at(history: History, direction: Direction, from_s: int, until_s: int, age_days: int) -> int | None:
+    shift_s = history.zone_s - age_days * DAY_S
+    return history.energy_wh(direction, from_s + shift_s, until_s + shift_s)
+
+
+def _without_extremes(days: Sequence[int | None]) -> int | None:
+    """The newest day, but no more than all others but one, and no less: it may have a week's energy after a gap."""
+    newest_wh, *older = days
+    others = sorted([one for one in older if one is not None])
+    if newest_wh is None or len(others) < 3:
+        return None
+    return min(max(newest_wh, others[1]), others[-2])
+
+
+def _moved(energy_wh: int, day_wh: int | None, before_wh: int | None, newest_wh: int | None) -> int:
+    """What came of a day after the one before it, put after the newest one. As it is where something is not known."""
+    if not day_wh or before_wh is None or newest_wh is None:
+        return energy_wh
+    whole = NEWS_DENOMINATOR * day_wh
+    share = whole + NEWS_NUMERATOR * (newest_wh - before_wh)
+    return energy_wh * min(max(share, 0), MOST_TIMES * whole) // whole
 
 
 def _quantile(guesses: Sequence[tuple[int, int]], percent: int) -> int:

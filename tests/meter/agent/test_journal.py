@@ -10,9 +10,9 @@ from meter.agent.journal import (
     DONE,
     DROPPED,
     FAILED,
+    IN_BLOCK,
     KEPT_SENT_S,
     KIND,
-    MAX_SENT_A_DAY,
     UNDER_WAY,
     Journal,
     Signed,
@@ -68,16 +68,16 @@ def test_of_transactions_with_one_number_the_dearest_counts(tmp_path: Path) -> N
 
 def test_nothing_of_a_day_is_forgotten_and_older_entries_make_room(tmp_path: Path) -> None:
     raw = sign_transaction(Transaction(LEGACY, CHAIN_ID, 0, 2, 2, 21_000, bytes(20), 0, b""), key_of("solar")).encoded
+    a_day, days = 40, 5
     with book(tmp_path) as journal:
-        for number in range(MAX_SENT_A_DAY):
-            begin(journal, NOON_S + number * 43, number, 1, 1, raw)
-            for sent in journal.unsettled():
-                journal.mark(sent, DONE)
-        end_s = NOON_S + (MAX_SENT_A_DAY - 1) * 43
-        assert journal.signed(end_s) == Signed(MAX_SENT_A_DAY, MAX_SENT_A_DAY, MAX_SENT_A_DAY)
-        assert journal.fees_wei(end_s) == MAX_SENT_A_DAY * 42_000
-        begin(journal, NOON_S + KEPT_SENT_S + 43, MAX_SENT_A_DAY)
-        assert len(journal.newest(2 * MAX_SENT_A_DAY)) == MAX_SENT_A_DAY
+        for number in range(days * a_day):
+            begin(journal, NOON_S + number * DAY_S // a_day, number, 1, 1, raw)
+            newest = journal.newest(1)[0]
+            journal.mark(newest, DONE if number % 3 else IN_BLOCK)
+            if number >= a_day:
+                assert journal.signed(newest.time_s) == Signed(a_day, a_day, a_day)
+        assert journal.fees_wei(newest.time_s) == a_day * 42_000
+        assert len(journal.newest(1_000)) == KEPT_SENT_S // DAY_S * a_day + 1
 
 
 async def test_transactions_of_a_day_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
