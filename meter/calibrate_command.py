@@ -35,7 +35,7 @@ from meter.signed_calibration import SignedCalibration, sign_calibration
 from meter.signer import KeySigner
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
-from wallet.command_line import NUMBER, confirm, json_option, password_file_option, print_result, say
+from wallet.command_line import NUMBER, WholeNumber, confirm, json_option, password_file_option, print_result, say
 from wallet.commands import keystore_option
 from wallet.key_directory import KeyDirectory
 from wallet.quantities import format_time
@@ -71,10 +71,10 @@ class Target:
 @click.command()
 @click.argument("quantity", required=False, type=click.Choice(list(_QUANTITIES)))
 @settings_option
-@click.option("--channel", type=click.IntRange(1, MAX_CHANNEL), default=1, show_default=True, help="Clamp or phase.")
+@click.option("--channel", type=WholeNumber(1, MAX_CHANNEL), default=1, show_default=True, help="Clamp or phase.")
 @click.option("--reference", metavar="VALUE", help="What the reference instrument shows: 6.6A, 231.5V, 1.5kW.")
 @click.option("--factor", type=NUMBER, metavar="NUMBER", help="Set this factor, without measuring.")
-@click.option("--samples", type=click.IntRange(1, MAX_SAMPLES), default=5, show_default=True,
+@click.option("--samples", type=WholeNumber(1, MAX_SAMPLES), default=5, show_default=True,
               help="Measurements whose mean is compared.")  # fmt: skip
 @click.option("--list", "is_list", is_flag=True, help="Show the calibrations up to now, and change nothing.")
 @from_option

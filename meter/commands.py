@@ -18,7 +18,7 @@ from meter.settings import MeterSettings, load_settings
 from meter.status import MeterStatus, read_status
 from meter.table_options import table_options
 from primitives.hexadecimal import to_checksum_address, to_data
-from wallet.command_line import LazyCommand, LazyGroup, json_option, print_result, say, service
+from wallet.command_line import LazyCommand, LazyGroup, WholeNumber, json_option, print_result, say, service
 
 DEFAULT_SETTINGS = "meter.toml"
 # A screen or two; the outbox may hold a million.
@@ -102,7 +102,7 @@ def status(settings_path: Path, as_json: bool) -> None:
 @meter.command()
 @settings_option
 @click.option(
-    "-n", "count", type=click.IntRange(1, MAX_SHOWN_READINGS), default=20, show_default=True, help="How many at most."
+    "-n", "count", type=WholeNumber(1, MAX_SHOWN_READINGS), default=20, show_default=True, help="How many at most."
 )
 @json_option
 def readings(settings_path: Path, count: int, as_json: bool) -> None:
@@ -120,8 +120,8 @@ def readings(settings_path: Path, count: int, as_json: bool) -> None:
 
 @meter.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--days", type=click.IntRange(1, MAX_DAYS), default=365, show_default=True, help="How many days.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Another number makes another household.")
+@click.option("--days", type=WholeNumber(1, MAX_DAYS), default=365, show_default=True, help="How many days.")
+@click.option("--seed", type=WholeNumber(), default=1, show_default=True, help="Another one makes another household.")
 @json_option
 def profile(file: Path, days: int, seed: int, as_json: bool) -> None:
     """Make up a household: write FILE with its load in every hour, for demos and trials.

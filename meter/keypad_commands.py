@@ -45,7 +45,7 @@ def install(settings: Path, file: Path, as_json: bool) -> None:
         with settings.open("rb") as opened:
             text = opened.read(MAX_FILE_BYTES + 1).decode("utf-8", "replace")
     except OSError as error:
-        raise UserError(f"{settings} cannot be read: {error.strerror}.") from error
+        raise UserError(f"The keypad's settings {settings} cannot be read: {error.strerror}.") from error
     given = KeypadSettings.from_text(text[:MAX_FILE_BYTES])
     with KeypadFile(file) as keypad_file:
         keypad_file.install(given)

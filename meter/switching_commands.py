@@ -11,13 +11,13 @@ from meter.commands import settings_option
 from meter.outbox import Outbox
 from meter.settings import load_settings
 from meter.switch_journal import MAX_SWITCHINGS, Switching, SwitchJournal
-from wallet.command_line import json_option, print_result
+from wallet.command_line import WholeNumber, json_option, print_result
 
 
 @click.command()
 @settings_option
 @click.option(
-    "-n", "count", type=click.IntRange(1, MAX_SWITCHINGS), default=20, show_default=True, help="How many at most."
+    "-n", "count", type=WholeNumber(1, MAX_SWITCHINGS), default=20, show_default=True, help="How many at most."
 )
 @json_option
 def switchings(settings_path: Path, count: int, as_json: bool) -> None:

@@ -26,7 +26,7 @@ from primitives.clock import SystemClock
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from primitives.secp256k1 import address_of
-from wallet.command_line import json_option, print_json, print_result, say, service
+from wallet.command_line import WholeNumber, json_option, print_json, print_result, say, service
 
 data_directory_option = click.option(
     "--data-dir",
@@ -95,8 +95,8 @@ def init(data_directory: Path, genesis: Path | None, as_json: bool, **network: A
 @data_directory_option
 @click.option("--mine/--no-mine", default=None, help="Make blocks, whatever the settings say.")
 @click.option("--coinbase", metavar="ADDRESS", help="Who receives fees and rewards of blocks made here.")
-@click.option("--rpc-port", type=click.IntRange(0, 65_535), help="Port of the JSON-RPC gateway; 0 takes a free one.")
-@click.option("--p2p-port", type=click.IntRange(0, 65_535), help="Port for other nodes; 0 takes a free one.")
+@click.option("--rpc-port", type=WholeNumber(0, 65_535), help="Port of the JSON-RPC gateway; 0 takes a free one.")
+@click.option("--p2p-port", type=WholeNumber(0, 65_535), help="Port for other nodes; 0 takes a free one.")
 @click.option(
     "--peer",
     "peers",
@@ -142,7 +142,7 @@ def node(data_directory: Path, log_level: str, log_blocks: bool, as_json: bool, 
     help="Play homes measured in this CSV file, or in all *.csv files of this folder (columns non_shiftable_load, kWh "
     "in each hour, and for solar panels solar_generation, W per kW of panel), not those that come with the demo.",
 )
-@click.option("--days", type=click.IntRange(1, 365), default=1, show_default=True, help="Days to play.")
+@click.option("--days", type=WholeNumber(1, 365), default=1, show_default=True, help="Days to play.")
 @click.option(
     "--rate",
     type=click.FloatRange(60, 86_400),

@@ -12,7 +12,7 @@ from node.network_options import NetworkOptions, network_options
 from node.network_plan import LOOPBACK_HOST, MAX_NODES, NewNetwork, NewNode, Places, make_network
 from node.settings import DEFAULT_P2P_PORT, DEFAULT_RPC_PORT
 from primitives.errors import UserError
-from wallet.command_line import PlainGroup, json_option, print_result
+from wallet.command_line import PlainGroup, WholeNumber, json_option, print_result
 from wallet.quantities import counted
 
 DEFAULT_NODES = 4
@@ -36,7 +36,7 @@ def network() -> None:
     metavar="FOLDER",
     help="Where to make the folders of the nodes: node1, node2 and so on.",
 )
-@click.option("--nodes", "count", type=click.IntRange(1, MAX_NODES), help=f"How many. [default: {DEFAULT_NODES}]")
+@click.option("--nodes", "count", type=WholeNumber(1, MAX_NODES), help=f"How many. [default: {DEFAULT_NODES}]")
 @click.option(
     "--hosts",
     metavar="HOST,HOST,...",
@@ -52,14 +52,14 @@ def network() -> None:
 )
 @click.option(
     "--base-port",
-    type=click.IntRange(1, 65_535),
+    type=WholeNumber(1, 65_535),
     default=DEFAULT_P2P_PORT,
     show_default=True,
     help="Port for the other nodes: of all, or of the first where all run here.",
 )
 @click.option(
     "--rpc-base-port",
-    type=click.IntRange(1, 65_535),
+    type=WholeNumber(1, 65_535),
     default=DEFAULT_RPC_PORT,
     show_default=True,
     help="Port for wallets and meters, counted the same way.",

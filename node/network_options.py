@@ -27,6 +27,7 @@ from primitives.clock import SystemClock
 from primitives.errors import Invalid, UserError
 from primitives.hexadecimal import parse_address
 from wallet.amounts import parse_amount
+from wallet.command_line import WholeNumber
 
 MAX_PRICE_DIGITS = 78
 """Those of 2^256; what is in range is decided by the contract's genesis."""
@@ -148,7 +149,7 @@ def network_options(default_consensus: str, prefix: str = "") -> Callable[[Comma
         ),
         click.option(
             "--chain-id",
-            type=click.IntRange(1, MAX_CHAIN_ID),
+            type=WholeNumber(1, MAX_CHAIN_ID),
             help=f"{prefix}its number; random if not given.",
         ),
         click.option(
@@ -160,13 +161,13 @@ def network_options(default_consensus: str, prefix: str = "") -> Callable[[Comma
         ),
         click.option(
             "--block-time",
-            type=click.IntRange(1, MAX_PERIOD_S),
+            type=WholeNumber(1, MAX_PERIOD_S),
             help=f"{prefix}seconds from block to block. "
             f"[default: {DEFAULT_QBFT_BLOCK_TIME_S} with qbft, {DEFAULT_BLOCK_TIME_S} with pow]",
         ),
         click.option(
             "--empty-block-period",
-            type=click.IntRange(1, MAX_PERIOD_S),
+            type=WholeNumber(1, MAX_PERIOD_S),
             help=f"{prefix}with qbft, the same where nothing is waiting. [default: {DEFAULT_EMPTY_BLOCK_PERIOD_S}]",
         ),
         click.option(
@@ -176,7 +177,7 @@ def network_options(default_consensus: str, prefix: str = "") -> Callable[[Comma
         ),
         click.option(
             "--difficulty",
-            type=click.IntRange(1),
+            type=WholeNumber(1),
             help=f"{prefix}with pow, that of its first blocks, in hashes. [default: {DEFAULT_DIFFICULTY}]",
         ),
         click.option(

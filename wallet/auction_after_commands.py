@@ -10,7 +10,7 @@ from primitives.hexadecimal import to_checksum_address
 from wallet.amounts import format_amount
 from wallet.auction import AUCTION, SIDES, Slot, read_slot
 from wallet.client import RpcClient
-from wallet.command_line import PlainGroup, json_option, node_option, print_result
+from wallet.command_line import PlainGroup, WholeNumber, json_option, node_option, print_result
 from wallet.commands import keystore_option
 from wallet.contract_call import ContractCall, ContractEvent, ask, ask_one, require_contract, the_event
 from wallet.contract_commands import (
@@ -90,8 +90,8 @@ def prove(slot: str, meter: str, is_end: bool, sending: Sending) -> None:
 
 @auction.command()
 @click.argument("slot")
-@click.argument("bid", type=click.IntRange(1, 65_535))
-@click.argument("ask", type=click.IntRange(1, 65_535))
+@click.argument("bid", type=WholeNumber(1, 65_535))
+@click.argument("ask", type=WholeNumber(1, 65_535))
 @sending_options
 def settle(slot: str, bid: int, ask: int, sending: Sending) -> None:
     """Settle the trade of a BID with an ASK in a SLOT that is over.
@@ -136,7 +136,7 @@ def settle(slot: str, bid: int, ask: int, sending: Sending) -> None:
 @auction.command()
 @click.argument("slot")
 @click.argument("side", type=click.Choice(list(SIDES.values())))
-@click.argument("numbers", type=click.IntRange(1, 65_535), nargs=-1)
+@click.argument("numbers", type=WholeNumber(1, 65_535), nargs=-1)
 @sending_options
 def release(slot: str, side: str, numbers: tuple[int, ...], sending: Sending) -> None:
     """Give back what orders of a SLOT did not need.

@@ -4,12 +4,13 @@ import click
 
 from primitives.hexadecimal import to_checksum_address
 from wallet.client import RpcClient
-from wallet.command_line import json_option, node_option, print_result
+from wallet.command_line import WholeNumber, json_option, node_option, print_result
 from wallet.commands import keystore_option
 from wallet.contract_commands import ask_node, parse_account
 from wallet.key_directory import KeyDirectory
 from wallet.meter_audit import Finding
 from wallet.meter_audit import audit as audit_meter
+from wallet.registry import read_meter
 
 # Four months of blocks every 15 s: 700 questions; a node answers each in milliseconds.
 MAX_BLOCKS = 700_000
@@ -18,7 +19,7 @@ MAX_BLOCKS = 700_000
 @click.command()
 @click.argument("meter")
 @click.option(
-    "--blocks", type=click.IntRange(1, MAX_BLOCKS), default=10_000, show_default=True, help="How many to look through."
+    "--blocks", type=WholeNumber(1, MAX_BLOCKS), default=10_000, show_default=True, help="How many to look through."
 )
 @keystore_option
 @node_option
@@ -37,7 +38,10 @@ def audit(meter: str, blocks: int, keys: KeyDirectory, node: str, as_json: bool)
     async def ask(client: RpcClient) -> tuple[int, list[Finding]]:
         last = await client.block_number()
         first = max(0, last - blocks + 1)
-        return first, await audit_meter(client, address, first, last)
+        found = await audit_meter(client, address, first, last)
+        if not found:
+            await read_meter(client, address)  # or say that there is none: its readings would be refused
+        return first, found
 
     first, found = ask_node(node, ask)
     name = to_checksum_address(address)

@@ -28,7 +28,7 @@ from wallet.billing import (
     read_report,
 )
 from wallet.client import RpcClient
-from wallet.command_line import PlainGroup, json_option, node_option, print_result, say
+from wallet.command_line import PlainGroup, WholeNumber, json_option, node_option, print_result, say
 from wallet.commands import keystore_option
 from wallet.contract_call import ContractCall, ContractEvent, ask, the_event
 from wallet.contract_commands import (
@@ -70,7 +70,7 @@ class Overview:
 
 @bill.command()
 @click.argument("meter")
-@click.argument("number", type=click.IntRange(1, MAX_NUMBER), required=False)
+@click.argument("number", type=WholeNumber(1, MAX_NUMBER), required=False)
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the bill, or without a NUMBER all of them, as a table for a spreadsheet.")  # fmt: skip
 @click.option("--pdf", "pdf_file", type=click.Path(path_type=Path), metavar="FILE",
@@ -113,7 +113,7 @@ def show(
 
 @bill.command()
 @click.argument("meter")
-@click.argument("number", type=click.IntRange(1, MAX_NUMBER))
+@click.argument("number", type=WholeNumber(1, MAX_NUMBER))
 @click.argument("amount", default=ALL)
 @sending_options
 def pay(meter: str, number: int, amount: str, sending: Sending) -> None:

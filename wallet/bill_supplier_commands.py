@@ -10,6 +10,7 @@ from wallet.amounts import format_amount, parse_amount
 from wallet.bill_document import percent_text
 from wallet.billing import BILLING, read_bill
 from wallet.client import RpcClient
+from wallet.command_line import WholeNumber
 from wallet.contract_call import ContractCall, ContractEvent, the_event
 from wallet.contract_commands import Outcome, Plan, Sending, parse_account, send_planned, sending_options
 from wallet.payout import payout_options, send_payout
@@ -39,7 +40,7 @@ def describe(name: str, description: str, sending: Sending) -> None:
 
 
 @click.command()
-@click.option("--days", type=click.IntRange(7, 366), required=True, help="Days for paying a bill.")
+@click.option("--days", type=WholeNumber(7, 366), required=True, help="Days for paying a bill.")
 @click.option("--late-fee", default="0", metavar="PERCENT", help="Once, on what is open after that; 10 at most.")
 @sending_options
 def terms(days: int, late_fee: str, sending: Sending) -> None:
@@ -71,7 +72,7 @@ def payout(amount: str, to: str | None, sending: Sending) -> None:
 
 @click.command()
 @click.argument("meter")
-@click.argument("number", type=click.IntRange(1, MAX_NUMBER))
+@click.argument("number", type=WholeNumber(1, MAX_NUMBER))
 @sending_options
 def disconnect(meter: str, number: int, sending: Sending) -> None:
     """As a supplier: announce that METER is cut off for its overdue bill.

@@ -19,7 +19,7 @@ from wallet.channel_payment_commands import agree, pay, read_text, store_option,
 from wallet.channel_standing import Standing, read_standing, read_standings, standing_json, standing_text
 from wallet.channel_store import ChannelKey, ChannelStore
 from wallet.client import RpcClient
-from wallet.command_line import PlainGroup, json_option, node_option, print_json, print_result, say
+from wallet.command_line import PlainGroup, WholeNumber, json_option, node_option, print_json, print_result, say
 from wallet.commands import keystore_option
 from wallet.contract_call import ContractCall, ContractEvent, the_event
 from wallet.contract_commands import Outcome, Plan, Sending, ask_node, parse_account, send_planned, sending_options
@@ -30,7 +30,7 @@ DEFAULT_VALIDITY = "7d"
 DEFAULT_WARNING = "1d"
 WATCH_INTERVAL_S = 60.0
 
-number_argument = click.argument("number", type=click.IntRange(1))
+number_argument = click.argument("number", type=WholeNumber(1))
 
 
 @click.group(cls=PlainGroup)

@@ -26,7 +26,7 @@ from wallet.channel_payment import (
 )
 from wallet.channel_store import ChannelKey, ChannelStore
 from wallet.client import RpcClient
-from wallet.command_line import json_option, node_option, password_file_option, print_result, say
+from wallet.command_line import WholeNumber, json_option, node_option, password_file_option, print_result, say
 from wallet.commands import keystore_option
 from wallet.contract_commands import ask_node, parse_account
 from wallet.key_directory import KeyDirectory
@@ -53,7 +53,7 @@ qr_option = click.option("--qr", is_flag=True, help="Show it as a QR code on the
 
 
 @click.command()
-@click.argument("number", type=click.IntRange(1))
+@click.argument("number", type=WholeNumber(1))
 @click.argument("amount", required=False)
 @click.option("--again", is_flag=True, help="Show the last payment again instead of a new one.")
 @click.option("--resume", is_flag=True, help="Go on from what was claimed, where you signed payments elsewhere before.")
@@ -118,7 +118,7 @@ def pay(
 @click.argument("payment")
 @click.option("--margin", default=DEFAULT_MARGIN, show_default=True, metavar="DURATION",
               help="Refuse where less time than this is left to close.")  # fmt: skip
-@click.option("--confirmations", type=click.IntRange(1, 100), default=1, show_default=True,
+@click.option("--confirmations", type=WholeNumber(1, 100), default=1, show_default=True,
               help="Blocks that must have the channel's money; 6 where blocks are mined.")  # fmt: skip
 @whose_option
 @store_option
@@ -172,7 +172,7 @@ def verify(
 
 
 @click.command()
-@click.argument("number", type=click.IntRange(1))
+@click.argument("number", type=WholeNumber(1))
 @output_option
 @qr_option
 @store_option
@@ -223,6 +223,8 @@ def read_text(source: str) -> str:
     """The text itself where it looks like one, else what is in the file, or for - comes in. Raises UserError."""
     if source.lstrip().startswith("{"):
         return source
+    if not source:
+        raise UserError("Give the signed text itself, the name of a file with it, or - to read it from standard input.")
     try:
         if source == "-":
             content = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
@@ -231,9 +233,9 @@ def read_text(source: str) -> str:
                 content = file.read(MAX_TEXT_BYTES + 1)
         return content.decode()
     except OSError as error:
-        raise UserError(f"{source} cannot be read: {error.strerror}.") from error
+        raise UserError(f"The file {source[:80]} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{source} is not a text.") from error
+        raise UserError(f"The file {source[:80]} is not a text.") from error
 
 
 def _total_before(channel: OpenChannel, last: SignedTotal | None, resume: bool) -> int:

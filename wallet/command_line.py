@@ -5,10 +5,12 @@ piped. Exit status: 0 done, 1 stopped by the person, 2 an error that is named in
 where no later try would mend that.
 """
 
+import errno
 import functools
 import importlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +30,10 @@ EXIT_STATUS_NEEDS_PERSON = 78
 """EX_CONFIG of sysexits.h. The units of systemd start a service that ended with it no more (node/units)."""
 # What fits beside a command's name on a terminal of 80 columns.
 SUMMARY_LENGTH = 60
+# What is wrong is shown, so that it can be found; a slip of the mouse should not fill the screen.
+MAX_SHOWN_CHARACTERS = 80
+# More digits than any number that a command takes (2^256 has 78).
+WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,80}")
 # A password file holds one line; a wrong file name should not read a disk image into memory.
 MAX_PASSWORD_BYTES = 4096
 
@@ -48,6 +54,28 @@ class NumberType(click.ParamType):  # type: ignore[type-arg]  # generic from cli
 
 
 NUMBER = NumberType()
+
+
+class WholeNumber(click.IntRange):
+    """A whole number, which may have a least and a greatest one; help and errors in words of a person."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text, bounds = str(value), self._describe_range()
+        advice = f": it must be {bounds}" if bounds else ""
+        if not WHOLE_NUMBER.fullmatch(text):
+            self.fail(f"{text[:MAX_SHOWN_CHARACTERS]!r} is no whole number{advice}.", param, ctx)
+        number = int(text)
+        if (self.min is not None and number < self.min) or (self.max is not None and number > self.max):
+            self.fail(f"{number} is out of range{advice}.", param, ctx)
+        return number
+
+    def _describe_range(self) -> str:
+        """What click puts behind the help of an option."""
+        if self.max is None:
+            return "" if self.min is None else f"{self.min} or more"
+        return f"up to {self.max}" if self.min is None else f"from {self.min} to {self.max}"
 
 
 class PlainError(click.ClickException):
@@ -76,13 +104,25 @@ def service(command: Callable[P, T]) -> Callable[P, T]:
 
 
 class PlainGroup(click.Group):
-    """A group of commands that turns Invalid and UserError into a plain message and exit status 2."""
+    """A group of commands that tells Invalid, UserError and what the system refuses plainly, with exit status 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (Invalid, UserError) as error:
             raise PlainError(as_sentence(str(error))) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE or not error.strerror:  # a reader that has seen enough is for click
+                raise
+            place = f"{str(error.filename)[:MAX_SHOWN_CHARACTERS]!r}: " if error.filename is not None else ""
+            raise PlainError(f"{place}{error.strerror}.") from error
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for one in args:
+            if any("\ud800" <= character <= "\udfff" for character in one):
+                shown = one[:MAX_SHOWN_CHARACTERS].encode(errors="replace").decode()
+                raise PlainError(f"'{shown}' is not written in UTF-8: type it again, or give the file another name.")
+        return super().parse_args(ctx, args)
 
 
 @dataclass(frozen=True, slots=True)

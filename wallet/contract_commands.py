@@ -186,7 +186,7 @@ def parse_account(text: str, keys: KeyDirectory | None = None) -> bytes:
     try:
         return parse_address(text)
     except InvalidHex as error:
-        raise UserError(f"{text[:80]} is no address: {error}.") from error
+        raise UserError(f"'{text[:80]}' is no address: {error}.") from error
 
 
 async def _planned(

@@ -11,7 +11,7 @@ from primitives.errors import InvalidHex, UserError
 from primitives.hexadecimal import parse_data, to_checksum_address, to_data
 from primitives.keccak import keccak256
 from wallet.client import RpcClient
-from wallet.command_line import json_option, node_option, print_result
+from wallet.command_line import WholeNumber, json_option, node_option, print_result
 from wallet.commands import keystore_option
 from wallet.contract_call import ContractCall, ContractEvent
 from wallet.contract_commands import (
@@ -36,7 +36,7 @@ NO_TARIFF = 0
 @click.command()
 @click.argument("meter")
 @click.option("--owner", required=True, metavar="ACCOUNT", help="The customer: an address, or the name of a key.")
-@click.option("--tariff", "tariff_number", type=click.IntRange(0, 2**32 - 1), default=NO_TARIFF, metavar="NUMBER",
+@click.option("--tariff", "tariff_number", type=WholeNumber(0, 2**32 - 1), default=NO_TARIFF, metavar="NUMBER",
               help="One of your tariffs (`wattchain tariff list`); without one energy costs nothing.")  # fmt: skip
 @click.option("--billing", "sink", default="prepaid", show_default=True, metavar="HOW",
               help="prepaid, postpaid, or the address of another approved contract.")  # fmt: skip
@@ -190,7 +190,7 @@ def reinstate(meter: str, import_text: str | None, export_text: str | None, send
 
 @click.command()
 @click.argument("meter")
-@click.argument("number", type=click.IntRange(1, 2**32 - 1))
+@click.argument("number", type=WholeNumber(1, 2**32 - 1))
 @sending_options
 def tariff(meter: str, number: int, sending: Sending) -> None:
     """As a supplier: announce that METER is to go by your tariff NUMBER.
@@ -207,7 +207,7 @@ def tariff(meter: str, number: int, sending: Sending) -> None:
 
 @click.command("apply-tariff")
 @click.argument("meter")
-@click.argument("number", type=click.IntRange(0, 2**32 - 1))
+@click.argument("number", type=WholeNumber(0, 2**32 - 1))
 @sending_options
 def apply_tariff(meter: str, number: int, sending: Sending) -> None:
     """Put the tariff NUMBER, which was announced for METER, in force.
@@ -288,7 +288,7 @@ def _point_of_supply(place: str | None, hash_hex: str | None) -> bytes:
         try:
             return parse_data(hash_hex, 32)
         except InvalidHex as error:
-            raise UserError(f"{hash_hex[:80]} is no hash of 32 bytes: {error}.") from error
+            raise UserError(f"'{hash_hex[:80]}' is no hash of 32 bytes: {error}.") from error
     return bytes(32) if place is None else keccak256(" ".join(place.split()).casefold().encode())
 
 

@@ -98,7 +98,7 @@ def read_key_file(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+        raise UserError(f"The key file {path} cannot be read: {error.strerror}.") from error
     return decode_key_file(content, str(path))
 
 

@@ -12,7 +12,7 @@ from wallet.amounts import format_amount
 from wallet.auction_after_commands import auction
 from wallet.auction_commands import AUCTION_COMMANDS
 from wallet.client import RpcClient
-from wallet.command_line import PlainGroup, json_option, node_option, print_result
+from wallet.command_line import PlainGroup, WholeNumber, json_option, node_option, print_result
 from wallet.commands import keystore_option
 from wallet.contract_call import ContractCall, ask_one
 from wallet.contract_commands import (
@@ -227,7 +227,7 @@ def withdraw(advert: str, sending: Sending) -> None:
 
 
 @market.command("return-ended")
-@click.option("--most", type=click.IntRange(1, 64), default=64, show_default=True, help="How many adverts at most.")
+@click.option("--most", type=WholeNumber(1, 64), default=64, show_default=True, help="How many adverts at most.")
 @sending_options
 def return_ended(most: int, sending: Sending) -> None:
     """Give the energy of adverts that are over back to their producers.
@@ -264,7 +264,7 @@ def trades(person: str | None, all_of_them: bool, keys: KeyDirectory, node: str,
 
 
 @market.command()
-@click.argument("trade", type=click.IntRange(1, 2**64 - 1))
+@click.argument("trade", type=WholeNumber(1, 2**64 - 1))
 @click.argument("energy", required=False)
 @sending_options
 def deliver(trade: int, energy: str | None, sending: Sending) -> None:
@@ -299,7 +299,7 @@ def deliver(trade: int, energy: str | None, sending: Sending) -> None:
 
 
 @market.command()
-@click.argument("trade", type=click.IntRange(1, 2**64 - 1))
+@click.argument("trade", type=WholeNumber(1, 2**64 - 1))
 @sending_options
 def settle(trade: int, sending: Sending) -> None:
     """End a TRADE whose time for delivery is over.

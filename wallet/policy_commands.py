@@ -27,6 +27,7 @@ from wallet.contract_commands import (
 from wallet.key_directory import KeyDirectory
 from wallet.policy import POLICY, read_policy
 from wallet.quantities import format_energy, format_time, parse_energy_wh, parse_power_w
+from wallet.registry import read_meter
 from wallet.tariff_file import parse_span, weekdays_text
 from wallet.tariffs import clock_text
 
@@ -113,7 +114,10 @@ def show(meter: str, keys: KeyDirectory, node: str, as_json: bool) -> None:
     address = parse_account(meter, keys)
 
     async def ask_policy(client: RpcClient) -> MeterPolicy:
-        return await read_policy(client, address)
+        found = await read_policy(client, address)
+        if not found.version:
+            await read_meter(client, address)  # or say that there is none
+        return found
 
     found = ask_node(node, ask_policy)
     text = f"Nothing was ever set for the meter {to_checksum_address(address)}."

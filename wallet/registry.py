@@ -126,7 +126,10 @@ async def read_meter(client: RpcClient, meter: bytes, block: BlockTag = "latest"
     """The record of a meter. Raises UserError where it was never installed; InvalidAnswer."""
     record = await find_meter(client, meter, block)
     if record is None:
-        raise UserError(f"No meter {to_checksum_address(meter)} was ever installed on this network.")
+        raise UserError(
+            f"No meter {to_checksum_address(meter)} was ever installed on this network. Look at the address again; a "
+            "supplier installs meters with `wattchain meter install`."
+        )
     return record
 
 

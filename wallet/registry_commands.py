@@ -12,7 +12,7 @@ from contracts.roles import Role
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.client import RpcClient
-from wallet.command_line import PlainGroup, json_option, node_option, print_result
+from wallet.command_line import PlainGroup, WholeNumber, json_option, node_option, print_result
 from wallet.commands import keystore_option
 from wallet.contract_call import ContractCall, ask_one
 from wallet.contract_commands import (
@@ -157,7 +157,7 @@ def accept(sending: Sending) -> None:
 
 
 @registry.command("gas-allowance")
-@click.argument("gas", type=click.IntRange(0, 2**64 - 1))
+@click.argument("gas", type=WholeNumber(0, 2**64 - 1))
 @click.option("--for", "account", metavar="ACCOUNT", help="Only for this account; 0 gives it the default again.")
 @sending_options
 def gas_allowance(gas: int, account: str | None, sending: Sending) -> None:

@@ -74,7 +74,9 @@ def read_document(path: Path) -> dict[str, Any]:
         raise
     except OSError as error:
         raise UserError(f"The settings file {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # TOML's, Unicode's, and that of a number with thousands of digits
+    except UnicodeDecodeError as error:
+        raise NeedsPerson(f"The settings file {path} is not a text file.") from error
+    except ValueError as error:  # TOML's, and that of a number with thousands of digits
         raise NeedsPerson(
             f"The settings file {path} is not valid TOML: {error}. Correct that line and start again."
         ) from error

@@ -89,7 +89,10 @@ class ShortCodeBook(DurableFile):
         with self.reading() as connection:
             found = self._find(connection, serial)
         if found is None:
-            raise UserError(f"There is no keypad {serial[:MAX_SERIAL_CHARACTERS]} in {self.path}.")
+            raise UserError(
+                f"There is no keypad '{serial[:MAX_SERIAL_CHARACTERS]}' in {self.path}; "
+                "`wattchain voucher short list` shows those that are there."
+            )
         return found
 
     def keypads(self) -> list[Keypad]:

@@ -12,7 +12,7 @@ from contracts.voucher_format import issue_voucher
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address, to_data
 from wallet.amounts import format_amount, parse_amount
-from wallet.command_line import PlainGroup, json_option, node_option, password_file_option, print_result
+from wallet.command_line import PlainGroup, WholeNumber, json_option, node_option, password_file_option, print_result
 from wallet.commands import keystore_option
 from wallet.contract_commands import ask_node, parse_account
 from wallet.key_directory import KeyDirectory, write_private_file
@@ -105,7 +105,7 @@ def new(
     "--long", "is_long", is_flag=True, help=f"12 digits instead of 9: up to {MAX_LONG_VALUE} units, not {MAX_VALUE}."
 )
 @click.option("--expires", default=DEFAULT_LIFETIME, show_default=True, metavar="DURATION", help="Of the long voucher.")
-@click.option("--chain-id", type=click.IntRange(1, 2**53 - 1), metavar="NUMBER", help="Instead of asking the node.")
+@click.option("--chain-id", type=WholeNumber(1, 2**53 - 1), metavar="NUMBER", help="Instead of asking the node.")
 @book_option
 @from_option
 @key_file_option
@@ -170,7 +170,10 @@ def list_codes(serial: str | None, book: Path, as_json: bool) -> None:
     with ShortCodeBook(book) as opened:
         if serial is None:
             keypads = opened.keypads()
-            text = "\n".join([_keypad_text(one) for one in keypads]) or "No keypad yet; `new` makes one."
+            text = (
+                "\n".join([_keypad_text(one) for one in keypads])
+                or "No keypad yet; `wattchain voucher short new` makes one."
+            )
             print_result([_keypad_json(one) for one in keypads], text, as_json)
             return
         keypad = opened.keypad(serial)

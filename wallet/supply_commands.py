@@ -8,7 +8,7 @@ from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.amounts import format_amount, parse_amount
 from wallet.client import RpcClient
-from wallet.command_line import json_option, node_option, print_result
+from wallet.command_line import WholeNumber, json_option, node_option, print_result
 from wallet.commands import keystore_option
 from wallet.contract_call import ContractCall, ContractEvent, ask_one, the_event
 from wallet.contract_commands import (
@@ -95,7 +95,7 @@ def terms(supplier: str, keys: KeyDirectory, node: str, as_json: bool) -> None:
 @click.option("--friendly", metavar="HOURS", help="Hours in which supply is not cut, such as 'mon-fri 18:00-08:00'.")
 @click.option("--whole-days", metavar="DAYS", help="Weekdays on which it is not cut at all, such as sat,sun.")
 @click.option("--debt-limit", default="0", metavar="AMOUNT", help="WATT of debt up to which friendly hours help.")
-@click.option("--recovery", default=100, show_default=True, type=int, metavar="PERCENT",
+@click.option("--recovery", default=100, show_default=True, type=WholeNumber(1, 100), metavar="PERCENT",
               help="Share of a payment that goes to such debt.")  # fmt: skip
 @sending_options
 def set_terms(

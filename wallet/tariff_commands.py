@@ -13,7 +13,7 @@ from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from wallet.amounts import format_amount
 from wallet.client import RpcClient
-from wallet.command_line import PlainGroup, json_option, node_option, print_result
+from wallet.command_line import PlainGroup, WholeNumber, json_option, node_option, print_result
 from wallet.commands import keystore_option
 from wallet.contract_call import ContractCall, ContractEvent, ask, the_event
 from wallet.contract_commands import (
@@ -58,7 +58,7 @@ def tariff() -> None:
 
 
 @tariff.command("set")
-@click.argument("number", type=click.IntRange(1, 2**32 - 1), required=False)
+@click.argument("number", type=WholeNumber(1, 2**32 - 1), required=False)
 @click.option("--name", help="What a new tariff is called.")
 @click.option("--file", "file", type=click.Path(path_type=Path), metavar="FILE",
               help="Read the tariff from a TOML file, or its steps from a CSV file.")  # fmt: skip
@@ -111,7 +111,7 @@ def set_tariff(number: int | None, file: Path | None, sending: Sending, **option
 
 
 @tariff.command()
-@click.argument("number", type=click.IntRange(1, 2**32 - 1))
+@click.argument("number", type=WholeNumber(1, 2**32 - 1))
 @click.option("--at", "at", metavar="TIME", help="What holds then instead of now.")
 @node_option
 @json_option
@@ -155,7 +155,7 @@ def list_tariffs(supplier: str | None, keys: KeyDirectory, node: str, as_json: b
 
 
 @tariff.command()
-@click.argument("number", type=click.IntRange(1, 2**32 - 1))
+@click.argument("number", type=WholeNumber(1, 2**32 - 1))
 @click.argument("energy")
 @click.option("--used", default="0", metavar="ENERGY", help="What was used in the period before, in kWh.")
 @click.option("--at", "at", metavar="TIME", help="When, instead of now.")

@@ -233,11 +233,11 @@ def _read_csv(path: Path) -> TariffDraft:
             content = file.read(MAX_SETTINGS_BYTES + 1)
         text = content.decode("utf-8-sig")
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+        raise UserError(f"The tariff {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a text file.") from error
+        raise UserError(f"The tariff {path} is not a text file.") from error
     if len(content) > MAX_SETTINGS_BYTES:
-        raise UserError(f"{path} is too large for a tariff.")
+        raise UserError(f"The file {path} is too large for a tariff.")
     rows: Sequence[Mapping[str, str | None]] = list(csv.DictReader(io.StringIO(text)))
     if not rows or not {"up_to_kwh", "price"} <= set(rows[0]):
         raise UserError(f"{path}: the first line must name the columns up_to_kwh and price.")

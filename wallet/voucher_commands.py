@@ -16,7 +16,15 @@ from primitives.hexadecimal import to_checksum_address
 from primitives.secp256k1 import private_key_is_valid, recover_address
 from wallet.amounts import format_amount, parse_amount
 from wallet.client import RpcClient
-from wallet.command_line import LazyCommand, LazyGroup, json_option, node_option, password_file_option, print_result
+from wallet.command_line import (
+    LazyCommand,
+    LazyGroup,
+    WholeNumber,
+    json_option,
+    node_option,
+    password_file_option,
+    print_result,
+)
 from wallet.commands import keystore_option
 from wallet.contract_call import ContractCall, ContractEvent, ask_one
 from wallet.contract_commands import (
@@ -65,10 +73,10 @@ def voucher() -> None:
 @click.option("--meter", metavar="ACCOUNT", help="Only for this meter; without it, for whoever has the voucher.")
 @click.option("--expires", default=DEFAULT_LIFETIME, show_default=True, metavar="WHEN",
               help="A time such as 2027-06-30, or how long from now, such as 90d.")  # fmt: skip
-@click.option("--count", default=1, show_default=True, type=click.IntRange(1, MAX_COUNT), help="How many.")
-@click.option("--serial", type=click.IntRange(0, 2**64 - 1 - MAX_COUNT), metavar="NUMBER",
+@click.option("--count", default=1, show_default=True, type=WholeNumber(1, MAX_COUNT), help="How many.")
+@click.option("--serial", type=WholeNumber(0, 2**64 - 1 - MAX_COUNT), metavar="NUMBER",
               help="Number of the first one, which you give only once; without it, one by the clock.")  # fmt: skip
-@click.option("--chain-id", type=click.IntRange(1, 2**53 - 1), metavar="NUMBER",
+@click.option("--chain-id", type=WholeNumber(1, 2**53 - 1), metavar="NUMBER",
               help="The network it is for; without it the node is asked.")  # fmt: skip
 @click.option("--qr/--no-qr", default=True, help="Show a QR code beside the text.")
 @from_option
@@ -165,7 +173,7 @@ def redeem(code: Sequence[str], meter: str | None, sending: Sending) -> None:
 
 
 @voucher.command()
-@click.argument("serials", metavar="NUMBER...", nargs=-1, required=True, type=click.IntRange(0, 2**64 - 1))
+@click.argument("serials", metavar="NUMBER...", nargs=-1, required=True, type=WholeNumber(0, 2**64 - 1))
 @sending_options
 def revoke(serials: Sequence[int], sending: Sending) -> None:
     """As a supplier: make vouchers with these serial NUMBERs worthless.

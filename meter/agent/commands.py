@@ -30,7 +30,7 @@ from meter.drivers.measured_csv import Column, CsvFormat, read_rows
 from meter.table_options import table_options
 from primitives.errors import UserError
 from wallet.client import InvalidAnswer, RpcClient
-from wallet.command_line import PlainGroup, json_option, print_result, say, service
+from wallet.command_line import PlainGroup, WholeNumber, json_option, print_result, say, service
 
 DEFAULT_SETTINGS = "agent.toml"
 MAX_SHOWN = 1_000
@@ -98,7 +98,7 @@ def plan(settings_path: Path, as_json: bool) -> None:
 
 @agent.command()
 @settings_option
-@click.option("-n", "count", type=click.IntRange(1, MAX_SHOWN), default=10, show_default=True, help="How many lines.")
+@click.option("-n", "count", type=WholeNumber(1, MAX_SHOWN), default=10, show_default=True, help="How many lines.")
 @json_option
 def status(settings_path: Path, count: int, as_json: bool) -> None:
     """Show what the agent has done and decided, newest first, and what is left of the limits of 24 hours."""

@@ -11,7 +11,7 @@ from meter.setup.probe import LISTEN_S
 from meter.setup.wizard import Options, Outcome, Wizard
 from primitives.clock import SystemClock
 from primitives.hexadecimal import to_checksum_address
-from wallet.command_line import json_option, print_result
+from wallet.command_line import WholeNumber, json_option, print_result
 
 KIND_NAMES = [kind.name for kind in DRIVER_KINDS]
 
@@ -36,7 +36,7 @@ KIND_NAMES = [kind.name for kind in DRIVER_KINDS]
     help="Any other setting, such as driver.board=RPICT7V1 or relay.pin=17. May be repeated.",
 )
 @click.option("--node", envvar="WATTCHAIN_NODE", metavar="URL", help="A node of the ledger (or set WATTCHAIN_NODE).")
-@click.option("--chain-id", type=click.IntRange(min=1), help="Of the network; without it the node is asked.")
+@click.option("--chain-id", type=WholeNumber(min=1), help="Of the network; without it the node is asked.")
 @click.option(
     "--key", type=click.Path(path_type=Path), help="The meter's key file; a new one is made where it is missing."
 )
@@ -48,7 +48,7 @@ KIND_NAMES = [kind.name for kind in DRIVER_KINDS]
 @click.option("--relay/--no-relay", default=None, help="Whether a relay switches the supply.")
 @click.option("--test-relay", is_flag=True, help="Switch the supply off and on again to try it, without asking.")
 @click.option(
-    "--live", "live_count", type=click.IntRange(0, 1000), default=3, show_default=True, help="Measurements to show."
+    "--live", "live_count", type=WholeNumber(0, 1000), default=3, show_default=True, help="Measurements to show."
 )
 @click.option(
     "--listen",

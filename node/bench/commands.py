@@ -16,7 +16,7 @@ from node.bench.screen import Screen
 from node.demo.play import prepare_folder
 from node.processes import run_until_told_to_end
 from primitives.errors import UserError
-from wallet.command_line import PlainGroup, json_option, print_json, say
+from wallet.command_line import PlainGroup, WholeNumber, json_option, print_json, say
 
 DEFAULT_OUTPUT = Path("results/mining")
 MAX_PEERS_CHARACTERS = 100
@@ -38,7 +38,7 @@ def bench() -> None:
 )
 @click.option(
     "--blocks",
-    type=click.IntRange(2, MAX_BLOCKS),
+    type=WholeNumber(2, MAX_BLOCKS),
     default=100,
     show_default=True,
     help="Blocks to measure in each network; four times as many make a mean twice as exact.",
@@ -52,7 +52,7 @@ def bench() -> None:
 )
 @click.option(
     "--hash-rate",
-    type=click.IntRange(MIN_HASH_RATE, 10**12),
+    type=WholeNumber(MIN_HASH_RATE, 10**12),
     help=f"Hashes a second of each node's throttled miner; {DEFAULT_HASH_RATE:,} if not given.",
 )
 @click.option("--unthrottled", is_flag=True, help="Let every node mine as fast as it can.")

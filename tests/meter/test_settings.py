@@ -137,7 +137,7 @@ def test_missing_section_and_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="too large"):
         load_settings(write(tmp_path, "#" * (MAX_SETTINGS_BYTES + 1)))
     (tmp_path / "meter.toml").write_bytes(b"\xff")
-    with pytest.raises(UserError, match="not valid TOML"):
+    with pytest.raises(UserError, match="is not a text file"):
         load_settings(tmp_path / "meter.toml")
 
 

@@ -160,7 +160,7 @@ def test_refusals_come_with_their_values(people: Home) -> None:
     assert "is no late fee" in people.refused(SUPPLIER, "terms", "--days", "14", "--late-fee", "0.001")
     late = people.refused(SUPPLIER, "terms", "--days", "14", "--late-fee", "10.01")
     assert "A late fee is at most 10 %; 10.01 % is more." in late
-    assert "6 is not in the range 7<=x<=366" in people.refused(SUPPLIER, "terms", "--days", "6")
+    assert "6 is out of range: it must be from 7 to 366" in people.refused(SUPPLIER, "terms", "--days", "6")
     assert "is not over, or only just" in people.refused(STRANGER, "close", shown(METER))
 
 

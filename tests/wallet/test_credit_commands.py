@@ -137,7 +137,7 @@ def test_suppliers_have_terms_and_an_account(people: Neighbour) -> None:
     ]
     assert people.json("credit", "balance", shown(METER))[0]["supply_allowed"]
     assert "--debt-limit" in people.refused(SUPPLIER, "credit", "set-terms", "--friendly", "mon 1:00-2:00")
-    assert "1 to 100 percent" in people.refused(SUPPLIER, "credit", "set-terms", "--recovery", "101")
+    assert "it must be from 1 to 100" in people.refused(SUPPLIER, "credit", "set-terms", "--recovery", "101")
     said = people.said_to(SUPPLIER, "credit", "holidays", "2026-12-25", "2026-12-26")
     assert said == "Holidays: 2026-12-25, 2026-12-26."
     assert people.as_(SUPPLIER, "credit", "holidays", "2026-12-25", "--remove")["are_holidays"] is False

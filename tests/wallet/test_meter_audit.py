@@ -12,8 +12,19 @@ from contracts.reading_format import StatusFlag
 from meter.reading import NO_HASH, Reading, ReadingDomain, SignedReading
 from meter.signed_calibration import sign_calibration
 from meter.signer import KeySigner
+from primitives.errors import UserError
 from tests.gateway.memory_ledger import CHAIN_ID
-from tests.wallet.contract_person import CUSTOMER, KEYS, METER, STRANGER, SUPPLIER, Neighbour, neighbour, shown
+from tests.wallet.contract_person import (
+    CUSTOMER,
+    KEYS,
+    METER,
+    NEW_METER,
+    STRANGER,
+    SUPPLIER,
+    Neighbour,
+    neighbour,
+    shown,
+)
 from wallet.audit_commands import audit
 
 SIGNER = next(signer for signer in map(KeySigner, KEYS) if signer.address == METER)
@@ -82,7 +93,15 @@ def test_strangers_noise_is_bounded(people: Neighbour, monkeypatch: pytest.Monke
 def test_another_meters_readings_are_not_its_own(people: Neighbour) -> None:
     first = reading(1, None)
     bring(people, SignedReading(reading(2, first).reading, first.signature))
-    assert "Nothing speaks against it" in people.ok(shown(STRANGER))
+    arguments = (NEW_METER, CUSTOMER, BILLING_ADDRESS, 0, bytes(32), 0, 0)
+    people.call(SUPPLIER, REGISTRY_ADDRESS, "Registry", "installMeter", *arguments)
+    assert "Nothing speaks against it" in people.ok(shown(NEW_METER))
+
+
+def test_a_meter_that_is_not_there(people: Neighbour) -> None:
+    error = people.run(shown(STRANGER)).exception
+    assert isinstance(error, UserError)
+    assert str(error).startswith(f"No meter {shown(STRANGER)} was ever installed")
 
 
 def calibrate(people: Neighbour, sequence: int, old_ppm: int, new_ppm: int, time_s: int = 1) -> None:

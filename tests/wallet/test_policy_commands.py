@@ -54,6 +54,11 @@ def test_a_policy_is_set_changed_and_shown(people: Neighbour) -> None:
     assert people.ok("show", shown(METER)).splitlines()[1:] == ["The meter is left to itself."]
 
 
+def test_a_meter_that_is_not_there(people: Neighbour) -> None:
+    told = people.error("show", shown(STRANGER))
+    assert told.startswith(f"No meter {shown(STRANGER)} was ever installed on this network. Look at the address again")
+
+
 def test_only_owner_and_appointed_set_it(people: Neighbour) -> None:
     setting = ("set", shown(METER), "--saving-power", "2000")
     assert people.refused(STRANGER, *setting) == (

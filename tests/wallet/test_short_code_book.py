@@ -50,7 +50,7 @@ def test_what_the_book_refuses(tmp_path: Path) -> None:
         book.add(KEYPAD)
         with pytest.raises(UserError, match="already"):
             book.add(KEYPAD)
-        with pytest.raises(UserError, match="no keypad OTHER"):
+        with pytest.raises(UserError, match="no keypad 'OTHER'"):
             book.issue("OTHER", CodeKind.ADD_TIME, 1)
         with pytest.raises(UserError, match="printable"):
             book.add(Keypad("", METER, KEYPAD.secret, 1))

@@ -13,7 +13,7 @@ from primitives.clock import SystemClock
 from primitives.errors import InvalidHex, UserError
 from primitives.hexadecimal import parse_address, to_data
 from wallet.amounts import format_amount, to_decimal
-from wallet.command_line import PlainGroup, print_json, print_result, say
+from wallet.command_line import PlainGroup, WholeNumber, print_json, print_result, say
 from wallet.light.client import LightClient, Proof
 from wallet.light.credit import read_credit, wanted_slots
 from wallet.light.display import (
@@ -145,7 +145,7 @@ def slot(address: str, slot: str, confirmations: int, options: Options) -> None:
 
 
 @light.command()
-@click.option("--count", type=click.IntRange(min=1), help="End after so many new headers.")
+@click.option("--count", type=WholeNumber(min=1), help="End after so many new headers.")
 @light_options
 def watch(count: int | None, options: Options) -> None:
     """Print each new block's header as soon as it is proved, until you stop it."""
@@ -270,7 +270,7 @@ def _address(text: str) -> bytes:
     try:
         return parse_address(text)
     except InvalidHex as error:
-        raise UserError(f"{text[:80]} is no address: {error}.") from error
+        raise UserError(f"'{text[:80]}' is no address: {error}.") from error
 
 
 def _slot_number(text: str) -> int:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from wallet.client import RpcClient
-from wallet.command_line import DEFAULT_NODE, json_option
+from wallet.command_line import DEFAULT_NODE, WholeNumber, json_option
 from wallet.light.client import LightClient
 from wallet.light.follower import Follower, Listener
 from wallet.light.source import NodeSource
@@ -93,7 +93,7 @@ _folder_option = click.option(
 )
 confirmations_option = click.option(
     "--confirmations",
-    type=click.IntRange(min=1, max=256),
+    type=WholeNumber(min=1, max=256),
     default=1,
     show_default=True,
     help="Answer from a block with so many confirmations; of use with proof of work, where the newest may be replaced.",

@@ -51,7 +51,7 @@ def test_numbers_of_peers_that_make_no_sense(text: str, sentence: str) -> None:
         (["--consensus", "qbft", "--unthrottled"], "nobody mines"),
         (["--consensus", "qbft", "--difficulty", "asert"], "nobody mines"),
         (["--scale", "1000"], "0.1<=x<=100"),
-        (["--blocks", "1"], "2<=x<=10000"),
+        (["--blocks", "1"], "from 2 to 10000"),
     ],
 )
 def test_options_that_do_not_fit(tmp_path: Path, options: list[object], sentence: str) -> None:
