@@ -32,11 +32,13 @@ class Kind(StrEnum):
     """The ledger has a reading of this meter that this outbox did not sign."""
     BELIEVED = "believed"
     """The meter goes on behind a reading that a person vouches for, and nothing proves."""
+    DAMAGED = "damaged"
+    """The outbox could not be read, and another was begun."""
     CALIBRATIONS = "calibrations"
     """The file of calibrations is not what this meter and a person wrote; of the reading before."""
 
 
-REPEATED = (Kind.HEAD, Kind.CALIBRATIONS)
+REPEATED = (Kind.HEAD, Kind.CALIBRATIONS, Kind.DAMAGED)
 """What may be altered again behind the same reading."""
 
 

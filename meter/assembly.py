@@ -13,6 +13,7 @@ from meter.calibration_carrier import CalibrationCarrier, CarrierSettings
 from meter.calibration_shelf import CalibrationShelf
 from meter.checkpoint import CheckpointKeeper, keeper_of, read_boot_id, runtime_folder
 from meter.daemon import MeterDaemon
+from meter.damaged_outbox import open_outbox
 from meter.drivers.catalogue import open_section
 from meter.drivers.driver import Driver
 from meter.drivers.factors import Calibrated
@@ -104,7 +105,7 @@ def build_daemon(
 
     The node is one of the ledger that the settings name: `open_daemon` sees to that.
     """
-    outbox = Outbox.open(settings.meter.outbox, reading_domain(settings), meter.address, meter)
+    outbox = open_outbox(settings.meter.outbox, reading_domain(settings), meter.address, meter, clock)
     try:
         meter_clock = build_meter_clock(settings, clock)
         heard = NodeWithEar(node, meter_clock.heard)

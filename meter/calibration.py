@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.calibration_format import MAX_AHEAD_S, MAX_PPM, MIN_PPM, ONE_PPM
+from meter.database import companions
 from meter.drivers.factors import QUANTITIES_WITH_FACTORS, Factors
 from meter.signed_calibration import (
     History,
@@ -78,11 +79,6 @@ def ppm_text(ppm: int) -> str:
 def calibration_file(outbox: Path) -> Path:
     """Beside the outbox, one for each meter."""
     return outbox.with_name(outbox.name + ".calibrations")
-
-
-def companions(path: Path) -> list[Path]:
-    """The file and what SQLite keeps beside it."""
-    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
 
 
 class CalibrationBook(DurableFile):

@@ -8,12 +8,11 @@ and checks again; where it knows nothing, with factors of 1 until the ledger ans
 import logging
 import os
 import sqlite3
-from datetime import UTC, datetime
 from pathlib import Path
 
 from meter.alterations import Alteration, Kind
-from meter.calibration import CalibrationBook, companions
-from meter.database import DiskFull
+from meter.calibration import CalibrationBook
+from meter.database import DiskFull, move_aside
 from meter.kept_values import KeptValues
 from meter.outbox import Outbox
 from meter.signed_calibration import History, history_text, parse_history
@@ -29,8 +28,6 @@ BUSY_TIMEOUT_S = 0.5
 RETRY_MS = 60_000
 # With less space on the card SQLite may complain of anything.
 MIN_FREE_BYTES = 256 * 1024
-# Names for files that were moved aside within one second.
-MAX_NAMES = 1000
 _PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM)
 
 
@@ -155,17 +152,7 @@ class CalibrationShelf:
 
     def _move_aside(self, why: str) -> str:
         """The new name. Raises OSError."""
-        now = datetime.fromtimestamp(max(self._clock.time_s(), 0), UTC)
-        stem = f"{self.path.name}.{why}-{now:%Y%m%d-%H%M%S}"
-        names = [stem, *(f"{stem}-{number}" for number in range(2, MAX_NAMES))]
-        name = next((name for name in names if not os.path.lexists(self.path.with_name(name))), None)
-        if name is None:
-            raise FileExistsError(f"there are {MAX_NAMES} files {stem} already")
-        aside = self.path.with_name(name)
-        for part, kept in zip(companions(self.path), companions(aside), strict=True):
-            if os.path.lexists(part):
-                part.rename(kept)
-        return name
+        return move_aside(self.path, why, self._clock.time_s()).name
 
     def _is_passing(self, error: UserError) -> bool:
         """Whether it may be nobody's doing: another program that holds the file, or no space."""

@@ -218,7 +218,12 @@ def keeper_of(outbox: Path, meter: bytes, clock: Clock, interval_s: int, folder:
         # Several meters, also copies of one, may share the folder.
         name = hashlib.sha256(bytes(outbox.absolute()) + meter).hexdigest()[:32]
         memory = folder / f"{name}.state"
-    return CheckpointKeeper(meter, outbox.with_name(outbox.name + ".state"), memory, clock, interval_s)
+    return CheckpointKeeper(meter, state_file(outbox), memory, clock, interval_s)
+
+
+def state_file(outbox: Path) -> Path:
+    """Beside the outbox, on the card."""
+    return outbox.with_name(outbox.name + ".state")
 
 
 def runtime_folder(configured: Path | None) -> Path | None:

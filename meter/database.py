@@ -2,7 +2,8 @@
 
 WAL with synchronous=FULL: what a transaction wrote is there after a power cut, and nothing of one that did not end.
 What the tables mean is in meter/outbox.py, meter/alterations.py and switch_journal.py, gaps.py and
-kept_values.py. Damage and a full disk become UserErrors.
+kept_values.py. Damage and a full disk become UserErrors;
+what becomes of a damaged file is decided in meter/damaged_outbox.py.
 """
 
 import fcntl
@@ -12,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from primitives.errors import NeedsPerson, UserError
@@ -27,6 +29,8 @@ LOG_PAGES = 4096
 """4 MB of log before it is written back to the file: the same pages are changed again and again, and go back once."""
 # Another process only reads (`meter status`); a writer waits this long for it at most.
 BUSY_TIMEOUT_S = 10
+# Names for files that were moved aside within one second.
+MAX_NAMES = 1000
 # What cannot be written would be told with every try.
 TELL_AGAIN_S = 3600.0
 
@@ -59,6 +63,17 @@ CREATE TABLE switchings (
 
 class OutboxNotReady(UserError):
     """No daemon has made the file yet, or one is just making it."""
+
+
+class DamagedFile(UserError):
+    """What stands in the file is no database any more, or not all of it is (meter/damaged_outbox.py)."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.reason = " ".join(what.split())[:200]
+        super().__init__(
+            f"the outbox {path} is damaged ({self.reason}). `wattchain meter run` moves it aside, keeps it, and goes "
+            "on behind what is genuine in it, or the last reading on the ledger"
+        )
 
 
 class DiskFull(UserError):
@@ -154,6 +169,43 @@ def open_for_reading(path: Path) -> Database:
     return Database(path, connection, None)
 
 
+def open_for_salvage(path: Path, max_value_bytes: int) -> sqlite3.Connection:
+    """Only to look, at a file of which some can no longer be read. Raises sqlite3.DatabaseError."""
+    connection = _connect(path, read_only=True)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max_value_bytes)
+    return connection
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """No daemon uses the file meanwhile. Raises UserError where one does."""
+    lock = _lock(path)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def companions(path: Path) -> list[Path]:
+    """A database's file and what SQLite keeps beside it."""
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
+
+
+def move_aside(path: Path, why: str, now_s: int) -> Path:
+    """Keep a database and what is beside it under another name, with the date in it; that name. Raises OSError."""
+    now = datetime.fromtimestamp(max(now_s, 0), UTC)
+    stem = f"{path.name}.{why}-{now:%Y%m%d-%H%M%S}"
+    names = [stem, *(f"{stem}-{number}" for number in range(2, MAX_NAMES))]
+    name = next((name for name in names if not os.path.lexists(path.with_name(name))), None)
+    if name is None:
+        raise FileExistsError(f"there are {MAX_NAMES} files {stem} already")
+    aside = path.with_name(name)
+    for part, kept in zip(companions(path), companions(aside), strict=True):
+        if os.path.lexists(part):
+            part.rename(kept)
+    return aside
+
+
 def _lock(path: Path) -> int:
     """An exclusive lock that ends with this process, however it ends."""
     descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -180,7 +232,7 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
         _check_ours(path, connection)
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
-            raise _damaged(path, problem)
+            raise DamagedFile(path, problem)
     if is_new:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -220,15 +272,11 @@ def _as_user_error(path: Path, error: sqlite3.DatabaseError) -> UserError:
         return DiskFull(f"THE DISK IS FULL: free some space; what the meter keeps is beside {path}")
     if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return UserError(f"cannot open the outbox {path} for writing: {error}")
-    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR):
-        return _damaged(path, str(error))
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return DamagedFile(path, str(error))
+    if primary == sqlite3.SQLITE_IOERR:
+        return UserError(
+            f"the disk does not do what the outbox {path} needs ({error}): look after the card or disk, and start the "
+            "meter again"
+        )
     raise error  # wrong SQL or misuse: a bug of ours, loud
-
-
-def _damaged(path: Path, what: str) -> UserError:
-    reason = " ".join(what.split())[:200]
-    return UserError(
-        f"the outbox {path} is damaged ({reason}). Move it and the files beside it ({path.name}-wal, {path.name}-shm) "
-        "away, keep them, and start the meter again: it goes on behind the last reading on the ledger. Registers are "
-        "cumulative, so a meter with registers of its own loses no energy"
-    )

@@ -383,8 +383,13 @@ class Outbox:
         if row is None and is_writable:
             with self.database.transaction() as connection:
                 connection.execute("INSERT INTO identity (id, chain_id, contract, meter) VALUES (1, ?, ?, ?)", ours)
-        elif row is not None and row != ours:
+        elif row is not None:
+            self.check_identity(self.database.path, *row)
+
+    def check_identity(self, path: Path, chain_id: int, contract: bytes, meter: bytes) -> None:
+        """Raises UserError where what stands in a file is not of this meter and ledger."""
+        if (chain_id, contract, meter) != (self.domain.chain_id, self.domain.contract, self.meter):
             raise NeedsPerson(
-                f"the outbox {self.database.path} belongs to meter {to_checksum_address(row[2])} and the contract "
-                f"{to_checksum_address(row[1])} on chain {row[0]}: name another file for this meter's outbox"
+                f"the outbox {path} belongs to meter {to_checksum_address(meter)} and the contract "
+                f"{to_checksum_address(contract)} on chain {chain_id}: name another file for this meter's outbox"
             )

@@ -12,8 +12,9 @@ from contracts.addresses import METER_ADDRESS
 from contracts.calibration_format import ONE_PPM, Calibration, Quantity
 from contracts.reading_format import StatusFlag
 from meter.alterations import Kind
-from meter.calibration import MAX_FILE_BYTES, CalibrationBook, companions
+from meter.calibration import MAX_FILE_BYTES, CalibrationBook
 from meter.calibration_shelf import KEPT_HISTORY, RETRY_MS, CalibrationShelf
+from meter.database import companions
 from meter.drivers.factors import Factor, Factors
 from meter.head import first_head
 from meter.kept_values import KeptValues

@@ -210,7 +210,7 @@ def test_damaged_pages_are_found_at_the_start(outbox: Outbox, path: Path) -> Non
     for page in range(2, len(content) // 4096):
         content[page * 4096 : page * 4096 + 64] = b"\xa5" * 64
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"is damaged .* Move it and the files beside it"):
+    with pytest.raises(UserError, match=r"is damaged .* moves it aside"):
         Outbox.open(path, DOMAIN, METER)
 
 

@@ -326,3 +326,19 @@ async def test_old_copy_of_the_card_put_back(street: Street, home: Home) -> None
         await street.pass_hours(4)
     assert tamper_flags(street.accepted())
     assert "it is an old copy, or a second device signs with this meter's key" in await old.status()
+
+
+async def test_a_spoilt_card_is_told_like_a_hand_at_it(street: Street, home: Home) -> None:
+    await some_hours_offline(street, home)
+    path = home.folder / "outbox.sqlite"
+    path.write_bytes(path.read_bytes()[:100] + b"\xa5" * 5000)
+    async with home.running():
+        await street.pass_hours(3)
+    assert home.failures == []
+    accepted = street.accepted()
+    assert tamper_flags(accepted)[-1] > 3
+    assert "tells: tamper" in await street.audited()
+    status = await home.status()
+    assert "the outbox was damaged (" in status
+    assert f"reading {tamper_flags(accepted)[-1]} tells the supplier" in status
+    assert len(list(home.folder.glob("outbox.sqlite.damaged-*"))) == 1
