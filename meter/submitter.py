@@ -94,6 +94,8 @@ class Submitter:
         self._settler = Settler(outbox, ledger)
         self._word = NodeWord(ledger, outbox.domain, outbox.meter, clock, settings.believed)
         self._seen_block = -1
+        # The newest block when readings were first held back for those under way; None while none are.
+        self._held_at_block: int | None = None
         self._wake = asyncio.Event()
 
     async def adopt(self, patience_s: float | None = None) -> None:
@@ -153,7 +155,8 @@ class Submitter:
                     has_more = True  # should it fail
                     has_more = await self.step()
                 failures, self.is_reachable = 0, True
-                await self._wait(self._settings.poll_interval_s / (BACKLOG_HURRY if has_more else 1))
+                is_hurried = has_more or self._held_at_block is not None
+                await self._wait(self._settings.poll_interval_s / (BACKLOG_HURRY if is_hurried else 1))
             except (*NodeTrouble, SignerUnavailable, DiskFull) as error:
                 failures += 1
                 self.is_reachable = not isinstance(error, NodeUnreachable)
@@ -197,8 +200,9 @@ class Submitter:
             # Two at least: whether one reading is at fault shows only beside another.
             waiting = genuine_waiting(self._outbox, last, after, max(batch_limit, 2))
             if not waiting:
+                self._held_at_block = None
                 return False
-            if len(pending) >= self._settings.prompt_transactions and len(waiting) < batch_limit:
+            if len(waiting) < batch_limit and self._is_held_back(len(pending)):
                 return False
             if under_way >= min(self._settings.max_in_flight, MAX_IN_FLIGHT):
                 return True
@@ -207,6 +211,14 @@ class Submitter:
                 return under_way > 0
             after = chosen[-1].reading.sequence
             under_way += 1
+
+    def _is_held_back(self, pending: int) -> bool:
+        """Whether readings that would not fill a transaction wait for those under way: until the next block, not on."""
+        if pending < self._settings.prompt_transactions:
+            return False
+        if self._held_at_block is None:
+            self._held_at_block = self._seen_block
+        return self._held_at_block == self._seen_block
 
     def _note_foreign(self, last: Head, why: str) -> None:
         head = self._outbox.head()

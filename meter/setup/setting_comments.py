@@ -21,7 +21,7 @@ _SHORT = {
     "ledger.poll_interval_s": "How often the node is asked, in seconds.",
     "ledger.resend_after_s": "A transaction that is in no block after so many seconds is sent again.",
     "ledger.max_in_flight": "Transactions that may wait for a block at once.",
-    "ledger.prompt_transactions": "While so many wait for a block, further readings wait for them and go together.",
+    "ledger.prompt_transactions": "While so many wait for a block, further readings wait, until that block at most.",
     "ledger.max_fee_wei": "What a transaction may cost at most, in wei of WATT.",
     "ledger.believed_reading": "A last reading on the ledger that you vouch for: its number, Wh taken, Wh given.",
     "relay.kind": "gpio, board, shelly, mqtt, command, or simulated.",

@@ -162,6 +162,39 @@ async def test_readings_that_come_while_others_are_under_way_go_together(scene: 
     assert len(scene.node.accepted_raw) == 2
 
 
+async def test_no_reading_waits_for_others_beyond_the_next_block(scene: Scene) -> None:
+    scene.measure(1)
+    await scene.submitter.step()
+    scene.measure(1)
+    await scene.submitter.step()
+    scene.node.mine(is_empty=True)  # the first transaction came too late for it
+    scene.measure(1)
+    await scene.submitter.step()
+    assert [one.last_sequence for one in scene.outbox.transactions()] == [1, 3]
+    scene.measure(1)
+    await scene.submitter.step()
+    assert [one.last_sequence for one in scene.outbox.transactions()] == [1, 3]
+    await scene.settle()
+    scene.check_charged_once(4)
+
+
+async def test_the_block_that_held_back_readings_wait_for_is_looked_out_for(scene: Scene) -> None:
+    running = asyncio.ensure_future(scene.submitter.run())
+    await idle()
+    for _ in range(2):
+        scene.measure(1)
+        scene.submitter.wake()
+        await idle()
+    assert len(scene.outbox.transactions()) == 1
+    scene.node.mine()
+    scene.clock.advance_s(SETTINGS.poll_interval_s / BACKLOG_HURRY)
+    await idle()
+    assert [one.last_sequence for one in scene.outbox.transactions()] == [1, 2]
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
 async def test_where_it_matters_they_go_at_once_up_to_a_number(tmp_path: Path) -> None:
     scene = Scene(tmp_path, settings=replace(SETTINGS, prompt_transactions=2))
     await scene.submitter.adopt()
