@@ -26,7 +26,7 @@ from meter.switches.switch import Switch
 from primitives.clock import Clock
 from wallet.amounts import format_amount
 from wallet.answers import BlockSummary
-from wallet.client import InvalidAnswer
+from wallet.client import InvalidAnswer, RpcError
 
 logger = logging.getLogger(__name__)
 
@@ -201,8 +201,12 @@ class Relay:
         if self._head is not None and self._head[0] >= head.number:
             return f"the chain was reorganised: supplyAllowed is {truth} in block {number} now"
         first_block = min(max(seen + 1, number - MAX_REASON_BLOCKS + 1), number)
-        events = await self._ledger.supply_events(self._meter, first_block, number)
-        return _reason_of(events, allowed) or f"supplyAllowed is {truth} in block {number}"
+        holds = f"supplyAllowed is {truth} in block {number}"
+        try:
+            events = await self._ledger.supply_events(self._meter, first_block, number)
+        except (RpcError, InvalidAnswer) as error:  # the ledger has told what holds, and is obeyed without a reason
+            return f"{holds}; why is not known ({str(error)[:MAX_TROUBLE_CHARACTERS]})"
+        return _reason_of(events, allowed) or holds
 
     def _decide(self) -> Decision:
         override, book = self._override, self._extras.book

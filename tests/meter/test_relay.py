@@ -33,6 +33,8 @@ from tests.meter.fake_node import (
     SUPPLIER,
     FakeNode,
 )
+from wallet.answers import Log
+from wallet.client import InvalidAnswer, RpcError
 
 DOMAIN = ReadingDomain(CHAIN_ID, METER_ADDRESS)
 ABI, REGISTRY, EXHAUSTION = (load_artifact(name).abi for name in ("Meter", "Registry", "Exhaustion"))
@@ -99,6 +101,33 @@ async def test_off_when_exhausted_and_on_when_topped_up(household: Household) ->
         (3, False, "Exhausted in block 2"),
         (4, True, "Restored in block 4"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (RpcError("eth_getLogs", -32005, "too many blocks"), "The node refused eth_getLogs: too many blocks"),
+        (InvalidAnswer("the node's answer to eth_getLogs is no list"), "no list"),
+    ],
+)
+async def test_a_node_that_refuses_its_events_has_still_told_what_holds(
+    household: Household, monkeypatch: pytest.MonkeyPatch, refusal: Exception, told: str
+) -> None:
+    """Events are asked for only to give a reason: without them the ledger is in reach, and is obeyed."""
+
+    async def refuse(*_: object) -> list[Log]:
+        raise refusal
+
+    relay = household.relay("on")
+    await relay.start()
+    household.use(1000, 1)
+    monkeypatch.setattr(household.node, "logs", refuse)
+    await relay.follow()
+    assert not relay.is_on
+    number, is_on, reason = household.reasons()[-1]
+    assert (number, is_on) == (1, False)
+    assert reason.startswith("supplyAllowed is false in block 1; why is not known (")
+    assert told in reason
 
 
 async def test_what_was_merely_sent_switches_nothing(household: Household) -> None:
