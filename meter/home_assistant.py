@@ -1,8 +1,8 @@
 """Shows the meter in Home Assistant: its sensors appear by themselves (MQTT discovery), over the connection of [mqtt].
 
-Power, energy, supply, credit and the price just now. Registers and power are those of the last sample, the power unknown
-while the device is silent; credit and price are asked from the ledger at intervals, and are unavailable while it is not
-in reach. Everything is retained, so that a Home Assistant that starts later knows it all.
+Power, energy, supply, credit and the price just now. Registers and power are those of the last sample, the power
+unknown while the device is silent; credit and price are asked from the ledger at intervals, and are unavailable while
+it is not in reach. Everything is retained, so that a Home Assistant that starts later knows it all.
 """
 
 import asyncio

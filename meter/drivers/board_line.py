@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import zip_longest
 
-from meter.drivers.field_map import APPARENT, NODE, POWER, QUANTITIES, Field
+from meter.drivers.field_map import APPARENT, FACTOR, NODE, POWER, QUANTITIES, TEMPERATURE, Field
 
 CSV = "csv"
 EMONCMS = "emoncms"
@@ -93,6 +93,8 @@ class LineDecoder:
         value = number * field.thousandths
         quantity = QUANTITIES[field.quantity]
         if not quantity.least <= value <= quantity.greatest:
+            if quantity.name in (FACTOR, TEMPERATURE):
+                return None  # a sensor that is not connected costs no power
             raise BadLine(f"{shown(word.encode())} is impossible for {field.quantity} {field.channel}")
         return value
 

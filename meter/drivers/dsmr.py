@@ -2,7 +2,8 @@
 
 Read from the port itself (serial) or from a dongle in the network (TCP). Of the many objects of a telegram only those
 below are asked for. Registers are the total where the meter tells one, else the sum of its tariffs: the same in all
-countries, whichever tariff is day or night there. A telegram whose checksum is wrong is dropped and counted.
+countries, whichever tariff is day or night there. A telegram whose checksum is wrong, or in which a register makes no
+sense, is dropped and counted; any other value that makes none is left out alone.
 """
 
 import logging
@@ -49,6 +50,10 @@ class _Field:
     """Of the value as kept, in thousandths: mWh, mW, mV, mA; empty for text."""
 
     @property
+    def is_register(self) -> bool:
+        return self.unit == "mWh"
+
+    @property
     def obis_reference(self) -> str:
         return rf"^{re.escape(self.code)}(?:\.255)?\(.*?\)\r\n".replace(r"1\-0", r"1\-\d")
 
@@ -65,6 +70,9 @@ _FIELDS = (
     _Field("identifier", "0-0:96.1.1"),
     _Field("name", "0-0:42.0.0"),
 )
+# The library's own error, and what it meets with where bytes are missing.
+_UNREADABLE = (ParseError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError)
+_REGISTERS = frozenset([field.name for field in _FIELDS if field.is_register])
 _VALUES = tuple([field.name for field in _FIELDS if field.unit in ("mV", "mA")])
 
 # Thousandths in one of the units that a telegram may use.
@@ -76,6 +84,19 @@ _UNITS: dict[tuple[str, str], int] = {
     ("mV", "V"): 10**3,
     ("mA", "A"): 10**3,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Forgiving:
+    """A parser of one line that takes what it cannot read for a line that is not there."""
+
+    parser: Any
+
+    def parse(self, line: str) -> Any:
+        try:
+            return self.parser.parse(line)
+        except _UNREADABLE:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +184,7 @@ class DsmrDevice:
         objects = [
             {
                 "obis_reference": field.obis_reference,
-                "value_parser": parsers.CosemParser(parsers.ValueParser(Decimal if field.unit else str)),
+                "value_parser": _line_parser(field, parsers),
                 "value_name": field.name,
             }
             for field in _FIELDS
@@ -176,6 +197,8 @@ class DsmrDevice:
             self._suspect = "whether the key is this meter's"
         self._unchecked = None if has_checksum else UncheckedRegisters()
         self._ready: deque[tuple[int, str]] = deque()
+        self._told: set[str] = set()
+        """Names of what this meter tells, whether it made sense or not."""
         self._shape: frozenset[str] = frozenset()
         self._other_shape: tuple[frozenset[str], int] = (frozenset(), 0)
         self._pending_bytes = 0
@@ -226,25 +249,48 @@ class DsmrDevice:
         """None for a telegram that is not to be believed."""
         try:
             parsed = self._parser.parse(telegram, self._key_hex, AUTHENTICATION_KEY if self._key_hex else "", True)
-        except (DecryptionError, ParseError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError):
-            return None  # all but the first two: what the library meets with where bytes are missing
-        found: dict[str, int | str] = {}
-        for field in _FIELDS:
-            item = getattr(parsed, field.name, None)
-            if item is not None:
-                value = _value(field, item.value, item.unit)
-                if value is None:
-                    return None
-                found[field.name] = value
-        if not self._is_shape_of_meter(frozenset(found)):
+        except (DecryptionError, *_UNREADABLE):
             return None
-        measurement = _measurement(elapsed_ms, found)
+        found = self._values(parsed)
+        if found is None or not self._is_of_meter(found):
+            return None
+        measurement = self._measurement(elapsed_ms, found)
         if self._unchecked is not None and not self._unchecked.is_credible(measurement):
             return None
         return measurement
 
-    def _is_shape_of_meter(self, shape: frozenset[str]) -> bool:
-        """Whether the telegram tells what this meter tells: a line that is lost must not look like a lower register."""
+    def _values(self, parsed: Any) -> dict[str, int | str] | None:
+        """What makes sense of what a telegram tells; None where a register makes none."""
+        found: dict[str, int | str] = {}
+        for field in _FIELDS:
+            if not hasattr(parsed, field.name):
+                continue
+            item = getattr(parsed, field.name)
+            value = None if item is None else _value(field, item.value, item.unit)
+            if value is None and field.is_register:
+                return None
+            if value not in (None, ""):
+                found[field.name] = value
+            if field.unit or value:
+                self._told.add(field.name)
+        return found
+
+    def _measurement(self, elapsed_ms: int, found: dict[str, int | str]) -> Measurement:
+        powers = self._told & {"power_in", "power_out"}
+        # Half of it would be a wrong one. Nor does a meter whose number was lost once go by its name for that.
+        power_mw = int(found.get("power_in", 0)) - int(found.get("power_out", 0)) if powers <= found.keys() else None
+        return Measurement(
+            elapsed_ms,
+            power_mw if powers else None,
+            _register(found, "import"),
+            _register(found, "export"),
+            values=tuple([(name, int(found[name])) for name in _VALUES if name in found]),
+            device_id=str(found.get("identifier" if "identifier" in self._told else "name", "")),
+        )
+
+    def _is_of_meter(self, found: dict[str, int | str]) -> bool:
+        """Whether the telegram has this meter's registers: a line that is lost must not look like a lower one."""
+        shape = frozenset(_REGISTERS & found.keys())
         if not any(name.startswith("import") for name in shape):
             return False
         if not self._shape or shape == self._shape:
@@ -255,21 +301,13 @@ class DsmrDevice:
         if self._other_shape[1] < TELEGRAMS_TO_BELIEVE:
             return False
         self._shape, self._other_shape = shape, (frozenset(), 0)
+        self._told = set(found)
         return True
 
 
-def _measurement(elapsed_ms: int, found: dict[str, int | str]) -> Measurement:
-    power_mw = None
-    if "power_in" in found or "power_out" in found:
-        power_mw = int(found.get("power_in", 0)) - int(found.get("power_out", 0))
-    return Measurement(
-        elapsed_ms,
-        power_mw,
-        _register(found, "import"),
-        _register(found, "export"),
-        values=tuple([(name, int(found[name])) for name in _VALUES if name in found]),
-        device_id=str(found.get("identifier") or found.get("name") or ""),
-    )
+def _line_parser(field: _Field, parsers: Any) -> Any:
+    parser = parsers.CosemParser(parsers.ValueParser(Decimal if field.unit else str))
+    return parser if field.is_register else _Forgiving(parser)
 
 
 def _register(found: dict[str, int | str], direction: str) -> int | None:

@@ -28,7 +28,7 @@ from meter.drivers.modbus_registers import (
     plan_questions,
     value_of,
 )
-from meter.drivers.quantities import measurement_of
+from meter.drivers.quantities import REGISTERS, measurement_of
 from meter.drivers.turns import Turns
 from meter.serial_line import DEFAULT_PORT, PARITIES, PortSettings, why_not_open
 from meter.tcp_line import TcpSettings
@@ -157,20 +157,24 @@ class ModbusDevice:
             client.close()
 
     async def _ask(self) -> Measurement | None:
-        """None where a value makes no sense."""
+        """None where a register makes no sense, or nothing does; another such value is left out."""
         try:
             await self._connect()
             if self._device_id is None:
                 self._device_id = await self._read_serial()
             found: dict[str, int] = {}
+            lost: set[str] = set()
             for question in self._questions:
                 registers = await self._answer(question)
                 for row in question.rows:
                     begin = row.address - question.address
                     value = value_of(row, registers[begin : begin + row.length])
-                    if value is None:
+                    if value is not None:
+                        found[row.what] = found.get(row.what, 0) + value
+                    elif row.what in REGISTERS:
                         return None
-                    found[row.what] = found.get(row.what, 0) + value
+                    else:
+                        lost.add(row.what)
         except (ModbusException, OSError, TimeoutError, asyncio.CancelledError) as error:
             await self.close()  # an answer that is still on its way must not be taken for the next one
             if isinstance(error, asyncio.CancelledError):
@@ -179,7 +183,9 @@ class ModbusDevice:
                 f"no answer from the meter at {self._place} (unit {self._settings.unit}): is it powered, are A and B "
                 "not exchanged, and are driver.unit, baud_rate and parity the meter's?"
             ) from error
-        return measurement_of(self._clock.elapsed_ms(), found, self._device_id or "")
+        # Of several phases together, one that is lost makes a sum too small.
+        sensible = {what: value for what, value in found.items() if what not in lost}
+        return measurement_of(self._clock.elapsed_ms(), sensible, self._device_id or "") if sensible else None
 
     async def _connect(self) -> None:
         if self._client is not None and self._client.connected:

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from meter.drivers.json_values import InvalidMessage, find_numbers, parse_message, parse_path
 from meter.drivers.measurement import DeviceTrouble, Measurement, Source
-from meter.drivers.quantities import MAX_SCALE, UNITS, check_unit, measurement_of, thousandths
+from meter.drivers.quantities import MAX_SCALE, REGISTERS, UNITS, check_unit, measurement_of, thousandths
 from meter.mqtt import MqttConnection, Received, Subscription
 from meter.mqtt_settings import check_topic
 from primitives.clock import Clock
@@ -267,14 +267,26 @@ class MqttMeter:
             ) from None
 
     def _measure(self, received: Received) -> Measurement | None:
-        """None for a message without any value of ours. Raises InvalidMessage."""
+        """None for a message without any value of ours. Raises InvalidMessage.
+
+        What makes no sense is lost alone, unless it is a register, or all that the message has for us.
+        """
         rows = [row for row in self._rows if row.topic == received.topic]
         document = parse_message(received.payload)
         told: dict[JsonField, int] = {}
+        lost: InvalidMessage | None = None
         for row in rows:
-            numbers = find_numbers(document, parse_path(row.path))
-            if numbers:
-                told[row] = _whole(numbers, row)
+            try:
+                numbers = find_numbers(document, parse_path(row.path))
+                if numbers:
+                    told[row] = _whole(numbers, row)
+            except InvalidMessage as error:
+                if row.what in REGISTERS:
+                    raise
+                lost = error
+                self._heard.pop(row, None)
+        if lost is not None and not told:
+            raise lost
         self._heard.update({row: (received.elapsed_ms, value) for row, value in told.items()})
         found = {what: total for what in {row.what: None for row in told} if (total := self._total(what)) is not None}
         if not found:

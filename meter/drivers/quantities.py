@@ -23,6 +23,8 @@ UNITS: Mapping[str, Mapping[str, int]] = {
     **{f"voltage_{phase}": _VOLTAGE for phase in (1, 2, 3)},
     **{f"current_{phase}": _CURRENT for phase in (1, 2, 3)},
 }
+REGISTERS = ("import", "export")
+"""Where one of them makes no sense nothing that came with it is believed; any other value is lost alone."""
 _SUFFIXES = {"voltage": "_mv", "current": "_ma"}
 
 # 10^12 Wh is what a town uses in a year.
@@ -39,7 +41,7 @@ def check_unit(name: str, what: str, unit: str) -> None:
 def thousandths(value: Fraction, what: str, unit: str, scale: Decimal) -> int | None:
     """None for more than makes sense, and for energy below zero."""
     exact = value * Fraction(scale) * UNITS[what][unit]
-    if abs(exact) > MAX_THOUSANDTHS or (exact < 0 and what in ("import", "export")):
+    if abs(exact) > MAX_THOUSANDTHS or (exact < 0 and what in REGISTERS):
         return None
     return round(exact)
 

@@ -59,6 +59,7 @@ _FIELDS = {
     "1-0:51.7.0*255": _Field("current_2_ma", "A"),
     "1-0:71.7.0*255": _Field("current_3_ma", "A"),
 }
+_REGISTERS = ("import_mwh", "export_mwh")
 _VALUES = tuple([field.name for field in _FIELDS.values() if field.unit in "VA"])
 
 
@@ -157,7 +158,7 @@ class SmlDevice:
 
 
 def _measure(elapsed_ms: int, frame: SmlFrame) -> Measurement | None:
-    """None for a frame without a register, or with a value that makes no sense."""
+    """None for a frame without a register, or with one that makes no sense; another such value is left out."""
     found: dict[str, int] = {}
     device_id = ""
     for message in frame:
@@ -173,8 +174,8 @@ def _measure(elapsed_ms: int, frame: SmlFrame) -> Measurement | None:
             makes_sense = entry.get("unit") == field.unit and (field.name == "power_mw" or (value or 0) >= 0)
             if value is not None and makes_sense:
                 found[field.name] = value
-            elif field.name not in _VALUES:
-                return None  # a current that some meters tell with a sign costs no register
+            elif field.name in _REGISTERS:  # a current that some meters tell with a sign costs no register
+                return None
     if "import_mwh" not in found and "export_mwh" not in found:
         return None
     values = tuple([(name, found[name]) for name in _VALUES if name in found])

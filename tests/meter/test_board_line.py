@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meter.drivers.board_line import EMONCMS, BadLine, LineDecoder, Told, shown
-from meter.drivers.field_map import BOARDS, QUANTITIES, Board, find_board
+from meter.drivers.field_map import BOARDS, QUANTITIES, Board, find_board, parse_fields
 
 LINES = {
     "RPICT3T1": "11 1387.42 0.00 0.00 31.2",
@@ -80,6 +80,12 @@ def test_minus_zero_is_zero() -> None:
 def test_what_is_no_line(line: bytes, reason: str) -> None:
     with pytest.raises(BadLine, match=reason):
         decoder("RPICT3V1").decode(line)
+
+
+def test_a_sensor_that_is_not_connected_costs_no_power() -> None:
+    fields = parse_fields(("node", "power_1", "temperature_1", "factor_1"))
+    told = LineDecoder(fields, node_id=11).decode(b"11 1402.65 -300 9.9")
+    assert told.values == (11, 1_402_650, None, None)
 
 
 def test_any_node_where_the_settings_say_so() -> None:

@@ -99,6 +99,37 @@ async def test_damaged_telegrams_are_dropped_and_counted(tmp_path: Path) -> None
         await device.close()
 
 
+@pytest.mark.parametrize(
+    ("odd", "lost"),
+    [
+        ({"1-0:32.7.0": "(2x1.4*V)"}, "voltage_1_mv"),
+        ({"1-0:32.7.0": "(231.4*kW)"}, "voltage_1_mv"),
+        ({"1-0:32.7.0": "(NaN*V)"}, "voltage_1_mv"),
+        ({"1-0:32.7.0": "(231.4*V*V)"}, "voltage_1_mv"),
+        ({"1-0:31.7.0": "()"}, "current_1_ma"),
+        ({"1-0:31.7.0": "(2)(3)"}, "current_1_ma"),
+        ({"1-0:31.7.0": "(-2.1*A)"}, "current_1_ma"),
+        ({"1-0:1.7.0": "(0x.482*kW)"}, "power"),
+        ({"1-0:2.7.0": "(9999999999*kW)"}, "power"),
+        ({"0-0:96.1.1": "()"}, "serial number"),
+    ],
+)
+async def test_one_odd_value_costs_no_register(tmp_path: Path, odd: dict[str, str], lost: str) -> None:
+    both = NETHERLANDS_5 | {"0-0:42.0.0": "(4142)"}
+    with SerialPair(tmp_path) as pair:
+        device = device_at(pair)
+        whole = await first(pair, device, telegram(both))
+        measurement = await first(pair, device, telegram(both | odd))
+        assert (measurement.import_mwh, measurement.export_mwh) == (whole.import_mwh, whole.export_mwh)
+        assert measurement.power_mw == (None if lost == "power" else whole.power_mw)
+        # Without its number it is not another device that goes by its name.
+        assert measurement.device_id == ("" if lost == "serial number" else whole.device_id)
+        assert measurement.values == tuple([value for value in whole.values if value[0] != lost])
+        assert (await first(pair, device, telegram(both))).values == whole.values
+        assert device.dropped == 0
+        await device.close()
+
+
 async def test_a_meter_that_tells_other_registers_is_believed_after_a_while(tmp_path: Path) -> None:
     total = {"1-0:1.8.0": "(000100.000*kWh)", "1-0:1.7.0": "(00.100*kW)"}
     with SerialPair(tmp_path) as pair:

@@ -121,6 +121,21 @@ async def test_a_meter_goes_and_another_comes() -> None:
         await device.close()
 
 
+async def test_a_voltage_or_power_that_makes_no_sense_costs_no_register() -> None:
+    meter = sdm120()
+    async with over_tcp(meter) as port:
+        device = device_at(host=HOST, tcp_port=port)
+        whole = await one(device)
+        meter.set_float(0x00, float("nan"))
+        odd = await one(device)
+        assert (odd.import_mwh, odd.power_mw) == (whole.import_mwh, whole.power_mw)
+        assert odd.values == tuple([value for value in whole.values if value[0] != "voltage_1_mv"])
+        meter.set_float(0x0C, float("inf"))
+        odd = await one(device)
+        assert (odd.import_mwh, odd.power_mw, device.senseless) == (whole.import_mwh, None, 0)
+        await device.close()
+
+
 async def test_refusals_and_lies() -> None:
     meter = sdm120()
     async with over_tcp(meter) as port:

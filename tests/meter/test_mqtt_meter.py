@@ -195,6 +195,22 @@ async def test_a_broker_that_restarts(broker: Broker) -> None:
     assert "is not connected" in here.connection.state()
 
 
+async def test_a_power_that_makes_no_sense_costs_no_register(broker: Broker) -> None:
+    async with house(broker, FIELDS) as here:
+        await here.say("m", {"e": 5, "p": 100})
+        await here.next()
+        for odd in ("much", 10**30, {}):
+            await here.say("m", {"e": 6, "p": odd})
+            measured = await here.next()
+            assert (measured.import_mwh, measured.power_mw) == (6_000, None)
+        assert here.device.senseless == 0
+        # Alone it is no measurement.
+        await here.say("m", {"p": "much"})
+        await here.say("m", {"e": 7})
+        assert (await here.next()).import_mwh == 7_000
+        assert here.device.senseless == 1
+
+
 async def test_what_makes_no_sense_is_dropped_and_counted(broker: Broker) -> None:
     wrong = [
         b"",

@@ -114,11 +114,20 @@ async def test_before_the_pin_a_meter_tells_whole_kwh() -> None:
     assert (measurement.import_mwh, measurement.power_mw) == (5_702_000_000, None)
 
 
-@pytest.mark.parametrize("odd", [Entry(CURRENT_3, AMPERE, -2, -175), Entry(CURRENT_3, None, 0, 5)])
-async def test_a_current_that_makes_no_sense_costs_no_register(odd: Entry) -> None:
-    measurement = await played(frame([Entry(IMPORT, WH, 0, 5), Entry(POWER, WATT, 0, -342), odd]))
+@pytest.mark.parametrize(
+    ("odd", "power_mw"),
+    [
+        (Entry(CURRENT_3, AMPERE, -2, -175), -342_000),
+        (Entry(CURRENT_3, None, 0, 5), -342_000),
+        (Entry(POWER, AMPERE, 0, 5), None),
+        (Entry(POWER, WATT, 0, b"5"), None),
+    ],
+)
+async def test_a_value_that_makes_no_sense_costs_no_register(odd: Entry, power_mw: int | None) -> None:
+    power = [] if power_mw is None else [Entry(POWER, WATT, 0, -342)]
+    measurement = await played(frame([Entry(IMPORT, WH, 0, 5), *power, odd]))
     assert measurement is not None
-    assert (measurement.import_mwh, measurement.power_mw, measurement.values) == (5000, -342_000, ())
+    assert (measurement.import_mwh, measurement.power_mw, measurement.values) == (5000, power_mw, ())
 
 
 async def test_bytes_that_look_like_an_escape() -> None:
