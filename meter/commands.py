@@ -122,13 +122,14 @@ def readings(settings_path: Path, count: int, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--days", type=WholeNumber(1, MAX_DAYS), default=365, show_default=True, help="How many days.")
 @click.option("--seed", type=WholeNumber(), default=1, show_default=True, help="Another one makes another household.")
+@click.option("--overwrite", is_flag=True, help="Put it in the place of a file that is there.")
 @json_option
-def profile(file: Path, days: int, seed: int, as_json: bool) -> None:
+def profile(file: Path, days: int, seed: int, overwrite: bool, as_json: bool) -> None:
     """Make up a household: write FILE with its load in every hour, for demos and trials.
 
     The numbers are plausible, not measured.
     """
-    rows = write_profile(file, days, seed)
+    rows = write_profile(file, days, seed, overwrite=overwrite)
     print_result({"file": str(file), "rows": rows, "seed": seed}, f"Wrote {rows} hours to {file}.", as_json)
 
 

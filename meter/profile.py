@@ -64,8 +64,7 @@ class HourLoad:
 
 def generate_profile(days: int, seed: int) -> Iterator[ProfileRow]:
     """Hours from the first of January, a Monday, on. Raises UserError."""
-    if not 1 <= days <= MAX_DAYS:
-        raise UserError(f"a profile has 1 to {MAX_DAYS} days, not {days}")
+    _check_days(days)
     randomness = random.Random(seed)
     habit_percent = draw_habit(randomness)
     for day in range(days):
@@ -78,19 +77,27 @@ def generate_profile(days: int, seed: int) -> Iterator[ProfileRow]:
             yield ProfileRow(month + 1, hour + 1, day_type, load.base_wh + sum(load.appliances_wh), sun_w)
 
 
-def write_profile(path: Path, days: int, seed: int) -> int:
-    """Write the rows to a CSV file; how many. Raises UserError."""
+def write_profile(path: Path, days: int, seed: int, *, overwrite: bool = False) -> int:
+    """Write the rows to a CSV file; how many. Raises UserError, also where there is a file that is not to be lost."""
+    _check_days(days)
     count = 0
     try:
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with path.open("w" if overwrite else "x", encoding="utf-8", newline="") as file:
             file.write("month,hour,day_type,non_shiftable_load,solar_generation\n")
             for row in generate_profile(days, seed):
                 kilowatt_hours = f"{row.load_wh // 1000}.{row.load_wh % 1000:03d}"
                 file.write(f"{row.month},{row.hour},{row.day_type},{kilowatt_hours},{row.generation_w_per_kw}\n")
                 count += 1
+    except FileExistsError as error:
+        raise UserError(f"there is a file {path} already: name another, or add --overwrite") from error
     except OSError as error:
         raise UserError(f"cannot write the profile to {path}: {error.strerror}") from error
     return count
+
+
+def _check_days(days: int) -> None:
+    if not 1 <= days <= MAX_DAYS:
+        raise UserError(f"a profile has 1 to {MAX_DAYS} days, not {days}")
 
 
 def month_of(day_of_year: int) -> int:

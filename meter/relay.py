@@ -34,8 +34,6 @@ logger = logging.getLogger(__name__)
 MAX_REASON_BLOCKS = 1000
 # Of why a node does not answer, in a reason.
 MAX_TROUBLE_CHARACTERS = 120
-# Switchings that are looked through for the last change of the state, over the notes about overrides between.
-MAX_LOOK_BACK = 100
 # A ledger whose newest block is older than fail_safe_after_s is not in reach, though its node may be; but blocks may be
 # so far apart in any case.
 LEAST_STALE_S = 600
@@ -296,7 +294,7 @@ class Relay:
         logger.warning("supply %s: %s", "on" if decision.is_on else "off", reason)
 
     def _note_order(self, text: str) -> None:
-        self._journal.record(Switching(self._clock.time_s(), None, self.is_on, text))
+        self._journal.record(Switching(self._clock.time_s(), None, self.is_on, text, is_order=True))
         logger.warning("%s", text)
 
     def _tell_of_silence(self, decision: Decision) -> None:
@@ -322,11 +320,8 @@ class Relay:
 
     def _last_switched_ms(self) -> int:
         """When the state changed for the last time, by the clock that is never set; long ago where it never did."""
-        now_ms, changed_s = self._clock.elapsed_ms(), 0
-        for switching in self._journal.newest(MAX_LOOK_BACK):
-            if switching.is_on != self.is_on:
-                break
-            changed_s = switching.time_s
+        now_ms, last = self._clock.elapsed_ms(), self._journal.last()
+        changed_s = 0 if last is None else last.time_s
         return now_ms - max(0, self._clock.time_s() - changed_s) * 1000
 
 

@@ -124,11 +124,22 @@ def test_status_as_json(with_readings: Path) -> None:
 
 def test_switchings_newest_first(with_readings: Path) -> None:
     with closing(Outbox.open(with_readings / "outbox.sqlite", DOMAIN, METER)) as outbox:
-        SwitchJournal(outbox.database).record(Switching(1_700_000_200, None, True, "override on by eve: a repair"))
-    shown = invoke(with_readings, "switchings").output.splitlines()
-    assert shown == [
+        journal = SwitchJournal(outbox.database)
+        journal.record(Switching(1_700_000_190, None, False, "override on by eve: a repair", is_order=True))
+        journal.record(Switching(1_700_000_200, None, True, "override on by eve: a repair"))
+    lines = [
         "2023-11-14 22:16:40 UTC  on   override on by eve: a repair",
+        "2023-11-14 22:16:30 UTC  --   override on by eve: a repair",
         "2023-11-14 22:15:00 UTC  OFF  Exhausted in block 12",
+    ]
+    assert invoke(with_readings, "switchings").output.splitlines() == [lines[0], lines[2]]
+    assert invoke(with_readings, "switchings", "--orders").output.splitlines() == lines
+    assert [
+        one["is_order"] for one in json.loads(invoke(with_readings, "switchings", "--orders", "--json").stdout)
+    ] == [
+        False,
+        True,
+        False,
     ]
     (newest,) = json.loads(invoke(with_readings, "switchings", "-n", "1", "--json").stdout)
     assert newest == {
@@ -136,6 +147,7 @@ def test_switchings_newest_first(with_readings: Path) -> None:
         "is_on": True,
         "block": None,
         "reason": "override on by eve: a repair",
+        "is_order": False,
     }
 
 
@@ -161,6 +173,11 @@ def test_profile(tmp_path: Path) -> None:
     result = CliRunner().invoke(meter, ["profile", str(path), "--days", "2", "--seed", "9", "--json"])
     assert json.loads(result.stdout) == {"file": str(path), "rows": 48, "seed": 9}
     assert len(path.read_text().splitlines()) == 49
+    again = CliRunner().invoke(meter, ["profile", str(path), "--days", "1"])
+    assert (again.exit_code, len(path.read_text().splitlines())) == (2, 49)
+    assert f"There is a file {path} already: name another, or add --overwrite" in again.stderr
+    assert CliRunner().invoke(meter, ["profile", str(path), "--days", "1", "--overwrite"]).exit_code == 0
+    assert len(path.read_text().splitlines()) == 25
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ class Home:
         return self.noted
 
     def reasons(self) -> list[str]:
-        return [one.reason for one in reversed(self.journal.newest(99))]
+        return [one.reason for one in reversed(self.journal.newest(99, with_orders=True))]
 
 
 @pytest.fixture
@@ -117,6 +117,7 @@ async def test_recorded_although_nothing_is_switched(home: Home) -> None:
     for _ in range(3):
         await home.relay.follow()
     assert home.reasons()[1:] == ["override on by eve until 2023-11-14 22:23 UTC: a repair"]
+    assert len(home.journal.newest(9)) == 1  # an order for what is already is no switching
 
 
 async def test_auto_ends_it_and_is_recorded(home: Home) -> None:
