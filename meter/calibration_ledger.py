@@ -12,7 +12,6 @@ from meter.drivers.factors import QUANTITIES_WITH_FACTORS, Factor, Factors
 from meter.ledger import Node
 from meter.signed_calibration import History, InvalidHistory, SignedCalibration, Standing
 from primitives.errors import Invalid, InvalidAbi
-from primitives.hexadecimal import parse_data, to_data
 from wallet.calibrations import CALIBRATIONS
 from wallet.client import BlockTag, InvalidAnswer
 
@@ -74,8 +73,7 @@ async def read_signed(node: Node, meter: bytes, chain_id: int, count: int) -> Hi
         if asked > MAX_RECORDS:
             raise InvalidAnswer("the node tells of more calibrations than a meter can have")
         for log in logs:
-            answer = await node.request("eth_getTransactionByHash", to_data(log.transaction_hash))
-            signed = _signed_in(answer)
+            signed = _signed_in(await node.transaction_data(log.transaction_hash))
             if signed is not None and 1 <= signed.calibration.sequence <= count:
                 found[signed.calibration.sequence] = signed
         if len(found) >= count or first == 0:
@@ -91,12 +89,11 @@ async def read_signed(node: Node, meter: bytes, chain_id: int, count: int) -> Hi
     return history
 
 
-def _signed_in(answer: object) -> SignedCalibration | None:
-    """The calibration that a transaction brought; None where it came through another contract."""
+def _signed_in(data: bytes | None) -> SignedCalibration | None:
+    """The calibration that a transaction brought; None where it came through another contract, or is not known."""
     function = CALIBRATIONS.abi.function("record")
     try:
-        data = parse_data(answer.get("input") if isinstance(answer, dict) else None)
-        if data[:4] != function.selector:
+        if data is None or data[:4] != function.selector:
             return None
         arguments, by_meter, by_person = function.decode_call(data)
         meter, person, sequence, time_s, quantity, channel, old_ppm, new_ppm = cast(Arguments, arguments)

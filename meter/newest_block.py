@@ -27,9 +27,6 @@ class NodeWithEar:
             self._on_newest(answer)
         return answer
 
-    async def request(self, method: str, *parameters: object) -> object:
-        return await self._node.request(method, *parameters)
-
     async def chain_id(self) -> int:
         return await self._node.chain_id()
 

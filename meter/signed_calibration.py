@@ -7,6 +7,7 @@ from the ledger in meter/calibration_ledger.py.
 import json
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
+from typing import Any, cast
 
 from contracts.calibration_format import MAX_AHEAD_S, MAX_CHANNEL, MAX_PPM, MIN_PPM, Calibration, Quantity
 from contracts.reading_format import compact_signature
@@ -15,6 +16,7 @@ from meter.signer import Signer
 from primitives import secp256k1
 from primitives.errors import Invalid, InvalidSignature
 from primitives.hexadecimal import to_checksum_address
+from primitives.json_text import InvalidJson, parse_json
 
 Signature = tuple[bytes, bytes]
 """(r, vs) of ERC-2098."""
@@ -141,8 +143,9 @@ def factors_text(factors: Factors) -> str:
 def parse_factors(text: str) -> Factors:
     """What `factors_text` made. Raises InvalidHistory for what no ledger holds."""
     try:
-        return Factors(tuple([_factor(*row) for row in json.loads(text)]))
-    except (ValueError, TypeError, RecursionError) as error:
+        rows = cast(list[list[object]], parse_json(text))
+        return Factors(tuple([_factor(*row) for row in rows]))
+    except (InvalidJson, ValueError, TypeError) as error:
         raise InvalidHistory(f"factors that no ledger holds: {error}") from error
 
 
@@ -195,11 +198,11 @@ def history_text(history: History) -> str:
 def parse_history(text: str, chain_id: int, meter: bytes) -> History:
     """What `history_text` made. Raises Invalid where it was edited, or is another meter's."""
     try:
-        content = json.loads(text)
+        content = cast(dict[str, Any], parse_json(text))
         base = base_of(*content["base"])
         rows = [[bytes.fromhex(x) if isinstance(x, str) else x for x in row] for row in content["records"]]
         history = History(base, tuple([record_of(meter, row) for row in rows]))
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
+    except (InvalidJson, ValueError, TypeError, LookupError) as error:
         raise InvalidHistory(f"what was kept of the calibrations was edited: {error}") from error
     history.check(chain_id, meter)
     return history

@@ -169,14 +169,6 @@ class FakeNode:
 
     # What the meter asks
 
-    async def request(self, method: str, *parameters: object) -> object:
-        def find() -> object:
-            data = self.inputs.get(bytes.fromhex(str(parameters[0])[2:]))
-            return None if data is None else {"input": "0x" + data.hex()}
-
-        assert method == "eth_getTransactionByHash"
-        return await self._answer("request", find)
-
     async def chain_id(self) -> int:
         return await self._answer("chain_id", lambda: CHAIN_ID)
 

@@ -25,7 +25,6 @@ async def test_everything_else_is_the_nodes_answer() -> None:
     assert await with_ear.max_priority_fee() == await node.max_priority_fee()
     assert await with_ear.nonce(METER, "latest") == await node.nonce(METER, "latest")
     assert await with_ear.receipt(bytes(32)) is None
-    assert await with_ear.request("eth_getTransactionByHash", "0x" + "00" * 32) is None
     assert await with_ear.transaction_data(bytes(32)) is None
     with_ear.ask_another()
     assert node.disbelieved == 1
