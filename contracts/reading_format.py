@@ -27,6 +27,8 @@ MAX_BATCH = 100
 """Readings that submitBatch takes at once."""
 MAX_AHEAD_S = 60
 """How far the time of a reading may lie ahead of the block's."""
+MAX_BEFORE_S = 60
+"""By how much a first reading may be older than the block that installed its meter."""
 MAX_REGISTER_WH = 2**53 - 1
 MAX_SEQUENCE = 2**48 - 1
 MAX_DAYS = 366
@@ -57,6 +59,8 @@ class Outcome(IntEnum):
     TIME_FELL = 7
     IMPORT_FELL = 8
     EXPORT_FELL = 9
+    BEFORE_INSTALLATION = 10
+    """Of a time before the meter was installed, or brought back: what its registers counted from then is charged."""
 
 
 class MeterStatus(IntEnum):

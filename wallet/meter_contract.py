@@ -70,6 +70,10 @@ METER = Contract(
         ),
         "ReadingStale": "The reading {sequence} of the meter {meter} comes too late: reading {lastSequence} is there.",
         "SignatureInvalid": "The reading is not signed by the meter {meter}, but by {recovered}.",
+        "TimeBeforeInstallation": (
+            "The reading of {time} is from before the meter {meter} was installed: only those from {earliestTime} "
+            "on count."
+        ),
         "TimeFell": "The time of the meter {meter} went back from {lastTime} to {time}.",
         "TimeInFuture": "The clock of the meter {meter} is ahead: {time} is later than {latestTime}.",
         "TooManySinks": "Meters have had {maximum} sinks already: choose one of them, not {sink}.",

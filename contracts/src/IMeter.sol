@@ -63,7 +63,8 @@ interface IMeter {
         TimeInFuture,
         TimeFell,
         ImportFell,
-        ExportFell
+        ExportFell,
+        BeforeInstallation
     }
 
     /// @notice A reading was accepted; with `meter` these are all the fields that were signed.
@@ -105,6 +106,8 @@ interface IMeter {
     error SignatureInvalid(address meter, address recovered);
     error ReadingOutOfRange(address meter, uint64 sequence, uint64 importWh, uint64 exportWh);
     error TimeInFuture(address meter, uint64 time, uint64 latestTime);
+    /// @dev Its registers count from the installation, or from when it was brought back: before that it was not read.
+    error TimeBeforeInstallation(address meter, uint64 time, uint64 earliestTime);
     error TimeFell(address meter, uint64 time, uint64 lastTime);
     error ImportFell(address meter, uint64 importWh, uint64 lastImportWh);
     error ExportFell(address meter, uint64 exportWh, uint64 lastExportWh);

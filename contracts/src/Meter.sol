@@ -42,6 +42,8 @@ contract Meter is MeterTariffs, IMeterKeeper {
     uint256 public constant MAX_BATCH = 100;
     /// @notice Seconds by which a meter's clock may run ahead of the block's time.
     uint64 public constant MAX_AHEAD_S = 60;
+    /// @notice Seconds by which a meter's clock may be behind the block that installed it, or brought it back.
+    uint64 public constant MAX_BEFORE_S = 60;
     /// @notice Greatest register, in Wh: 9 PWh, also the greatest integer that every JSON reader keeps exactly. With rates
     ///         of 64 bits it bounds all money ever charged to a meter below 2^117 wei.
     uint64 public constant MAX_REGISTER_WH = 2 ** 53 - 1;
@@ -262,12 +264,12 @@ contract Meter is MeterTariffs, IMeterKeeper {
         last = _stateOf(book);
         if (_word(reading, SEQUENCE) <= last.sequence()) return (Outcome.Stale, 0, link, last);
         hash = _hash(reading);
-        outcome = _signer(signed, hash, separator) == meter ? _judge(reading, last) : Outcome.InvalidSignature;
+        outcome = _signer(signed, hash, separator) == meter ? _judge(reading, link, last) : Outcome.InvalidSignature;
     }
 
     /// @dev The rules for what an honest signer may have wrong. They look at whole words, so they bound also what is wider
     ///      than its type.
-    function _judge(Reading calldata reading, StateWord last) private view returns (Outcome) {
+    function _judge(Reading calldata reading, LinkWord link, StateWord last) private view returns (Outcome) {
         uint256 importWh = _word(reading, IMPORT_WH);
         uint256 exportWh = _word(reading, EXPORT_WH);
         uint256 time = _word(reading, TIME);
@@ -277,6 +279,7 @@ contract Meter is MeterTariffs, IMeterKeeper {
         unchecked {
             // The time of a block is nowhere near 2^256.
             if (time > block.timestamp + MAX_AHEAD_S) return Outcome.TimeInFuture;
+            if (time + MAX_BEFORE_S < link.openedAt()) return Outcome.BeforeInstallation;
         }
         if (time < last.time()) return Outcome.TimeFell;
         if (importWh < last.importWh()) return Outcome.ImportFell;
@@ -498,6 +501,9 @@ contract Meter is MeterTariffs, IMeterKeeper {
         }
         if (outcome == Outcome.TimeInFuture) {
             revert TimeInFuture(meter, reading.time, uint64(block.timestamp) + MAX_AHEAD_S);
+        }
+        if (outcome == Outcome.BeforeInstallation) {
+            revert TimeBeforeInstallation(meter, reading.time, _books[meter].openedAt - MAX_BEFORE_S);
         }
         if (outcome == Outcome.TimeFell) revert TimeFell(meter, reading.time, last.time());
         if (outcome == Outcome.ImportFell) revert ImportFell(meter, reading.importWh, last.importWh());

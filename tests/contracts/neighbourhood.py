@@ -148,6 +148,8 @@ class Neighbourhood:
     def install(
         self, device: Device, supplier: bytes = SUPPLIER, sink: bytes = EXHAUSTION_ADDRESS, tariff: int = 0
     ) -> Result:
+        """Its readings are of this time on, as they have to be."""
+        device.time_s = max(device.time_s, self.ledger.time_s)
         arguments = (device.address, OWNER, sink, tariff, POINT_OF_SUPPLY, device.import_wh, device.export_wh)
         return self.registry(supplier, "installMeter", *arguments)
 

@@ -160,6 +160,7 @@ def test_a_removed_meter_has_no_supply_and_takes_only_its_debt(street: Neighbour
     assert not street.top_up(device, 1).success
     street.registry(SUPPLIER, "reinstateMeter", device.address, device.import_wh, 0)
     assert street.supply_allowed(device)
+    device.time_s = street.ledger.time_s
     street.submit(device.measure(import_wh=7))
     street.registry(SUPPLIER, "removeMeter", device.address)
     debt = 2 * RATE_WEI_PER_WH

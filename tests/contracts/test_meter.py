@@ -129,6 +129,38 @@ def test_registers_below_the_opening_ones_are_refused() -> None:
     assert _refused(street, device, importWh=4_999)[1] == Outcome.IMPORT_FELL
 
 
+def test_a_first_reading_from_before_the_installation_is_refused() -> None:
+    """The supplier read the registers then; a minute is left to a clock that is behind."""
+    installed_at_s = GENESIS_TIME_S - 3_600
+    device = Device("meter one", import_wh=5_000)
+    street = Neighbourhood(device, installed_at_s=installed_at_s)
+    earliest_s = installed_at_s - 60
+    text = f"TimeBeforeInstallation(meter={to_data(device.address)}, time={{}}, earliestTime={earliest_s})"
+    for time_s in (earliest_s - 1, earliest_s - 400 * 86_400, 0):
+        assert _refused(street, device, time=time_s) == (text.format(time_s), Outcome.BEFORE_INSTALLATION)
+    device.time_s = earliest_s
+    assert street.submit(device.measure(import_wh=1)).success
+    assert _refused(street, device, time=earliest_s - 1)[1] == Outcome.BEFORE_INSTALLATION
+
+
+def test_a_reading_from_the_time_in_which_a_meter_was_away_is_refused(street: Neighbourhood, device: Device) -> None:
+    assert street.registry(SUPPLIER, "removeMeter", device.address).success
+    street.ledger.time_s += 86_400
+    assert street.registry(SUPPLIER, "reinstateMeter", device.address, 7_000, 720).success
+    back_s = street.ledger.time_s
+    assert _refused(street, device, time=back_s - 61, importWh=7_100)[1] == Outcome.BEFORE_INSTALLATION
+    device.time_s, device.import_wh = back_s, 7_000
+    assert only(street.submit(device.measure(import_wh=100)), "Charged")["energyWh"] == 100
+
+
+def test_a_successors_first_reading_is_not_from_before_it_took_the_place(street: Neighbourhood, device: Device) -> None:
+    successor = Device("its successor", time_s=street.ledger.time_s - 61)
+    assert street.registry(SUPPLIER, "swapMeter", device.address, successor.address, 6_000, 720, 0, 0).success
+    assert _refused(street, successor, importWh=9)[1] == Outcome.BEFORE_INSTALLATION
+    successor.time_s += 1
+    assert street.submit(successor.measure(import_wh=9)).success
+
+
 def test_a_time_before_the_last_one_is_refused(street: Neighbourhood, device: Device) -> None:
     text = f"TimeFell(meter={to_data(device.address)}, time={device.time_s - 1}, lastTime={device.time_s})"
     assert _refused(street, device, time=device.time_s - 1) == (text, Outcome.TIME_FELL)

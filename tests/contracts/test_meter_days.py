@@ -15,7 +15,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from contracts.addresses import METER_ADDRESS
 from contracts.binding import load_artifact
-from contracts.reading_format import HOURS_KEPT_DAYS, MAX_AHEAD_S, MAX_DAYS, MAX_HOUR_WH, MAX_ZONE_S, MIN_ZONE_S
+from contracts.reading_format import (
+    HOURS_KEPT_DAYS,
+    MAX_AHEAD_S,
+    MAX_BEFORE_S,
+    MAX_DAYS,
+    MAX_HOUR_WH,
+    MAX_ZONE_S,
+    MIN_ZONE_S,
+)
 from contracts.roles import Role
 from primitives.hexadecimal import to_data
 from tests.contracts.ledgers import GENESIS_TIME_S, Result
@@ -366,6 +374,7 @@ class Model:
     device: Device
     supplier: bytes
     is_active: bool = True
+    opened_s: int = 0
     counted: dict[bytes, dict[int, Sums]] = field(default_factory=lambda: defaultdict(dict))
     hours: dict[bytes, dict[tuple[int, int], int]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(int))
@@ -381,6 +390,7 @@ class Days(RuleBasedStateMachine):
         self.street.registry(REGULATOR, "addMember", RIVAL, Role.SUPPLIER)
         self.street.install(devices[2], RIVAL)
         self.models = [Model(device, SUPPLIERS[number // 2]) for number, device in enumerate(devices)]
+        self.models[2].opened_s = self.street.ledger.time_s
         self.zones: dict[bytes, list[tuple[int, int]]] = {SUPPLIER: [(0, INDIA_S)], RIVAL: [(0, 0)]}
         self.told: dict[tuple[bytes, int], Sums] = {}
 
@@ -388,7 +398,7 @@ class Days(RuleBasedStateMachine):
     def read(self, number: int, import_wh: int, export_wh: int, lag_s: int) -> None:
         model = self.models[number]
         device = model.device
-        device.time_s = max(device.time_s, self.street.ledger.time_s - lag_s)
+        device.time_s = max(device.time_s, self.street.ledger.time_s - lag_s, model.opened_s - MAX_BEFORE_S)
         if not model.is_active:
             device.import_wh += import_wh
             device.export_wh += export_wh
@@ -425,6 +435,7 @@ class Days(RuleBasedStateMachine):
         else:
             registers = (device.import_wh, device.export_wh)
             assert self.street.registry(model.supplier, "reinstateMeter", device.address, *registers).success
+            model.opened_s = self.street.ledger.time_s
         model.is_active = not model.is_active
 
     @rule(number=meters, import_wh=energies_wh, export_wh=energies_wh, opening_wh=st.integers(0, 10**6))
@@ -439,7 +450,7 @@ class Days(RuleBasedStateMachine):
         result = self.street.registry(model.supplier, "swapMeter", old.address, new.address, *registers)
         self._count(model, max(self.street.ledger.time_s, old.time_s if old.sequence else 0), import_wh, export_wh)
         self._hear(result)
-        model.device = new
+        model.device, model.opened_s = new, self.street.ledger.time_s
 
     @invariant()
     def all_adds_up(self) -> None:

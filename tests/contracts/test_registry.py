@@ -362,6 +362,7 @@ def test_a_reinstated_meter_goes_on_without_the_energy_between(town: Town, devic
     }
     assert town.record(device.address)[7] == 0
     assert (reason(town.submit(old)) or "").startswith("ReadingStale")
+    device.time_s = GENESIS_TIME_S
     following = town.submit(device.measure(import_wh=3))
     assert event_names(following) == ["ReadingAccepted", "Charged"]
     assert town.account(device)[2] == 13
@@ -378,7 +379,7 @@ def _swap(town: Town, device: Device, successor: Device, closing_wh: tuple[int, 
 
 def test_a_swap_charges_up_to_the_closing_registers_and_credit_goes_on(town: Town, device: Device) -> None:
     town.submit(device.measure(import_wh=1_000, power_w=400))
-    successor = Device("its successor", import_wh=5, export_wh=6)
+    successor = Device("its successor", GENESIS_TIME_S, import_wh=5, export_wh=6)
     swapped = _swap(town, device, successor, (1_150, 9))
     assert event_names(swapped) == ["MeterSwapped", "DayClosed", "RegistersClosed", "Charged", "CreditMoved"]
     assert only(swapped, "MeterSwapped") == {
@@ -409,7 +410,7 @@ def test_a_swap_charges_up_to_the_closing_registers_and_credit_goes_on(town: Tow
 
 def test_a_key_rotation_is_a_swap_with_the_same_registers(town: Town, device: Device) -> None:
     town.submit(device.measure(import_wh=1_000))
-    successor = Device("its new key", import_wh=device.import_wh, export_wh=device.export_wh)
+    successor = Device("its new key", GENESIS_TIME_S, import_wh=device.import_wh, export_wh=device.export_wh)
     swapped = _swap(town, device, successor, (device.import_wh, device.export_wh))
     assert only(swapped, "Charged")["costWei"] == 0
     first = town.submit(successor.measure(import_wh=30))

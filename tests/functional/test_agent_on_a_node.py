@@ -5,6 +5,7 @@ A network is made with a supplier, a producer and a consumer; four days of their
 """
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -13,11 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from chain.config import DEVELOPMENT, FIXED
+from contracts.genesis import GenesisMeter
 from contracts.reading_format import READING_FIELDS, compact_signature, reading_typed_data
+from contracts.roles import Role
+from node.new_network import NetworkPlan, genesis_document
 from primitives.hexadecimal import to_checksum_address
 from primitives.secp256k1 import address_of, sign
 from tests.functional.running_node import REPOSITORY, clean_environment
 from tests.functional.test_wallet_on_a_node import Person, running_node
+from wallet.amounts import WEI_PER_WATT
 from wallet.client import RpcClient
 from wallet.contract_call import ContractCall, plan_call
 from wallet.keystore import LIGHT_COST, encrypt_key
@@ -52,6 +58,26 @@ interval_s = 10
 
 def shown(key: bytes) -> str:
     return to_checksum_address(address_of(key))
+
+
+def network() -> NetworkPlan:
+    """The meters are there for as long as they have readings."""
+    person = {name: address_of(key) for name, key in KEYS.items()}
+    return NetworkPlan(
+        operator=person["owner"],
+        chain_id=CHAIN_ID,
+        suppliers={person["supplier"]: 200_000_000_000_000},
+        funds={person[name]: 100 * WEI_PER_WATT for name in ("supplier", "solar", "home")},
+        meters=tuple(
+            GenesisMeter(address_of(key), person[name], person["supplier"]) for name, key in METER_KEYS.items()
+        ),
+        members={person["solar"]: Role.PRODUCER, person["home"]: Role.CONSUMER},
+        difficulty=1,
+        difficulty_rule=FIXED,
+        block_time_s=1,
+        network=DEVELOPMENT,
+        timestamp_s=int(time.time()) - (HOURS + 1) * 3_600,
+    )
 
 
 def readings(name: str, now_s: int) -> list[tuple[object, ...]]:
@@ -110,18 +136,11 @@ def test_two_agents_trade_on_a_node(tmp_path: Path) -> None:
     people = Person(tmp_path)
     for name, key in KEYS.items():
         (tmp_path / f"{name}.json").write_text(encrypt_key(key, "secret", LIGHT_COST))
-    funds = [text for name in ("supplier", "solar", "home") for text in ("--fund", f"{shown(KEYS[name])}=100")]
-    members = ["--member", f"{shown(KEYS['solar'])}=producer", "--member", f"{shown(KEYS['home'])}=consumer"]
-    rules = ["--chain-id", str(CHAIN_ID), "--block-time", "1", "--difficulty", "1", "--difficulty-rule", "fixed",
-             "--development"]  # fmt: skip
-    network = ["--operator", shown(KEYS["owner"]), "--supplier", f"{shown(KEYS['supplier'])}=200000000000000"]
-    people.json("init", *network, *funds, *members, *rules)
-    signing = ["--yes", "--key-file", str(tmp_path / "supplier.json"), "--password-file", str(people.password_file)]
+    (tmp_path / "network.json").write_text(json.dumps(genesis_document(network())))
+    people.json("init", "--genesis", str(tmp_path / "network.json"))
     with running_node(people):
         node = people.environment["WATTCHAIN_NODE"]
         for name, key in METER_KEYS.items():
-            home = ["--owner", shown(KEYS[name]), "--tariff", "1", "--place", f"{name} lane 1"]
-            people.json("meter", "install", shown(key), *home, *signing)
             settings = SETTINGS.format(name=name, chain_id=CHAIN_ID, node=node, meter=shown(key))
             (tmp_path / f"{name}.toml").write_text(settings)
         asyncio.run(submit(node))

@@ -28,6 +28,7 @@ from tests.wallet.contract_person import (
 from wallet.audit_commands import audit
 
 SIGNER = next(signer for signer in map(KeySigner, KEYS) if signer.address == METER)
+START_S = 1_700_000_000
 DOMAIN = ReadingDomain(CHAIN_ID, METER_ADDRESS)
 
 
@@ -36,13 +37,14 @@ def people(tmp_path: Path) -> Iterator[Neighbour]:
     with neighbour(audit, tmp_path) as here:
         arguments = (METER, CUSTOMER, BILLING_ADDRESS, 0, bytes(32), 0, 0)
         here.call(SUPPLIER, REGISTRY_ADDRESS, "Registry", "installMeter", *arguments)
+        here.ledger.clock.now_s += 50_000
         yield here
 
 
 def reading(sequence: int, before: SignedReading | None, flags: int = 0, time_s: int = 0) -> SignedReading:
     previous = NO_HASH if before is None else before.reading.hash
     return DOMAIN.sign(
-        Reading(METER, sequence, time_s or 1000 + sequence, 10 * sequence, 0, 1, flags, previous), SIGNER
+        Reading(METER, sequence, time_s or START_S + sequence, 10 * sequence, 0, 1, flags, previous), SIGNER
     )
 
 
@@ -122,18 +124,18 @@ def test_calibrations_are_told_with_their_names(people: Neighbour) -> None:
 
 
 def test_other_factors_that_nobody_signed_for_are_told(people: Neighbour) -> None:
-    first = reading(1, None, time_s=10_000)
-    second = reading(2, first, StatusFlag.CALIBRATED, time_s=20_000)
-    third = reading(3, second, time_s=30_000)
-    fourth = reading(4, third, StatusFlag.CALIBRATED, time_s=40_000)
+    first = reading(1, None, time_s=START_S + 10_000)
+    second = reading(2, first, StatusFlag.CALIBRATED, time_s=START_S + 20_000)
+    third = reading(3, second, time_s=START_S + 30_000)
+    fourth = reading(4, third, StatusFlag.CALIBRATED, time_s=START_S + 40_000)
     bring(people, first, second)
-    calibrate(people, 1, 1_000_000, 1_031_250, time_s=19_000)  # on its way behind the reading that told
+    calibrate(people, 1, 1_000_000, 1_031_250, time_s=START_S + 19_000)  # on its way behind the reading that told
     bring(people, third, fourth)
     found = people.json(shown(METER))
     assert [(one["kind"], one["sequence"]) for one in found] == [("calibration", 1), ("unsigned", 4)]
     assert "reading 4 was made with other factors" in found[1]["what"]
     # Also where the calibration lies before the blocks that are looked through.
     assert [one["kind"] for one in people.json(shown(METER), "--blocks", "1")] == ["unsigned"]
-    calibrate(people, 2, 1_031_250, 1_100_000, time_s=39_999)
+    calibrate(people, 2, 1_031_250, 1_100_000, time_s=START_S + 39_999)
     assert [one["kind"] for one in people.json(shown(METER))] == ["calibration", "calibration"]
     assert people.json(shown(METER), "--blocks", "2")[-1]["kind"] == "calibration"
