@@ -44,6 +44,8 @@ MAX_HELD_WEI = 10**33
 """Of all credits together, as of all money in Exhaustion."""
 RATE_TARIFF_NAME = "one price"
 MAX_VALIDATORS = 128
+MAX_VOUCHERS = 8
+"""Suppliers that vouch for one owner of meters, so that the owner is admitted where there are no fees."""
 EXHAUSTION_SINK_NUMBER = 1
 CONTRACT_NONCE = 1  # EIP-161, as if the contract had been created by a transaction
 
@@ -151,10 +153,13 @@ def _registry_storage(
     storage |= layout.assign("tariffs", value=TARIFFS_ADDRESS)
     storage |= layout.assign("isApprovedSink", EXHAUSTION_ADDRESS, value=1)
     storage |= layout.assign("isApprovedSink", BILLING_ADDRESS, value=1)
+    vouchers: dict[bytes, list[bytes]] = {}
     known: dict[bytes, dict[str, int]] = {address: {"role": int(role)} for address, role in roles.items()}
     for meter in meters:
         known.setdefault(meter.meter, {})["isActiveMeter"] = 1
-        known.setdefault(meter.owner, {})["ownedMeter"] = 1
+        suppliers = vouchers.setdefault(meter.owner, [])
+        if meter.supplier not in suppliers and len(suppliers) < MAX_VOUCHERS:
+            suppliers.append(meter.supplier)
         known.setdefault(meter.supplier, {})["suppliedMeter"] = 1
         record = {
             "owner": meter.owner,
@@ -166,6 +171,8 @@ def _registry_storage(
             "pointOfSupply": meter.point_of_supply,
         }
         storage |= layout.assign("_records", meter.meter, value=record)
+    for owner_of_meters, suppliers in vouchers.items():
+        storage |= layout.assign_list("_vouchers", suppliers, owner_of_meters)
     for address, member in known.items():
         storage |= layout.assign("_members", address, value=member)
     return storage

@@ -184,6 +184,14 @@ REGISTRY = Contract(
         ),
         "RoleMissing": "{account} has no such role: it is {role}.",
         "RoleNotAssignable": "Nobody is made or unmade {role} this way: only the owner of the registry does that.",
+        "SupplierHasRole": (
+            "{supplier} is {role}. Take that away first, with `wattchain registry remove {supplier}`: it cannot bring "
+            "anybody then."
+        ),
+        "SupplierIsDistrusted": (
+            "A regulator distrusts {supplier}. `wattchain registry trust {supplier}` takes that back."
+        ),
+        "SupplierNotDistrusted": "Nobody distrusts {supplier}; there is nothing to take back.",
         "SinkNotApproved": (
             "No regulator has approved {sink} for the readings of meters; one does so with `wattchain registry "
             "approve-sink`."

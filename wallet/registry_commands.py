@@ -106,7 +106,8 @@ def remove(account: str, sending: Sending) -> None:
     """Take away the role of ACCOUNT.
 
     A regulator's by the owner of the registry, all others by a regulator; a relay's also by the supplier who added it.
-    A supplier without its role can install no more meters; those it has go on, and its money stays its own.
+    A supplier without its role can install no more meters; those it has go on, its customers stay admitted (see
+    `wattchain registry distrust`), and its money stays its own.
     """
     address = parse_account(account, sending.keys)
     name = to_checksum_address(address)
@@ -124,6 +125,35 @@ def remove(account: str, sending: Sending) -> None:
         return Plan(call, lines, lambda events: told_by(REGISTRY, events, event, text))
 
     send_planned(sending, plan)
+
+
+@registry.command()
+@click.argument("account")
+@sending_options
+def distrust(account: str, sending: Sending) -> None:
+    """Stop admitting those whom the former supplier ACCOUNT has brought.
+
+    For a supplier that has filled blocks by customers, meters or relays of its invention. Where there are no fees, a
+    node takes no more transactions of owners of its meters, of these meters and of its relays, but for those who have a
+    role or another supplier's meter. Give a true customer a role: `wattchain registry add consumer`. By a regulator;
+    take the supplier's role away before: `wattchain registry remove`.
+    """
+    address = parse_account(account, sending.keys)
+    call = ContractCall(REGISTRY, "distrust", (address,))
+    lines = [("Distrust", f"{to_checksum_address(address)}, and those whom it has brought")]
+    told = "Those whom {supplier} has brought are not admitted any more, but by a role or another supplier."
+    send_call(sending, call, lines, "SupplierDistrusted", told)
+
+
+@registry.command()
+@click.argument("account")
+@sending_options
+def trust(account: str, sending: Sending) -> None:
+    """Admit those whom the distrusted supplier ACCOUNT has brought again. By a regulator."""
+    address = parse_account(account, sending.keys)
+    call = ContractCall(REGISTRY, "trust", (address,))
+    lines = [("Trust", f"{to_checksum_address(address)} again, and those whom it has brought")]
+    send_call(sending, call, lines, "SupplierTrusted", "Those whom {supplier} has brought are admitted again.")
 
 
 @registry.command("hand-over")

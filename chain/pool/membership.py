@@ -128,7 +128,7 @@ def check_allowance(transaction: Transaction, sender: bytes, allowance: int | No
         raise NotAdmitted(
             f"sender not admitted: {name} has no role in the registry of this network, which takes no fees and "
             "therefore no transactions of strangers. A regulator can add it, for example with `wattchain registry add "
-            f"consumer {name}`; the owner of an active meter is admitted by that"
+            f"consumer {name}`; the owner of a meter is admitted by that, unless its supplier is distrusted"
         )
     if transaction.gas_limit > allowance:
         raise AllowanceExceeded(

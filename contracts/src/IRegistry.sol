@@ -57,7 +57,7 @@ interface IRegistry {
 
     /// @notice Whether a node without fees is to take transactions of this sender: it has a role, is the owner of the
     ///         registry, has ever been the owner or the supplier of a meter (so that who leaves can take the own money
-    ///         along), or is an active meter itself.
+    ///         along), or is an active meter itself; but for those for whom only distrusted suppliers vouch.
     function isAdmitted(address sender) external view returns (bool);
 
     /// @notice Gas that a node without fees is to give this sender in a block; 0 where the sender is not admitted.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {Admission} from "./Admission.sol";
 import {IMeter} from "./IMeter.sol";
 import {IMeterKeeper} from "./IMeterKeeper.sol";
 import {IReadingSink} from "./IReadingSink.sol";
@@ -15,16 +16,7 @@ import {ITariffs} from "./ITariffs.sol";
 ///         a registration is what stands here.
 /// @dev No money, and nothing here costs more than a bounded number of slots. No constructor logic that a genesis file
 ///      could not write: on another chain the owner calls `connect` once after deployment.
-contract Registry is IRegistry {
-    /// @dev One slot: all that says whether a sender is admitted (but for the owner of the registry).
-    struct Member {
-        Role role;
-        bool ownedMeter;
-        bool suppliedMeter;
-        bool isActiveMeter;
-        uint64 gasAllowance;
-    }
-
+contract Registry is Admission {
     struct Record {
         address owner;
         Status status;
@@ -54,10 +46,6 @@ contract Registry is IRegistry {
     event MemberRemoved(address indexed account, Role indexed role, address indexed by);
     event SinkApproved(address indexed sink, address indexed by);
     event SinkRevoked(address indexed sink, address indexed by);
-    /// @notice Gas in a block of each sender who has no allowance of its own.
-    event DefaultGasAllowanceSet(uint64 gas, address indexed by);
-    /// @notice Gas in a block of one sender; 0: the default again.
-    event GasAllowanceSet(address indexed account, uint64 gas, address indexed by);
     /// @notice A meter was installed; energy is counted from the opening registers, in Wh.
     event MeterInstalled(
         address indexed meter,
@@ -92,7 +80,6 @@ contract Registry is IRegistry {
 
     error NotOwner(address caller);
     error NotPendingOwner(address caller);
-    error NotRegulator(address caller);
     error NotSupplier(address caller);
     error NotRegulatorOrSupplier(address caller);
     error NotSupplierOf(address meter, address caller);
@@ -105,7 +92,6 @@ contract Registry is IRegistry {
     /// @dev Regulators are not a regulator's to make, and None is no role.
     error RoleNotAssignable(Role role);
     error SinkNotApproved(address sink);
-    error GasAllowanceInvalid(uint64 gas, uint64 minimum, uint64 maximum);
     error MeterAlreadyInstalled(address meter);
     error MeterUnknown(address meter);
     error MeterInactive(address meter);
@@ -117,21 +103,11 @@ contract Registry is IRegistry {
 
     /// @notice Notice of a meter's other tariff, in s: what is measured can be charged before it holds.
     uint48 public constant TARIFF_NOTICE_S = 1 days;
-    /// @notice Gas allowances, a block: the least is enough for any single action of a customer, the most is a block.
-    uint64 public constant MIN_GAS_ALLOWANCE = 1_000_000;
-    uint64 public constant MAX_GAS_ALLOWANCE = 30_000_000;
-    /// @notice What holds until a regulator sets another default: two batches of fifty readings.
-    uint64 public constant FIRST_GAS_ALLOWANCE = 6_000_000;
 
     address public owner;
     address public pendingOwner;
     IMeterKeeper public meterContract;
     ITariffs public tariffs;
-    mapping(address account => Member) private _members;
-    /// @dev 0: FIRST_GAS_ALLOWANCE.
-    uint64 private _defaultGasAllowance;
-    /// @notice Who added a relay.
-    mapping(address relay => address) public relayAddedBy;
     /// @notice Whether suppliers may choose this sink for new meters.
     mapping(address sink => bool) public isApprovedSink;
     mapping(address meter => Record) private _records;
@@ -145,11 +121,6 @@ contract Registry is IRegistry {
 
     modifier onlyOwner() {
         if (msg.sender != owner) revert NotOwner(msg.sender);
-        _;
-    }
-
-    modifier onlyRegulator() {
-        if (_members[msg.sender].role != Role.Regulator) revert NotRegulator(msg.sender);
         _;
     }
 
@@ -195,7 +166,8 @@ contract Registry is IRegistry {
     }
 
     /// @notice Takes the role of a member away. By a regulator; a relay's also by the supplier who added it. A supplier
-    ///         without its role can install no more meters; those it has go on, and its money stays its own.
+    ///         without its role can install no more meters; those it has go on, its customers stay admitted (`distrust` ends
+    ///         that), and its money stays its own.
     function removeMember(address account) external {
         Role role = _members[account].role;
         if (role == Role.None) revert RoleMissing(account, role);
@@ -221,20 +193,6 @@ contract Registry is IRegistry {
         if (!isApprovedSink[sink]) revert SinkNotApproved(sink);
         isApprovedSink[sink] = false;
         emit SinkRevoked(sink, msg.sender);
-    }
-
-    /// @notice Sets the gas in a block of each sender without an allowance of its own.
-    function setDefaultGasAllowance(uint64 gas) external onlyRegulator {
-        _checkGasAllowance(gas);
-        _defaultGasAllowance = gas;
-        emit DefaultGasAllowanceSet(gas, msg.sender);
-    }
-
-    /// @notice Sets the gas in a block of one sender; 0 for the default. It admits nobody.
-    function setGasAllowance(address account, uint64 gas) external onlyRegulator {
-        if (gas != 0) _checkGasAllowance(gas);
-        _members[account].gasAllowance = gas;
-        emit GasAllowanceSet(account, gas, msg.sender);
     }
 
     /// @notice Installs a meter of the calling supplier.
@@ -268,8 +226,8 @@ contract Registry is IRegistry {
         record.sink = sink;
         record.pointOfSupply = pointOfSupply;
         _members[meter].isActiveMeter = true;
-        _members[owner_].ownedMeter = true;
         _members[msg.sender].suppliedMeter = true;
+        _vouch(owner_, msg.sender);
         emit MeterInstalled(
             meter, msg.sender, owner_, sink, tariff, pointOfSupply, openingImportWh, openingExportWh
         );
@@ -393,30 +351,19 @@ contract Registry is IRegistry {
         return (next.tariff, next.from);
     }
 
-    /// @notice Gas in a block of each sender without an allowance of its own.
-    function defaultGasAllowance() public view returns (uint64) {
-        uint64 gas = _defaultGasAllowance;
-        return gas == 0 ? FIRST_GAS_ALLOWANCE : gas;
+    function _ownsRegistry(address account) internal view override returns (bool) {
+        return account == owner;
     }
 
-    /// @inheritdoc IRegistry
-    function isAdmitted(address sender) public view returns (bool) {
-        Member memory member = _members[sender];
-        return member.role != Role.None || member.ownedMeter || member.suppliedMeter || member.isActiveMeter
-            || sender == owner;
-    }
-
-    /// @inheritdoc IRegistry
-    function gasAllowanceOf(address sender) external view returns (uint64 gas) {
-        if (!isAdmitted(sender)) return 0;
-        gas = _members[sender].gasAllowance;
-        if (gas == 0) gas = defaultGasAllowance();
+    function _supplierOf(address meter) internal view override returns (address) {
+        return _records[meter].supplier;
     }
 
     function _giveRole(address account, Role role) private {
         if (account == address(0)) revert ZeroAddress();
         Member storage member = _members[account];
         if (member.role != Role.None) revert RoleTaken(account, member.role);
+        if (member.isDistrusted) revert SupplierIsDistrusted(account);
         member.role = role;
     }
 
@@ -468,11 +415,5 @@ contract Registry is IRegistry {
 
     function _checkTariff(uint32 tariff, address supplier) private view {
         if (tariff != 0 && tariffs.supplierOf(tariff) != supplier) revert TariffNotOfSupplier(tariff, supplier);
-    }
-
-    function _checkGasAllowance(uint64 gas) private pure {
-        if (gas < MIN_GAS_ALLOWANCE || gas > MAX_GAS_ALLOWANCE) {
-            revert GasAllowanceInvalid(gas, MIN_GAS_ALLOWANCE, MAX_GAS_ALLOWANCE);
-        }
     }
 }

@@ -96,7 +96,7 @@ def test_the_genesis_writes_what_transactions_would_write() -> None:
             written = (contract.hex(), slot_hex, hex(street.ledger.storage(contract, slot)))
             assert written == (contract.hex(), slot_hex, hex(prepared.ledger.storage(contract, slot)))
             slots += 1
-    assert slots == 35
+    assert slots == 36
     assert street.ledger.balance(EXHAUSTION_ADDRESS) == prepared.ledger.balance(EXHAUSTION_ADDRESS)
 
 

@@ -103,6 +103,7 @@ def test_each_function_is_for_its_own_roles(name: str) -> None:
     assert town.install(third).success
     assert town.registry(SUPPLIER, "removeMeter", third.address).success
     assert town.registry(SUPPLIER, "setTariff", device.address, 0).success
+    assert town.registry(REGULATOR, "distrust", b"\x07" * 20).success
     installation = (other.address, OWNER, EXHAUSTION_ADDRESS, 0, POINT_OF_SUPPLY, 0, 0)
     is_owner, is_regulator = f"NotOwner(caller={to_data(caller)})", f"NotRegulator(caller={to_data(caller)})"
     of_meter = f"NotSupplierOf(meter={to_data(device.address)}, caller={to_data(caller)})"
@@ -130,6 +131,8 @@ def test_each_function_is_for_its_own_roles(name: str) -> None:
         (regulators, is_regulator, "revokeSink", (EXHAUSTION_ADDRESS,)),
         (regulators, is_regulator, "setDefaultGasAllowance", (2_000_000,)),
         (regulators, is_regulator, "setGasAllowance", (NOBODY, 2_000_000)),
+        (regulators, is_regulator, "distrust", (NOBODY,)),
+        (regulators, is_regulator, "trust", (b"\x07" * 20,)),
         (suppliers, f"NotSupplier(caller={to_data(caller)})", "installMeter", installation),
         ({SUPPLIER}, of_meter, "setTariff", (device.address, 0)),
         ({OWNER}, too_soon, "applyTariff", (device.address, 0)),

@@ -102,6 +102,21 @@ def test_gas_and_sinks_are_a_regulators_to_set(people: Neighbour) -> None:
     assert "not a regulator" in people.refused(STRANGER, "approve-sink", "prepaid")
 
 
+def test_whom_a_distrusted_supplier_has_brought_is_admitted_no_more(people: Neighbour) -> None:
+    people.as_(RIVAL, "add", "relay", shown(STRANGER))
+    assert "Take that away first" in people.refused(REGULATOR, "distrust", shown(RIVAL))
+    people.as_(REGULATOR, "remove", shown(RIVAL))
+    assert people.json("show", shown(STRANGER))[0]["admitted"] is True
+    assert "is not a regulator" in people.refused(SUPPLIER, "distrust", shown(RIVAL))
+    said = people.said_to(REGULATOR, "distrust", shown(RIVAL))
+    assert said.startswith(f"Those whom {shown(RIVAL)} has brought are not admitted any more")
+    assert people.json("show", shown(STRANGER))[0]["admitted"] is False
+    assert "A regulator distrusts" in people.refused(REGULATOR, "add", "supplier", shown(RIVAL))
+    assert people.as_(REGULATOR, "trust", shown(RIVAL))["supplier"] == shown(RIVAL)
+    assert "Nobody distrusts" in people.refused(REGULATOR, "trust", shown(RIVAL))
+    assert people.json("show", shown(STRANGER))[0]["admitted"] is True
+
+
 def test_a_supplier_sets_its_time_zone(people: Neighbour) -> None:
     assert people.said_to(SUPPLIER, "zone", "+05:30").endswith("days and months go by +05:30.")
     assert "The time zone -99:00 is none that can be: they go from -12:00 to +14:00" in people.refused(
