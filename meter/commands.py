@@ -19,6 +19,7 @@ from meter.status import MeterStatus, read_status
 from meter.table_options import table_options
 from primitives.hexadecimal import to_checksum_address, to_data
 from wallet.command_line import LazyCommand, LazyGroup, WholeNumber, json_option, print_result, say, service
+from wallet.quantities import counted
 
 DEFAULT_SETTINGS = "meter.toml"
 # A screen or two; the outbox may hold a million.
@@ -163,7 +164,8 @@ def _status_text(status: MeterStatus) -> str:
             f"Readings  {status.head.sequence} signed, the last at {_time_text(registers.time_s)}: "
             f"{registers.import_wh} Wh taken, {registers.export_wh} Wh given"
         )
-    lines.append(f"Waiting   {status.waiting} readings, {status.transactions} transactions under way")
+    waiting, sent = counted(status.waiting, "reading"), counted(status.transactions, "transaction")
+    lines.append(f"Waiting   {waiting}, {sent} under way")
     if status.quarantined:
         lines.append(f"SET ASIDE {len(status.quarantined)} readings that the ledger will not take:")
         lines += [f"          {stored.signed.reading.sequence}: {stored.quarantined}" for stored in status.quarantined]

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TextIO
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from meter.assembly import meter_address, reading_domain
 from meter.commands import settings_option
@@ -27,6 +25,7 @@ from primitives.errors import UserError
 from wallet.client import RpcClient
 from wallet.command_line import json_option, print_result
 from wallet.ledger_identity import LedgerIdentity
+from wallet.progress_bar import progress_bar
 from wallet.quantities import parse_time_s
 from wallet.settings_file import MAX_TIME_S
 
@@ -106,9 +105,9 @@ async def _export(settings: MeterSettings, span: Span, out: TextIO, *, asks_node
             )
             ledger = MeterLedger(node, settings.ledger.meter_contract, settings.ledger.exhaustion_contract)
         writer.writerow(COLUMNS)
-        with _progress_bar() as told:
+        with progress_bar("Reading the ledger") as told:
             try:
-                async for row in export_rows(ledger, outbox, gaps, meter, span, told.update):
+                async for row in export_rows(ledger, outbox, gaps, meter, span, told):
                     counts.add(row)
                     writer.writerow(asdict(row).values())
             except NodeTrouble as error:
@@ -133,26 +132,3 @@ def _output(file: Path | None) -> Iterator[TextIO]:
         raise UserError(f"{file} cannot be written: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-class _Bar:
-    """On a terminal; nothing elsewhere."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._task = None if progress is None else progress.add_task("reading the ledger", total=None)
-
-    def update(self, done: int, total: int) -> None:
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=done, total=total)
-
-
-@contextlib.contextmanager
-def _progress_bar() -> Iterator[_Bar]:
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _Bar(None)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield _Bar(progress)

@@ -120,7 +120,7 @@ class KeypadFile(DurableFile):
                 "wrong_tries, closed_until_s FROM keypad"
             ).fetchone()
         if row is None:
-            raise UserError(f"There is no keypad in {self.path}: install one first.")
+            raise UserError(f"There is no keypad in {self.path}; `wattchain meter keypad install` makes one.")
         settings = KeypadSettings(row[0], CodeSecret(row[1], row[2], bool(row[3])), int(row[4]), row[5])
         counts = CodeCounts(row[5], frozenset(json.loads(row[6])))
         return KeypadState(settings, counts, row[7], bool(row[8]), row[9], row[10])

@@ -10,6 +10,7 @@ from wallet.contract_commands import ask_node, parse_account
 from wallet.key_directory import KeyDirectory
 from wallet.meter_audit import Finding
 from wallet.meter_audit import audit as audit_meter
+from wallet.progress_bar import progress_bar
 from wallet.registry import read_meter
 
 # Four months of blocks every 15 s: 700 questions; a node answers each in milliseconds.
@@ -38,7 +39,8 @@ def audit(meter: str, blocks: int, keys: KeyDirectory, node: str, as_json: bool)
     async def ask(client: RpcClient) -> tuple[int, list[Finding]]:
         last = await client.block_number()
         first = max(0, last - blocks + 1)
-        found = await audit_meter(client, address, first, last)
+        with progress_bar("Looking through blocks") as told:
+            found = await audit_meter(client, address, first, last, told)
         if not found:
             await read_meter(client, address)  # or say that there is none: its readings would be refused
         return first, found

@@ -72,7 +72,7 @@ def install(
         ("Install", to_checksum_address(address)),
         ("Owner", to_checksum_address(customer)),
         ("Billing", f"{sink_word(billing)}, {_tariff_text(tariff_number)}"),
-        ("Place", f"{place or 'not named'} ({to_data(point)})"),
+        ("Place", _place_text(point, place)),
         ("Shows", _registers_text(*registers)),
     ]
     call = ContractCall(REGISTRY, "installMeter", arguments)
@@ -249,7 +249,7 @@ def meter_text(record: MeterRecord) -> list[str]:
         f"Owner     {to_checksum_address(record.owner)}",
         f"Supplier  {to_checksum_address(record.supplier)}",
         f"Billing   {sink_word(record.sink)}, {_tariff_text(record.tariff)}",
-        f"Place     {to_data(record.point_of_supply)}",
+        f"Place     {_place_text(record.point_of_supply)}",
     ]
     if not record.is_active:
         lines.append(f"Removed   {format_time(record.removed_at_s)}")
@@ -290,6 +290,13 @@ def _point_of_supply(place: str | None, hash_hex: str | None) -> bytes:
         except InvalidHex as error:
             raise UserError(f"'{hash_hex[:80]}' is no hash of 32 bytes: {error}.") from error
     return bytes(32) if place is None else keccak256(" ".join(place.split()).casefold().encode())
+
+
+def _place_text(point: bytes, place: str | None = None) -> str:
+    """The ledger has the hash of an address only."""
+    if not any(point):
+        return "not named"
+    return to_data(point) if place is None else f"{place} ({to_data(point)})"
 
 
 def _registers_text(import_wh: int, export_wh: int) -> str:

@@ -19,6 +19,7 @@ from primitives.errors import Invalid
 from primitives.hexadecimal import to_checksum_address
 from wallet.answers import Log
 from wallet.client import BlockTag, InvalidAnswer
+from wallet.progress_bar import Told, tell_nobody
 
 # Blocks in one question, within what nodes answer.
 BLOCKS_PER_QUESTION = 1000
@@ -102,7 +103,9 @@ class LogSource(Protocol):
     ) -> list[Log]: ...
 
 
-async def audit(node: LogSource, meter: bytes, first_block: int, last_block: int) -> list[Finding]:
+async def audit(
+    node: LogSource, meter: bytes, first_block: int, last_block: int, told: Told = tell_nobody
+) -> list[Finding]:
     """What was found in these blocks, the newest MAX_FINDINGS, oldest first. Raises RpcError, InvalidAnswer."""
     meters, calibrations = (load_artifact(name).abi for name in ("Meter", "Calibrations"))
     abis = {METER_ADDRESS: meters, CALIBRATIONS_ADDRESS: calibrations}
@@ -113,6 +116,7 @@ async def audit(node: LogSource, meter: bytes, first_block: int, last_block: int
     factors.changed_s += await _last_calibration_s(node, meter)
     # A calibration may have been brought a little before the first reading that it holds for.
     for first in range(max(0, first_block - BLOCKS_PER_QUESTION), last_block + 1, BLOCKS_PER_QUESTION):
+        told(max(0, first - first_block), last_block - first_block + 1)
         last = min(first + BLOCKS_PER_QUESTION - 1, last_block)
         for log in await node.logs(list(abis), topics, first, last):
             try:

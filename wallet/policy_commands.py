@@ -120,7 +120,10 @@ def show(meter: str, keys: KeyDirectory, node: str, as_json: bool) -> None:
         return found
 
     found = ask_node(node, ask_policy)
-    text = f"Nothing was ever set for the meter {to_checksum_address(address)}."
+    text = (
+        f"Nothing was ever set for the meter {to_checksum_address(address)}; its owner does that with "
+        "`wattchain policy set`."
+    )
     if found.version:
         head = f"Meter {to_checksum_address(address)}, version {found.version} of {format_time(found.set_at_s)}"
         text = "\n".join([head, *values_lines(found.values)])

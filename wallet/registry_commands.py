@@ -278,8 +278,9 @@ def _overview_json(overview: RegistryOverview) -> dict[str, object]:
 
 
 def _member_text(member: Member) -> str:
-    word = "the owner of the registry" if member.is_owner else ROLE_WORDS[member.role]
-    lines = [f"{to_checksum_address(member.address)} is {word}"]
+    words = ["the owner of the registry"] if member.is_owner else []
+    words += [ROLE_WORDS[member.role]] if member.role is not Role.NONE else []
+    lines = [f"{to_checksum_address(member.address)} {'is ' + ' and '.join(words) if words else 'has no role'}"]
     if member.is_admitted:
         lines.append(f"  admitted with {member.gas_allowance} gas a block where there are no fees")
     else:

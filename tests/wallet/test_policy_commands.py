@@ -27,7 +27,9 @@ def people(tmp_path: Path) -> Iterator[Neighbour]:
 
 
 def test_a_policy_is_set_changed_and_shown(people: Neighbour) -> None:
-    assert people.ok("show", shown(METER)) == f"Nothing was ever set for the meter {shown(METER)}.\n"
+    assert people.ok("show", shown(METER)) == (
+        f"Nothing was ever set for the meter {shown(METER)}; its owner does that with `wattchain policy set`.\n"
+    )
     off = ["--off", "2 mon-fri 18:00-22:00", "--off", "3 sun 23:00-01:30"]
     first = people.as_(CUSTOMER, "set", shown(METER), "--saving-energy", "100", "--maximum-load", "7.5kW", *off)
     assert (first["version"], first["values"]["saving_above_energy_wh"]) == (1, HUNDRED_KWH)

@@ -47,7 +47,7 @@ def test_the_registry_is_shown(people: Neighbour) -> None:
     assert f"{shown(OWNER)} is the owner of the registry\n  admitted" in people.ok("show", shown(OWNER))
     text = people.ok("show", shown(SUPPLIER), shown(STRANGER))
     assert f"{shown(SUPPLIER)} is a supplier\n  admitted with " in text
-    assert f"{shown(STRANGER)} is nobody\n  not admitted" in text
+    assert f"{shown(STRANGER)} has no role\n  not admitted" in text
 
 
 @pytest.mark.parametrize(

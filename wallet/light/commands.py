@@ -30,9 +30,10 @@ from wallet.light.display import (
     shown,
     warnings,
 )
-from wallet.light.options import Options, confirmations_option, light_options, progress_bar, with_client
+from wallet.light.options import Options, confirmations_option, light_options, with_client
 from wallet.light.source import SealedHeader
 from wallet.light.store import LightStore
+from wallet.progress_bar import progress_bar
 
 WATCH_INTERVAL_S = 2.0
 """Between two questions for news: blocks come every few seconds, and a phone's battery is small."""
@@ -57,7 +58,7 @@ def sync(again: bool, options: Options) -> None:
     async def run(client: LightClient, store: LightStore) -> None:
         if again:
             store.reset()
-        with progress_bar() as progress:
+        with progress_bar("Checking headers") as progress:
             await client.sync(progress)
         if not any(report.is_usable for report in client.reports.values()):
             raise UserError(" ".join(["No node could be followed.", *warnings(client)]))
@@ -152,7 +153,7 @@ def watch(count: int | None, options: Options) -> None:
     watching = _Watching(options.as_json, count)
 
     async def run(client: LightClient, store: LightStore) -> None:
-        with progress_bar() as progress:
+        with progress_bar("Checking headers") as progress:
             await client.sync(progress)
         say(head_text(client))
         watching.begin(client)
@@ -250,7 +251,7 @@ def _answer(
     """Prove what is wanted and print what `show` makes of it."""
 
     async def run(client: LightClient, store: LightStore) -> None:
-        with progress_bar() as progress:
+        with progress_bar("Checking headers") as progress:
             proof = await client.prove(wanted, confirmations, progress)
         result, text = show(client, proof)
         _print(client, result, text, options)

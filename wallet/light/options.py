@@ -1,14 +1,12 @@
 """What all commands of the light client take, and the client that they get for it."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from wallet.client import RpcClient
 from wallet.command_line import DEFAULT_NODE, WholeNumber, json_option
@@ -117,13 +115,3 @@ async def with_client(
 ) -> _Answer:
     async with opened_client(options, on_headers) as (client, store):
         return await run(client, store)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """On a terminal, and only while headers are fetched."""
-    console = Console(stderr=True)
-    columns = (TextColumn("Checking headers"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("headers", total=None)
-        yield lambda number, claimed: bar.update(task, completed=number, total=claimed)
