@@ -17,12 +17,12 @@ from typing import Any
 from meter.drivers.dsmr_library import DecryptionError, ParseError, load_library
 from meter.drivers.line_check import UncheckedRegisters
 from meter.drivers.measurement import DeviceTrouble, Measurement, Source
-from meter.serial_line import DEFAULT_PORT, Chunk, PortSettings, SerialPort
+from meter.drivers.wire_settings import WireSettings
+from meter.serial_line import Chunk, PortSettings
 from meter.signer import read_secret
-from meter.tcp_line import TcpLine, TcpSettings, Wire
+from meter.tcp_line import Wire
 from primitives.clock import Clock
 from primitives.errors import NeedsPerson, UserError
-from wallet.settings_file import check_ranges
 
 # What is dropped is counted here; the library would log a page for each.
 logging.getLogger("dsmr_parser").setLevel(logging.CRITICAL)
@@ -100,14 +100,10 @@ class _Forgiving:
 
 
 @dataclass(frozen=True, slots=True)
-class DsmrSettings:
-    """[driver]: a P1 port."""
+class DsmrSettings(WireSettings):
+    """[driver]: a P1 port, at `port` or by a dongle at `host`; a telegram comes every second or ten."""
 
     kind: str = "dsmr"
-    port: str = DEFAULT_PORT
-    host: str = ""
-    """A P1 dongle in the network, instead of `port`."""
-    tcp_port: int = 23
     version: str = "5"
     """"5" for all meters with a checksum (DSMR 4, 5, Belgium, Luxembourg, Sweden: 115200 8N1), "2.2" for older ones
     (DSMR 2.2 and 3: 9600 7E1, no checksum)."""
@@ -117,18 +113,15 @@ class DsmrSettings:
     """File with the 32 hexadecimal digits of a meter that encrypts (Luxembourg); its owner gets them from the grid's
     operator."""
     encrypted: bool = False
-    interval_s: Decimal = Decimal(10)
-    """How often telegrams come: every second or ten."""
-    silence_s: Decimal = Decimal(60)
 
     @property
     def has_checksum(self) -> bool:
         return self.version != "2.2"
 
-    def wire(self, clock: Clock) -> Wire:
-        if self.host:
-            return TcpLine(self._tcp(), clock)
-        return SerialPort(self._serial(), clock)
+    def serial(self) -> PortSettings:
+        if self.has_checksum:
+            return PortSettings(self.port, self.baud_rate or 115_200, silence_s=self.silence_s)
+        return PortSettings(self.port, self.baud_rate or 9600, 7, "even", 1, self.silence_s)
 
     def check(self) -> None:
         """Raises UserError for values that make no sense."""
@@ -138,20 +131,7 @@ class DsmrSettings:
             )
         if self.key_file is not None and not self.encrypted:
             raise UserError("driver.key_file is of use with driver.encrypted = true only: set it, or leave the key out")
-        check_ranges((("driver.interval_s", self.interval_s, Decimal("0.5"), 3600),))
-        if self.host:
-            self._tcp().check()
-        else:
-            self._serial().check()
-            check_ranges(self._serial().ranges())
-
-    def _tcp(self) -> TcpSettings:
-        return TcpSettings(self.host, self.tcp_port, self.silence_s)
-
-    def _serial(self) -> PortSettings:
-        if self.has_checksum:
-            return PortSettings(self.port, self.baud_rate or 115_200, silence_s=self.silence_s)
-        return PortSettings(self.port, self.baud_rate or 9600, 7, "even", 1, self.silence_s)
+        self.check_wire()
 
 
 def open_device(settings: DsmrSettings, clock: Clock) -> "DsmrDevice":

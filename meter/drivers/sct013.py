@@ -8,49 +8,32 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
-from meter.drivers.board import BoardDevice, parse_channels, voltage_channel
-from meter.drivers.board_line import CSV, LineDecoder, Told
+from meter.drivers.board import BoardDevice, voltage_channel
+from meter.drivers.board_line import Told
+from meter.drivers.board_settings import BoardSettings, open_board
 from meter.drivers.factors import Factors
-from meter.drivers.field_map import CURRENT, POWER, VOLTAGE, Board
-from meter.drivers.rpict import board_layout, check_board
-from meter.serial_line import DEFAULT_PORT, PortSettings, SerialLines, SerialPort
+from meter.drivers.field_map import CURRENT, POWER, VOLTAGE
 from primitives.clock import Clock
 from primitives.errors import UserError
 from wallet.settings_file import check_ranges
 
 
 @dataclass(frozen=True, slots=True)
-class Sct013Settings:
+class Sct013Settings(BoardSettings):
     """[driver]: clamps on a board that tells currents."""
 
     kind: str = "sct013"
     board: str = "RPICT8-currents"
-    fields: tuple[str, ...] = ()
-    format: str = CSV
-    node_id: int = 11
-    channels: tuple[str, ...] = ("1", "2", "3")
     voltage_v: Decimal = Decimal(230)
     """Assumed, for clamps whose line has no voltage."""
     power_factor: Decimal = Decimal(1)
     """Assumed: 1 for a kettle, 0.8 to 0.95 for an air conditioner."""
     min_current_a: Decimal = Decimal("0.2")
     """A smaller current counts as none."""
-    interval_s: Decimal = Decimal(5)
-    port: str = DEFAULT_PORT
-    baud_rate: int = 38_400
-    silence_s: Decimal = Decimal(30)
-
-    def layout(self) -> Board:
-        """Raises UserError."""
-        return board_layout(self.board, self.fields)
-
-    def port_settings(self) -> PortSettings:
-        """A slow board is not silent before it has missed a line."""
-        return PortSettings(self.port, self.baud_rate, silence_s=max(self.silence_s, 2 * self.interval_s))
 
     def check(self) -> None:
         """Raises UserError for values that make no sense."""
-        check_board(self.format, self.node_id, self.interval_s, self.port_settings())
+        self.check_board()
         check_ranges(
             (
                 ("driver.voltage_v", self.voltage_v, 1, 1000),
@@ -64,22 +47,15 @@ class Sct013Settings:
                 f"driver.board {board.name} tells power itself, better than a current and a voltage do: "
                 'use driver.kind = "rpict"'
             )
-        parse_channels(self.channels, board.fields, CURRENT)
+        self.counted(CURRENT)
 
 
 def open_device(settings: Sct013Settings, clock: Clock) -> BoardDevice:
     """The port is opened by the first read. Raises UserError."""
-    board = settings.layout()
     rule = PowerOfCurrent(
         Fraction(settings.voltage_v) * 1000, Fraction(settings.power_factor), Fraction(settings.min_current_a) * 1000
     )
-    return BoardDevice(
-        SerialLines(SerialPort(settings.port_settings(), clock)),
-        LineDecoder(board.fields, settings.format, settings.node_id, is_signed=False),
-        parse_channels(settings.channels, board.fields, CURRENT),
-        rule,
-        float(settings.interval_s),
-    )
+    return open_board(settings, clock, CURRENT, rule, is_signed=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from decimal import Decimal
 from sml import SmlBase, SmlFrame, SmlGetListResponse, SmlListEntry, SmlParserError
 
 from meter.drivers.measurement import DeviceTrouble, Measurement, Source
-from meter.serial_line import DEFAULT_PORT, Chunk, PortSettings, SerialPort
-from meter.tcp_line import TcpLine, TcpSettings, Wire
+from meter.drivers.wire_settings import WireSettings
+from meter.serial_line import Chunk, PortSettings
+from meter.tcp_line import Wire
 from primitives.clock import Clock
-from wallet.settings_file import check_ranges
 
 # The longest frames that meters send have some 1.2 KiB.
 MAX_FRAME_BYTES = 8192
@@ -64,36 +64,20 @@ _VALUES = tuple([field.name for field in _FIELDS.values() if field.unit in "VA"]
 
 
 @dataclass(frozen=True, slots=True)
-class SmlSettings:
-    """[driver]: a meter that speaks SML."""
+class SmlSettings(WireSettings):
+    """[driver]: a meter that speaks SML, by an infrared head at `port` or `host`; a frame comes every 1 to 4 s."""
 
     kind: str = "sml"
-    port: str = DEFAULT_PORT
     baud_rate: int = 9600
-    host: str = ""
-    """An infrared head in the network that passes the bytes on, instead of `port`."""
-    tcp_port: int = 23
     interval_s: Decimal = Decimal(5)
-    """How often frames come: every one to four seconds."""
     silence_s: Decimal = Decimal(30)
 
-    def wire(self, clock: Clock) -> Wire:
-        return TcpLine(self._tcp(), clock) if self.host else SerialPort(self._serial(), clock)
+    def serial(self) -> PortSettings:
+        return PortSettings(self.port, self.baud_rate, silence_s=self.silence_s)
 
     def check(self) -> None:
         """Raises UserError for values that make no sense."""
-        check_ranges((("driver.interval_s", self.interval_s, Decimal("0.5"), 3600),))
-        if self.host:
-            self._tcp().check()
-        else:
-            self._serial().check()
-            check_ranges(self._serial().ranges())
-
-    def _tcp(self) -> TcpSettings:
-        return TcpSettings(self.host, self.tcp_port, self.silence_s)
-
-    def _serial(self) -> PortSettings:
-        return PortSettings(self.port, self.baud_rate, silence_s=self.silence_s)
+        self.check_wire()
 
 
 def open_device(settings: SmlSettings, clock: Clock) -> "SmlDevice":

@@ -271,8 +271,8 @@ def test_mistakes_in_settings(settings: DsmrSettings, message: str) -> None:
 
 
 def test_what_the_version_says_about_the_line() -> None:
-    assert DsmrSettings()._serial().baud_rate == 115_200
-    old = DsmrSettings(version="2.2")._serial()
+    assert DsmrSettings().serial().baud_rate == 115_200
+    old = DsmrSettings(version="2.2").serial()
     assert (old.baud_rate, old.data_bits, old.parity, old.stop_bits) == (9600, 7, "even", 1)
     DsmrSettings(version="2.2").check()
     DsmrSettings(host="10.0.0.7").check()

@@ -241,7 +241,7 @@ async def test_what_is_no_sml_is_said() -> None:
 def test_settings() -> None:
     SmlSettings().check()
     SmlSettings(host="head.local").check()
-    assert SmlSettings()._serial().baud_rate == 9600
+    assert SmlSettings().serial().baud_rate == 9600
     for settings, message_ in (
         (SmlSettings(port=""), "driver.port"),
         (SmlSettings(host="h", tcp_port=99_999), "driver.tcp_port"),
