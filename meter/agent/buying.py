@@ -13,7 +13,16 @@ from meter.agent.dealings import OwnOrder
 from meter.agent.forecast import MAX_WINDOW_S, Forecast, TooLittleHistory, forecast
 from meter.agent.history import Direction
 from meter.agent.limits import AUCTION, Budget, Limits
-from meter.agent.ordering import LEAST_ORDER_WH, is_reading_too_old, open_books, order, reading_too_old, undelivered_wh
+from meter.agent.ordering import (
+    LEAST_ORDER_WH,
+    choose_meter,
+    is_reading_too_old,
+    kept_text,
+    open_books,
+    order,
+    reading_too_old,
+    undelivered_wh,
+)
 from meter.agent.situation import AuctionView, MarketView, Situation
 from wallet import market
 from wallet.amounts import format_amount
@@ -42,9 +51,9 @@ def buy(situation: Situation, limits: Limits, budget: Budget) -> Iterator[Decisi
     bid_wh = sum([_bid_wh(one, time_s) for one in situation.dealings.orders])
     wanted_wh = max(0, limits.after_reserve(told.likely_wh) - bought_wh - bid_wh)
     numbers = (
-        f"in the next 24 hours {forecast_text(told)} are to be taken; {format_energy(bought_wh)} are bought and "
-        f"{format_energy(bid_wh)} bid for and not taken yet, {format_energy(budget.energy_wh)} and "
-        f"{format_amount(budget.spend_wei)} are left of the day's limits"
+        f"in the next 24 hours {forecast_text(told)} are to be taken, {kept_text(limits)} of that are left to the "
+        f"supplier; {format_energy(bought_wh)} are bought and {format_energy(bid_wh)} bid for and not taken yet, "
+        f"{format_energy(budget.energy_wh)} and {format_amount(budget.spend_wei)} are left of the limits of 24 hours"
     )
     for name in usable:
         if name == AUCTION and auction_view is not None:
@@ -63,8 +72,7 @@ def _request(
 ) -> Decision:
     time_s = situation.time_s
     if view.meter != situation.meter:
-        call = ContractCall(market.MARKET, "chooseMeter", (situation.meter,))
-        return Decision("choose meter", "The market is told which meter is traded with.", Action("choose meter", call))
+        return choose_meter(situation, view)
     if is_reading_too_old(situation):
         return reading_too_old(situation, "a purchase")
     if min(wanted_wh, budget.energy_wh) < LEAST_PURCHASE_WH:
@@ -80,7 +88,8 @@ def _request(
         call = ContractCall(market.MARKET, "requestForEnergy", terms, most_wei)
         text = (
             f"Buy {format_energy(energy_wh)} of advert {advert.number} at {format_price(price)}, the cheapest that "
-            f"fits (at most {format_price(limits.greatest_bid_wei_per_wh)}): {numbers}."
+            f"fits (at most {format_price(limits.greatest_bid_wei_per_wh)}), for {format_amount(most_wei)} at most "
+            f"with the tax: {numbers}."
         )
         return Decision("buy", text, Action(f"buy of advert {advert.number}", call, most_wei, energy_wh))
     cheapest = next(iter(view.offers), None)

@@ -18,7 +18,7 @@ from wallet.auction import AUCTION, Order
 from wallet.auction_matching import Trade
 from wallet.contract_call import ContractCall
 from wallet.market import MARKET
-from wallet.quantities import format_energy, format_price, format_time
+from wallet.quantities import counted, format_energy, format_price, format_time
 
 CLEARING_GAS_MARGIN = 100_000
 SPREAD_S = 240
@@ -81,8 +81,9 @@ def _clearing(situation: Situation, view: SlotView) -> Iterator[Decision]:
     terms = (book.slot_s, clearing.bids, clearing.asks, clearing.energy_wh, clearing.price_wei_per_wh)
     call = ContractCall(AUCTION, "clear", terms, 0, CLEARING_GAS_MARGIN)
     text = (
-        f"Clear {slot_text(book.slot_s)}: {len(clearing.bids)} bids and {len(clearing.asks)} asks trade "
-        f"{format_energy(clearing.energy_wh)}."
+        f"Clear {slot_text(book.slot_s)}: {counted(len(clearing.bids), 'bid')} and "
+        f"{counted(len(clearing.asks), 'ask')} trade {format_energy(clearing.energy_wh)}"
+        f"{_at_one_price(book.pricing, clearing.price_wei_per_wh)}."
     )
     yield Decision("clear", text, Action(f"clear {book.slot_s}", call))
 
@@ -98,7 +99,11 @@ def _settlement(situation: Situation, trade: OwnTrade) -> Iterator[Decision]:
         yield Decision("own reading awaited", text)
         return
     call = ContractCall(MARKET, "settle", (trade.number,))
-    text = f"Settle the {what}: its time is over, {format_energy(trade.open_wh)} are open."
+    text = (
+        f"Settle the {what} at {format_price(trade.price_wei_per_wh)}: its time was over at "
+        f"{format_time(trade.deliver_until_s)}, and {format_energy(trade.open_wh)} of it are not paid; what both "
+        "meters show is paid for now."
+    )
     yield Decision("settle", text, Action(f"settle {trade.number}", call))
 
 
@@ -126,13 +131,19 @@ def _after_slot(situation: Situation, view: SlotView) -> Iterator[Decision]:
         is_ready = _is_proven(view, trade) or time_s >= book.end_s + READING_GRACE_S
         if is_ready and time_s >= book.end_s + (BUYER_WAITS_S if own.side is Side.BID else 0):
             call = ContractCall(AUCTION, "settle", (book.slot_s, trade.bid, trade.ask))
-            text = f"Settle {format_energy(trade.energy_wh)} of ask {trade.ask} to bid {trade.bid} in "
+            price = _at_one_price(book.pricing, book.price_wei_per_wh)
+            what = f"{format_energy(trade.energy_wh)} of ask {trade.ask} to bid {trade.bid}{price}"
             key = f"settle {book.slot_s} {trade.bid} {trade.ask}"
-            yield Decision("settle", f"{text}{slot_text(book.slot_s)}.", Action(key, call))
+            text = f"Settle {what} in {slot_text(book.slot_s)}, by what the meters showed."
+            yield Decision("settle", text, Action(key, call))
     refund_wei = _refund_wei(view, own)
     if refund_wei and (is_over or book.is_cleared):
         call = ContractCall(AUCTION, "release", (book.slot_s, own.side, [own.number]))
-        text = f"Release {format_amount(refund_wei)} that the order for {slot_text(book.slot_s)} did not need."
+        traded = format_energy(view.slot.order(own.side, own.number).traded_wh)
+        text = (
+            f"Release {format_amount(refund_wei)} of the {format_amount(own.held_wei)} that came with the order for "
+            f"{slot_text(book.slot_s)}: it trades {traded}."
+        )
         yield Decision("release", text, Action(f"release {book.slot_s}", call))
 
 
@@ -179,6 +190,10 @@ def _refund_wei(view: SlotView, own: OwnOrder) -> int:
     return needed_wei - book.needed_wei(own.side, order.traded_wh, paid)
 
 
+def _at_one_price(pricing: Pricing, price_wei_per_wh: int) -> str:
+    return f" at {format_price(price_wei_per_wh)}" if pricing is Pricing.PAY_AS_CLEAR else ", each at its bid"
+
+
 def _payouts(
     situation: Situation, limits: Limits, market: MarketView | None, auction: AuctionView | None
 ) -> Iterator[Decision]:
@@ -186,5 +201,6 @@ def _payouts(
         if view is None or view.account_wei < max(1, limits.payout_from_wei):
             continue
         call = ContractCall(contract, "withdraw", (situation.account, view.account_wei))
-        text = f"Pay out the {format_amount(view.account_wei)} on the account on the {name}."
+        least = format_amount(limits.payout_from_wei)
+        text = f"Pay out the {format_amount(view.account_wei)} on the account on the {name}, as from {least} on."
         yield Decision("pay out", text, Action(f"pay out {name}", call))

@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from contracts.auction import MAX_LENGTH_S, MIN_SEALED_WEI, Side
 from meter.agent.action import Action, Decision, Seal
 from meter.agent.history import DAY_S
+from meter.agent.limits import Limits
 from meter.agent.situation import AuctionView, MarketView, Situation
+from primitives.hexadecimal import to_checksum_address
 from wallet.amounts import format_amount
 from wallet.auction import AUCTION, Book
 from wallet.contract_call import ContractCall
+from wallet.market import MARKET
 from wallet.quantities import format_time
 
 LEAST_ORDER_WH = 50
@@ -28,6 +31,18 @@ def reading_too_old(situation: Situation, what: str) -> Decision:
     read = "none" if not situation.reading_time_s else f"of {format_time(situation.reading_time_s)}"
     text = f"The meter's last reading on the ledger is {read}; {what} needs one of the last hour. Is the meter running?"
     return Decision("reading too old", text)
+
+
+def choose_meter(situation: Situation, view: MarketView) -> Decision:
+    before = f"instead of {to_checksum_address(view.meter)}" if any(view.meter) else "for which none is named yet"
+    text = f"Name the meter {to_checksum_address(situation.meter)} for the account's trade on the market, {before}."
+    call = ContractCall(MARKET, "chooseMeter", (situation.meter,))
+    return Decision("choose meter", text, Action("choose meter", call))
+
+
+def kept_text(limits: Limits) -> str:
+    whole, tenth = divmod(limits.reserve_permille, 10)
+    return f"{whole}{f'.{tenth}' if tenth else ''} %"
 
 
 def undelivered_wh(situation: Situation, view: MarketView, *, sales: bool) -> int:
@@ -75,7 +90,8 @@ def order(situation: Situation, book: Book, side: Side, energy_wh: int, price: i
         action = Action(key, seal, spend_wei, energy_wh)
     if needed_wei > situation.balance_wei:
         return no_funds(situation, needed_wei)
-    return Decision(code, text, action)
+    use = "put up with it" if side is Side.BID else "its deposit"
+    return Decision(code, f"{text} {format_amount(needed_wei)} are {use}.", action)
 
 
 def no_funds(situation: Situation, needed_wei: int) -> Decision:

@@ -220,7 +220,7 @@ class Runner:
     async def _send(self, situation: Situation, decision: Decision, action: Action, transaction: Transaction) -> None:
         assert self._private_key is not None  # a dry run does not come here
         signed = sign_transaction(transaction, self._private_key)
-        text = f"{decision.code}: {action.key}"
+        text = action.key if action.key.startswith(decision.code) else f"{decision.code}: {action.key}"
         self._write_down(text, action.spend_wei, action.energy_wh, signed)
         await self._client.send_raw(signed.encoded)
         waited_s = 0.0
@@ -230,7 +230,12 @@ class Runner:
             waited_s += POLL_S
         if receipt is not None and not receipt.succeeded:
             self._wait_with(situation, decision, action)
-        elif receipt is not None and decision.code == "reveal" and situation.auction is not None:
+        elif receipt is not None:
+            logger.info("%s: it is in block %d", decision.code, receipt.block_number)
+            self._forget_revealed(situation, decision, action)
+
+    def _forget_revealed(self, situation: Situation, decision: Decision, action: Action) -> None:
+        if decision.code == "reveal" and situation.auction is not None:
             # It is on the ledger for all to see; were its block taken back, the same transaction would be sent again.
             for secret in situation.auction.secrets.values():
                 if action.key == f"reveal {secret.slot_s}":

@@ -6,7 +6,7 @@ sold already and not sent yet.
 from collections.abc import Iterator
 
 from contracts.auction import Side
-from contracts.market import MAX_PAGE, deposit_wei_per_wh
+from contracts.market import MAX_PAGE, deposit_wei_per_wh, price_wei_per_wh
 from meter.agent.action import Action, Decision, forecast_text, slot_text
 from meter.agent.dealings import OwnAdvert
 from meter.agent.forecast import MAX_WINDOW_S, Forecast, TooLittleHistory, forecast
@@ -15,7 +15,9 @@ from meter.agent.limits import AUCTION, MARKET, Budget, Limits
 from meter.agent.ordering import (
     LEAST_ORDER_WH,
     TRIED_ORDERS,
+    choose_meter,
     is_reading_too_old,
+    kept_text,
     no_funds,
     open_books,
     order,
@@ -25,6 +27,7 @@ from meter.agent.ordering import (
 )
 from meter.agent.situation import AuctionView, MarketView, Situation
 from wallet import market
+from wallet.amounts import format_amount
 from wallet.auction import Book
 from wallet.contract_call import ContractCall
 from wallet.quantities import format_energy, format_price, format_time
@@ -73,8 +76,7 @@ def _choose(situation: Situation, limits: Limits) -> tuple[str | None, Decision 
 def _advertise(situation: Situation, view: MarketView, limits: Limits, budget: Budget) -> Decision:
     time_s = situation.time_s
     if view.meter != situation.meter:
-        call = ContractCall(market.MARKET, "chooseMeter", (situation.meter,))
-        return Decision("choose meter", "The market is told which meter is traded with.", Action("choose meter", call))
+        return choose_meter(situation, view)
     window_s = min(view.delivery_s, MAX_WINDOW_S)
     try:
         told = forecast(situation.history, Direction.GIVEN, time_s, time_s + window_s, limits.least_days)
@@ -96,10 +98,12 @@ def _advertise(situation: Situation, view: MarketView, limits: Limits, budget: B
         text = f"Give back the {format_energy(view.ended_wh)} of adverts that are over: they fill the market's store."
         return Decision("make room", text, Action("make room", call))
     numbers = (
-        f"in the next {window_s // 3_600} hours {forecast_text(told)} are to be given; {_kept(limits)} of the lower "
-        f"end are kept back, {format_energy(sold_wh)} are sold and not sent yet, {format_energy(budget.energy_wh)} are "
-        "left of the day's limit"
+        f"in the next {window_s // 3_600} hours {forecast_text(told)} are to be given; {kept_text(limits)} of the "
+        f"lower end are kept back, {format_energy(sold_wh)} are sold and not sent yet, "
+        f"{format_energy(budget.energy_wh)} are left of the limit of 24 hours"
     )
+    if view.room_wh < min(free_wh, budget.energy_wh):
+        numbers += f", the market's store has room for {format_energy(view.room_wh)}"
     if energy_wh < view.least_wh:
         least = f"an advert is of {format_energy(view.least_wh)} at least"
         return Decision("too little to advertise", f"Nothing to advertise ({least}): {numbers}.")
@@ -108,7 +112,8 @@ def _advertise(situation: Situation, view: MarketView, limits: Limits, budget: B
     if deposit_wei > situation.balance_wei:
         return no_funds(situation, deposit_wei)
     call = ContractCall(market.MARKET, "availableEnergyAdvert", (energy_wh, price), deposit_wei)
-    text = f"Advertise {format_energy(energy_wh)} at {format_price(price)}, {why}: {numbers}."
+    deposit = f"its deposit is {format_amount(deposit_wei)}"
+    text = f"Advertise {format_energy(energy_wh)} at {format_price(price)}, {why}; {deposit}; {numbers}."
     return Decision("advertise", text, Action("advertise", call, energy_wh=energy_wh))
 
 
@@ -121,7 +126,11 @@ def _about_own(own: OwnAdvert, told: Forecast, sold_wh: int, time_s: int) -> Dec
             f"is more than is to be given, {forecast_text(told)}."
         )
         return Decision("take back", text, Action(f"withdraw {own.time_s}", call))
-    text = f"{format_energy(offered_wh)} are on offer until {format_time(own.until_s)}; one advert at a time is enough."
+    price = price_wei_per_wh(own.price_wei_per_wh, max(0, time_s - own.time_s))
+    text = (
+        f"{format_energy(offered_wh)} are on offer until {format_time(own.until_s)}, now at {format_price(price)}; one "
+        "advert at a time is enough."
+    )
     return Decision("on offer", text)
 
 
@@ -167,8 +176,8 @@ def _ask_for(situation: Situation, book: Book, limits: Limits, budget: Budget) -
         return Decision("too little history", str(error))
     energy_wh = min(limits.after_reserve(told.low_wh), budget.energy_wh)
     numbers = (
-        f"in it {forecast_text(told)} are to be given; {_kept(limits)} of the lower end are kept back, "
-        f"{format_energy(budget.energy_wh)} are left of the day's limit"
+        f"in it {forecast_text(told)} are to be given; {kept_text(limits)} of the lower end are kept back, "
+        f"{format_energy(budget.energy_wh)} are left of the limit of 24 hours"
     )
     if energy_wh < LEAST_ORDER_WH:
         return Decision("too little to offer", f"Nothing to offer for {slot_text(book.slot_s)}: {numbers}.")
@@ -178,8 +187,3 @@ def _ask_for(situation: Situation, book: Book, limits: Limits, budget: Budget) -
         f"since what is paid comes of all orders: {numbers}."
     )
     return order(situation, book, Side.ASK, energy_wh, price, "offer", text)
-
-
-def _kept(limits: Limits) -> str:
-    whole, tenth = divmod(limits.reserve_permille, 10)
-    return f"{whole}{f'.{tenth}' if tenth else ''} %"

@@ -14,6 +14,7 @@ from meter.agent.decisions import budget_of, decide
 from meter.agent.history import HOUR_S, History
 from meter.agent.ordering import undelivered_wh
 from meter.agent.situation import AuctionView, Situation
+from primitives.hexadecimal import to_checksum_address
 from tests.meter.agent.made_up import (
     KWH,
     LIMITS,
@@ -29,6 +30,7 @@ from tests.meter.agent.made_up import (
     situation_of,
     sold,
 )
+from wallet.amounts import format_amount
 from wallet.contract_call import ContractCall
 from wallet.market import Advert
 
@@ -53,9 +55,9 @@ def test_an_advert_is_of_what_is_likely_to_come_less_the_reserve() -> None:
     assert call.arguments == (9_600, PRICE * 3 // 2)  # 24 times 500 Wh, less a fifth
     assert call.value_wei == 9_600 * deposit_wei_per_wh(PRICE * 3 // 2, 1_000)
     assert found.text == (
-        "Advertise 9.6 kWh at 0.3 WATT a kWh, half above the least price to begin with: in the next 24 hours 12 kWh "
-        "(12 kWh to 12 kWh in three of five cases, by 28 days) are to be given; 20 % of the lower end are kept back, "
-        "0 kWh are sold and not sent yet, 100 kWh are left of the day's limit."
+        "Advertise 9.6 kWh at 0.3 WATT a kWh, half above the least price to begin with; its deposit is 0.288 WATT; in "
+        "the next 24 hours 12 kWh (12 kWh to 12 kWh in three of five cases, by 28 days) are to be given; 20 % of the "
+        "lower end are kept back, 0 kWh are sold and not sent yet, 100 kWh are left of the limit of 24 hours."
     )
 
 
@@ -163,6 +165,23 @@ def test_a_meter_that_is_bound_to_one_market_offers_nothing_on_the_other() -> No
     assert [one.code for one in decide(bound, replace(LIMITS, markets=("auction",)))] == ["bound on market"]
 
 
+def test_what_decides_is_said_with_its_numbers() -> None:
+    base = situation_of()
+    assert base.market is not None
+    unnamed = first_action(decide(replace(base, market=replace(base.market, meter=bytes(20))), LIMITS))
+    assert unnamed.text.startswith(f"Name the meter {to_checksum_address(METER)} ")
+    assert unnamed.text.endswith("for which none is named yet.")
+    full = first_action(decide(replace(base, market=replace(base.market, room_wh=1_500)), LIMITS))
+    assert full.text.startswith("Advertise 1.5 kWh")
+    assert full.text.endswith("the market's store has room for 1.5 kWh.")
+    auction = replace(LIMITS, markets=("auction",))
+    offer = first_action(decide(replace(base, auction=AuctionView(0, (book_of(START_S + HOUR_S),))), auction))
+    assert offer.action is not None
+    assert offer.text.endswith(f" {format_amount(call_of(offer).value_wei)} are its deposit.")
+    on_offer = decide(situation_of(dealings=dealings_of(ME, [advertised(1, START_S - HOUR_S)])), LIMITS)
+    assert "now at 0.44 WATT a kWh" in on_offer[0].text
+
+
 # What a consumer does
 
 
@@ -180,6 +199,8 @@ def test_the_cheapest_that_fits_is_bought_with_money_for_a_risen_price() -> None
     assert call.arguments == (3 * KWH, START_S, PRICE, OTHER)
     assert found.action is not None
     assert found.action.spend_wei == call.value_wei == 3 * KWH * PRICE * 10_500 // 10_000
+    assert "for 0.63 WATT at most with the tax" in found.text
+    assert "20 % of that are left to the supplier" in found.text
     late = decide(buyer(advert(7, PRICE, 3 * KWH, START_S - 3_000)), limits)
     assert call_of(first_action(late)).value_wei == 3 * KWH * PRICE * 11 // 10 * 10_500 // 10_000
 
