@@ -68,6 +68,20 @@ class WorkerThread:
             self._busy_since_s = None
 
 
+def do_within(name: str, job: Callable[[], T], patience_s: float = COMMAND_PATIENCE_S) -> T:
+    """For a person's command. Raises SignerUnavailable where it takes longer, and what the job raises."""
+    worker = WorkerThread(name)
+    future = worker.do(job)
+    worker.end()
+    try:
+        return future.result(patience_s)
+    except TimeoutError as error:
+        raise SignerUnavailable(
+            f"{name} has not answered within {patience_s:.0f} s: unplug it, plug it in again, and look by its maker's "
+            "program what became of it"
+        ) from error
+
+
 class BoundedSigner:
     """`Signer` around one that is opened, and signs, in a thread."""
 

@@ -81,6 +81,17 @@ def calibration_file(outbox: Path) -> Path:
     return outbox.with_name(outbox.name + ".calibrations")
 
 
+class AlteredBook(UserError):
+    """The file holds what meter and person did not sign; `reason` says what, without what to do."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} was altered ({reason}). Start the meter: it puts the file aside, keeps it, and goes on with what "
+            "is known to be genuine"
+        )
+        self.reason = reason
+
+
 class CalibrationBook(DurableFile):
     """The open file of one meter on one chain. Raises UserError where it is damaged, foreign, or was altered."""
 
@@ -108,10 +119,7 @@ class CalibrationBook(DurableFile):
             history = History(base, tuple([record_of(self.meter, row) for row in rows]))
             history.check(self.chain_id, self.meter)
         except Invalid as error:
-            raise UserError(
-                f"{self.path} was altered ({error}). Start the meter: it puts the file aside, keeps it, and goes on "
-                "with what is known to be genuine"
-            ) from error
+            raise AlteredBook(self.path, str(error)) from error
         return history
 
     def records(self) -> list[SignedCalibration]:

@@ -11,8 +11,8 @@ import sqlite3
 from pathlib import Path
 
 from meter.alterations import Alteration, Kind
-from meter.calibration import CalibrationBook
-from meter.database import DiskFull, move_aside
+from meter.calibration import AlteredBook, CalibrationBook
+from meter.database import DiskFull, companions, move_aside
 from meter.kept_values import KeptValues
 from meter.outbox import Outbox
 from meter.signed_calibration import History, history_text, parse_history
@@ -131,16 +131,18 @@ class CalibrationShelf:
             self._do_without(str(error))
             return
         self.history = genuine = known if known is not None and known.is_signed else History()
+        where = "nothing of it was left"
         try:
-            where = f"it was kept as {self._move_aside('altered')}"
+            if any(os.path.lexists(part) for part in companions(self.path)):
+                where = f"it was kept as {self._move_aside('altered')}"
             self._begin_anew(genuine)
         except (UserError, OSError) as trouble:
             self._do_without(str(trouble))
             where = f"it cannot be moved aside ({trouble})"
-        count = len(genuine.records)
-        factors = f"those of the {count} calibrations that are known" if count else "1 until the ledger tells others"
+        count, why = len(genuine.records), error.reason if isinstance(error, AlteredBook) else str(error)
+        factors = f"those known to be genuine, by {count} calibrations" if count else "1 until the ledger tells others"
         self._tell_tampering(
-            f"the file of calibrations {self.path.name} was altered ({error}); {where}. The factors are {factors}"
+            f"the file of calibrations {self.path.name} was altered ({why}); {where}. The factors are {factors}"
         )
 
     def _begin_anew(self, history: History) -> None:

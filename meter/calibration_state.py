@@ -28,7 +28,7 @@ def state_text(in_force: Standing, history: History, by_ledger: str) -> str:
     shown = [f"{row.quantity} {row.channel} by {ppm_text(row.ppm)}" for row in rows[:MAX_SHOWN_FACTORS]]
     if len(rows) > MAX_SHOWN_FACTORS:
         shown.append(f"{len(rows) - MAX_SHOWN_FACTORS} more")
-    parts = [", ".join(shown) or "none but 1"]
+    parts = [", ".join(shown) or "1 for all, nothing is calibrated"]
     last, last_s = history.last()
     if in_force.sequence:
         parts.append(f"calibration {in_force.sequence} of {format_time(in_force.time_s)} is in force")

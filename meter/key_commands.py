@@ -1,12 +1,13 @@
 """`wattchain meter key`: make the key of a meter in a file or in a secure element, show it, and try it."""
 
 import time
+from functools import partial
 from pathlib import Path
 
 import click
 
 from meter.assembly import meter_address, open_meter_key
-from meter.bounded_signer import COMMAND_PATIENCE_S
+from meter.bounded_signer import COMMAND_PATIENCE_S, do_within
 from meter.commands import settings_option
 from meter.pkcs11 import make_key, open_element, parse_id
 from meter.settings import load_settings
@@ -74,8 +75,9 @@ def new(
     else:
         assert module is not None
         assert token is not None
-        pin = read_secret(TOKEN_PIN, password_file, f"PIN of the token {token}")
-        address = make_key(module, token, key_label, parse_id(key_id), pin)
+        pin, id_bytes = read_secret(TOKEN_PIN, password_file, f"PIN of the token {token}"), parse_id(key_id)
+        making = partial(make_key, module, token, key_label, id_bytes, pin)
+        address = do_within(f"the element {token}", making)
         lines = ["[pkcs11]", f'module = "{module}"', f'token = "{token}"', f'key_label = "{key_label}"']
         lines += [f'key_id = "{key_id}"', f'address = "{to_checksum_address(address)}"']
     text = "\n".join(

@@ -78,6 +78,7 @@ class ElementSigner:
         self._key: Any = None
         self._public_key = b""
         self._failed_s: float | None = None
+        self._failed_why = ""
 
     @classmethod
     def open(cls, settings: ElementSettings, *, asks: bool = False) -> "ElementSigner":
@@ -110,7 +111,7 @@ class ElementSigner:
                     "the element %s does not sign (%s); opening it again", self._settings.token, _name(error)
                 )
         if self._failed_s is not None and time.monotonic() - self._failed_s < RETRY_S:
-            raise SignerUnavailable(f"the element {self._settings.token} does not answer")
+            raise SignerUnavailable(self._failed_why)
         self._open()
         try:
             return self._recoverable(message_hash, self._key.sign(message_hash, mechanism=Mechanism.ECDSA))
@@ -141,10 +142,10 @@ class ElementSigner:
             self._session = log_in(token, self._pin, even_after_a_wrong_pin=even_after_a_wrong_pin)
             self._key, self._public_key = _find_key(self._session, settings)
         except PKCS11Error as error:
-            self._fail()
-            raise SignerUnavailable(f"the element {settings.token} does not answer: {_name(error)}") from error
-        except UserError:
-            self._fail()
+            self._fail(f"the element {settings.token} does not answer: {_name(error)}")
+            raise SignerUnavailable(self._failed_why) from error
+        except UserError as error:
+            self._fail(str(error))
             raise
         self._failed_s = None
         found = secp256k1.public_key_to_address(self._public_key)
@@ -156,8 +157,8 @@ class ElementSigner:
                 "the meter and change pkcs11.address"
             )
 
-    def _fail(self) -> None:
-        self._failed_s = time.monotonic()
+    def _fail(self, why: str) -> None:
+        self._failed_s, self._failed_why = time.monotonic(), why
         self.close()
 
     def _recoverable(self, message_hash: bytes, signature: bytes) -> tuple[int, int, int]:

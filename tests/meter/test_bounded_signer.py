@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from meter.bounded_signer import MAX_KEPT, BoundedSigner
+from meter.bounded_signer import MAX_KEPT, BoundedSigner, do_within
 from meter.signer import KeySigner, SignerBusy, SignerUnavailable, sign_when_ready
 from primitives.errors import UserError
 
@@ -114,6 +114,14 @@ async def test_trouble_goes_to_who_asked_and_is_tried_again() -> None:
         await until_signed(signer, ONE)
     key.trouble = None
     assert await until_signed(signer, ONE) == KEY.sign(ONE)
+
+
+def test_a_persons_command_ends_where_nothing_comes_back() -> None:
+    goes_on = threading.Event()
+    with pytest.raises(SignerUnavailable, match="the element has not answered within 0 s: unplug it"):
+        do_within("the element", lambda: goes_on.wait(10), 0.0)
+    goes_on.set()
+    assert do_within("the element", lambda: 5) == 5
 
 
 async def test_old_signatures_make_room() -> None:

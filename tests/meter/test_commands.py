@@ -85,7 +85,7 @@ def test_status_tells_how_things_are(with_readings: Path) -> None:
     assert "readings 5 to 6 are gone; the next reading tells the supplier" in result.output
     assert "OFF since 2023-11-14 22:15:00 UTC: Exhausted in block 12" in result.output
     assert "Missing   last from 2023-11-14 22:14:00 UTC until now: the board is unplugged" in result.output
-    assert "Factors   none but 1; the ledger was not asked yet" in result.output
+    assert "Factors   1 for all, nothing is calibrated; the ledger was not asked yet" in result.output
     assert "Ledger    not in reach" in result.output
 
 
@@ -116,7 +116,7 @@ def test_status_as_json(with_readings: Path) -> None:
             "policy": {"version": 0, "is_saving": False, "circuits_off": [], "troubles": {}},
         },
         "last_gap": {"from_s": 1_700_000_040, "until_s": None, "reason": "the board is unplugged"},
-        "calibration": "none but 1; the ledger was not asked yet",
+        "calibration": "1 for all, nothing is calibrated; the ledger was not asked yet",
         "running": None,
         "ledger": None,
     }

@@ -77,7 +77,7 @@ def test_starts_without_its_element(
     signer = ElementSigner.open(settings)
     assert "is not there; tokens that are: none; readings are signed as soon as it is" in caplog.text
     element.put_back()
-    with pytest.raises(SignerUnavailable, match="does not answer"):  # asked only every few seconds
+    with pytest.raises(SignerUnavailable, match="is not there"):  # looked for only every few seconds
         signs(signer)
     monkeypatch.setattr("meter.pkcs11.RETRY_S", 0.0)
     assert signs(signer)
