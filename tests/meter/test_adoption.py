@@ -1,6 +1,8 @@
 """An outbox that is new, old or one of two: where it goes on, and what a node that lies cannot have it do."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.meter.fake_node import (
     GENESIS_TIME_S,
 )
 from tests.meter.submitter_scene import STEP_WH, Scene
+from wallet.answers import Log
 from wallet.client import InvalidAnswer
 
 
@@ -83,3 +86,35 @@ async def test_a_node_that_lies_makes_the_meter_sign_no_energy_that_nobody_used(
     scene.measure(2)
     await scene.settle()
     scene.check_charged_once(5)
+
+
+async def test_a_proof_that_takes_its_time_holds_no_meter_up(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old copy measures on as without a ledger; the node's first answer has less time than the proof."""
+    old = Scene(tmp_path / "old", scene.node)
+    await old.submitter.adopt()
+    old.measure(1)
+    scene.measure(3)
+    await scene.settle()
+    answers = asyncio.Event()
+    honest = scene.node.logs
+
+    async def logs(*arguments: Any) -> list[Log]:
+        await answers.wait()
+        return await honest(*arguments)
+
+    monkeypatch.setattr(scene.node, "logs", logs)
+    monkeypatch.setattr("meter.submitter.PROOF_PATIENCE_S", 0.01)
+    with pytest.raises(TimeoutError):
+        await old.submitter.adopt(5)
+    head = old.outbox.head()
+    assert head is not None
+    assert head.sequence == 1
+    answers.set()
+    monkeypatch.setattr("meter.submitter.PROOF_PATIENCE_S", 60)
+    await old.submitter.adopt(5)
+    head = old.outbox.head()
+    assert head is not None
+    assert head.sequence == 3
+    old.outbox.close()
