@@ -22,6 +22,8 @@ from chain.pool.membership import (
 )
 from chain.pool.pool import TransactionPool
 from contracts.addresses import REGISTRY_ADDRESS, VALIDATORS_ADDRESS
+from contracts.binding import load_artifact
+from contracts.genesis import GenesisMeter, genesis_alloc
 from primitives.clock import ManualClock
 from primitives.hexadecimal import to_checksum_address
 from primitives.keccak import keccak256
@@ -210,3 +212,24 @@ def test_validators_may_vote_without_a_role() -> None:
     assert here.members.gas_allowance(A) == VALIDATOR_GAS_ALLOWANCE
     assert here.refusal((0, 0)) is None
     assert isinstance(here.refusal((1, 0)), NotAdmitted)
+
+
+def test_whom_a_distrusted_supplier_has_brought_is_in_no_block_any_more() -> None:
+    """The real registry: A is the invented customer of one supplier, B the customer of another."""
+    bad, good = b"\x0a" * 20, b"\x0b" * 20
+    meters = [GenesisMeter(b"\x0c" * 20, A, bad), GenesisMeter(b"\x0d" * 20, B, good)]
+    registry = genesis_alloc(b"\x0e" * 20, [bad, good], meters=meters)["0x" + REGISTRY_ADDRESS.hex()]
+    here = place(bytes.fromhex(str(registry["code"])[2:]))
+    storage = registry["storage"]
+    assert isinstance(storage, dict)
+    slots = {int(slot, 16): int(value, 16) for slot, value in storage.items()}
+    here.world.state.slots[REGISTRY_ADDRESS] = slots
+    here.next_head()
+    assert here.refusal((0, 0), (1, 0)) is None
+    assert sorted(here.next_block()) == sorted([(A, 0), (B, 0)])
+    # What removeMember and distrust write.
+    slots |= load_artifact("Registry").storage_layout.assign("_members", bad, value={"isDistrusted": 1})
+    here.next_head()
+    assert here.next_block() == [(B, 0)]
+    assert isinstance(here.refusal((0, 1)), NotAdmitted)
+    assert here.refusal((1, 1)) is None
