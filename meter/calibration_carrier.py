@@ -28,7 +28,7 @@ from meter.signed_calibration import History, Standing
 from meter.signer import Signer, SignerUnavailable, sign_when_ready
 from primitives.clock import Clock
 from wallet.calibrations import CALIBRATIONS
-from wallet.client import InvalidAnswer, RpcError
+from wallet.client import InvalidAnswer, NodeUnreachable, RpcError
 from wallet.contract_call import refusal_of
 from wallet.quantities import format_time
 from wallet.transfer import DEFAULT_MAX_FEE_WEI, highest_fee, suggest_fees
@@ -197,8 +197,12 @@ class CalibrationCarrier:
             return False
         if self._searched is not None and self._searched[0] == newest and now_s < self._searched[1] + SEARCH_AGAIN_S:
             return False
-        signed = await read_signed(self._node, self._shelf.meter, self._settings.chain_id, newest.sequence)
         self._searched = (newest, now_s)
+        try:
+            signed = await read_signed(self._node, self._shelf.meter, self._settings.chain_id, newest.sequence)
+        except NodeUnreachable:
+            self._searched = None  # it costs nothing to ask a node that does not answer
+            raise
         if signed is not None and not _is_of(signed, newest):
             raise InvalidAnswer("the node's word about the factors is not what meter and person have signed")
         if signed is None and not history.records:

@@ -328,6 +328,24 @@ async def test_what_nobody_signed_gives_way_to_the_ledger(shop: Shop) -> None:
     assert shop.shelf.history.is_signed
 
 
+async def test_what_a_node_makes_up_is_not_looked_for_all_the_time(shop: Shop) -> None:
+    shop.calibrate(Quantity.CURRENT, 1, 1_031_250)
+    shop.carrier.look()
+    shop.clock.advance_s(20)
+    ledger_others(shop)
+    shop.node.inputs = {key: data[:40] for key, data in shop.node.inputs.items()}
+    with pytest.raises(InvalidAnswer, match="makes no sense"):
+        await shop.round()
+    for _ in range(5):
+        await shop.round()
+    assert shop.node.calls.count("logs") == 1
+    shop.clock.advance_s(601)
+    shop.node.mine(42)
+    with pytest.raises(InvalidAnswer, match="makes no sense"):
+        await shop.round()
+    assert shop.applied[-1] == Factors((Factor("current", 1, 1_031_250),))
+
+
 async def test_a_node_that_catches_up_takes_nothing_back(shop: Shop) -> None:
     factors = Factors((Factor("current", 1, 1_200_000),))
     shop.remove_file()
