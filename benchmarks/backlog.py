@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 async def measure(folder: Path, order: Order) -> Backlog:
     """Run it in a new folder. Raises UserError where the node ends by itself."""
-    node, chain_id = make_place(folder, order.block_time_s)
+    node, chain_id = make_place(folder, order.block_time_s, order.readings * order.spacing_s)
     domain = ReadingDomain(chain_id, METER_ADDRESS)
     outbox = Outbox.open(folder / "outbox.sqlite", domain, METER.address, METER)
     try:

@@ -30,8 +30,8 @@ WHOLE_BLOCK_GAS = 30_000_000
 RECEIPT_TIMEOUT_S = 60.0
 
 
-def make_place(folder: Path, block_time_s: int) -> tuple[BenchNode, int]:
-    """The node's folder below a new one, and the chain's id. Raises UserError."""
+def make_place(folder: Path, block_time_s: int, age_s: int) -> tuple[BenchNode, int]:
+    """The node's folder below a new one, and the chain's id. The meter is there for so long. Raises UserError."""
     (node,) = new_nodes(folder, 1, log_blocks=False)
     chain_id = random_chain_id()
     document, _ = parse_plan(
@@ -41,7 +41,7 @@ def make_place(folder: Path, block_time_s: int) -> tuple[BenchNode, int]:
             suppliers={SUPPLIER: WATT // 1000},
             meters=(GenesisMeter(METER.address, OWNER, SUPPLIER, credit_wei=10**6 * WATT),),
             block_time_s=block_time_s,
-            timestamp_s=int(time.time()),
+            timestamp_s=int(time.time()) - age_s,
             consensus=QBFT,
             validators=(node.node_id,),
         )
