@@ -1,7 +1,7 @@
 """The options that say what a new network is like, shared by `wattchain init` and `wattchain network new`."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -107,99 +107,68 @@ class NetworkOptions:
 
 def network_options(default_consensus: str, prefix: str = "") -> Callable[[Command], Command]:
     """Adds the options to a command, which gets their values as keyword arguments for NetworkOptions."""
-    options = [
-        click.option(
-            "--operator",
-            metavar="ADDRESS",
-            help=f"{prefix}the address that owns the registry; its first regulator too, unless others are named.",
-        ),
-        click.option(
-            "--regulator",
-            "regulators",
-            multiple=True,
-            metavar="ADDRESS",
-            help=f"{prefix}an address that admits suppliers, producers and consumers. May be repeated.",
-        ),
-        click.option(
-            "--supplier",
-            "suppliers",
-            multiple=True,
-            metavar="ADDRESS=RATE",
-            help=f"{prefix}a supplier and its price in wei per Wh. May be repeated.",
-        ),
-        click.option(
-            "--member",
-            "members",
-            multiple=True,
-            metavar="ADDRESS=ROLE",
-            help=f"{prefix}a producer, consumer or relay, such as 0x...=producer. May be repeated.",
-        ),
-        click.option(
-            "--time-zone",
-            metavar="OFFSET",
-            help=f"{prefix}the suppliers' local time, by which hours and days are counted, such as +05:30 in India. "
-            "[default: +00:00]",
-        ),
-        click.option(
-            "--fund",
-            "funds",
-            multiple=True,
-            metavar="ADDRESS=AMOUNT",
-            help=f"{prefix}WATT that an address has from the start, such as 0x...=100. May be repeated.",
-        ),
-        click.option(
-            "--chain-id",
-            type=WholeNumber(1, MAX_CHAIN_ID),
-            help=f"{prefix}its number; random if not given.",
-        ),
-        click.option(
-            "--consensus",
-            type=click.Choice([QBFT, POW]),
-            default=default_consensus,
-            show_default=True,
-            help=f"{prefix}who makes blocks: validators that vote (qbft), or whoever mines (pow).",
-        ),
-        click.option(
-            "--block-time",
-            type=WholeNumber(1, MAX_PERIOD_S),
-            help=f"{prefix}seconds from block to block. "
-            f"[default: {DEFAULT_QBFT_BLOCK_TIME_S} with qbft, {DEFAULT_BLOCK_TIME_S} with pow]",
-        ),
-        click.option(
-            "--empty-block-period",
-            type=WholeNumber(1, MAX_PERIOD_S),
-            help=f"{prefix}with qbft, the same where nothing is waiting. [default: {DEFAULT_EMPTY_BLOCK_PERIOD_S}]",
-        ),
-        click.option(
-            "--difficulty-rule",
-            type=click.Choice([ASERT, FIXED]),
-            help=f"{prefix}with pow, let the difficulty follow the mining power, or keep it. [default: {ASERT}]",
-        ),
-        click.option(
-            "--difficulty",
-            type=WholeNumber(1),
-            help=f"{prefix}with pow, that of its first blocks, in hashes. [default: {DEFAULT_DIFFICULTY}]",
-        ),
-        click.option(
-            "--fees",
-            type=click.Choice([ZERO, EIP1559]),
-            default=ZERO,
-            show_default=True,
-            help=f"{prefix}none, for a closed network, or Ethereum's.",
-        ),
-        click.option(
-            "--development",
-            is_flag=True,
-            help=f"{prefix}for trying things out; its clock may run faster than time.",
-        ),
-    ]
+    settings: Mapping[str, Mapping[str, Any]] = {"--consensus": {"default": default_consensus}}
 
     def add(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
+        for one in reversed((*_PEOPLE, *_CHAIN)):
+            given = {**one.settings, **settings.get(one.name, {})}
+            command = click.option(one.name, *one.parameter, help=prefix + one.help, **given)(command)
         return command
 
     return add
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """A row of the tables below: one of the options of a new network."""
+
+    name: str
+    help: str
+    settings: Mapping[str, Any]
+    """As click takes them."""
+    parameter: tuple[str, ...] = ()
+    """The member of NetworkOptions, where it is not called as the option."""
+
+
+def _many(name: str, parameter: str, metavar: str, text: str) -> _Option:
+    return _Option(name, f"{text} May be repeated.", {"multiple": True, "metavar": metavar}, (parameter,))
+
+
+def _period(name: str, text: str) -> _Option:
+    return _Option(name, text, {"type": WholeNumber(1, MAX_PERIOD_S), "metavar": "SECONDS"})
+
+
+def _choice(name: str, choices: Sequence[str], text: str, default: str | None = None) -> _Option:
+    shown = {} if default is None else {"default": default, "show_default": True}
+    return _Option(name, text, {"type": click.Choice(choices), **shown})
+
+
+_OPERATOR = "the address that owns the registry; its first regulator too, unless others are named."
+_LOCAL_TIME = "the suppliers' local time, by which hours and days are counted: +05:30 in India. [default: +00:00]"
+_FUND = "WATT that an address has from the start, such as 0x...=100."
+_PEOPLE = (
+    _Option("--operator", _OPERATOR, {"metavar": "ADDRESS"}),
+    _many("--regulator", "regulators", "ADDRESS", "an address that admits suppliers, producers and consumers."),
+    _many("--supplier", "suppliers", "ADDRESS=RATE", "a supplier and its price in wei per Wh."),
+    _many("--member", "members", "ADDRESS=ROLE", "a producer, consumer or relay, such as 0x...=producer."),
+    _Option("--time-zone", _LOCAL_TIME, {"metavar": "OFFSET"}),
+    _many("--fund", "funds", "ADDRESS=AMOUNT", _FUND),
+)
+_WHO = "who makes blocks: validators that vote (qbft), or whoever mines (pow)."
+_TIME = f"time from block to block. [default: {DEFAULT_QBFT_BLOCK_TIME_S} with qbft, {DEFAULT_BLOCK_TIME_S} with pow]"
+_EMPTY = f"with qbft, the same where nothing is waiting. [default: {DEFAULT_EMPTY_BLOCK_PERIOD_S}]"
+_RULE = f"with pow, let the difficulty follow the mining power, or keep it. [default: {ASERT}]"
+_HASHES = f"with pow, that of its first blocks, in hashes. [default: {DEFAULT_DIFFICULTY}]"
+_CHAIN = (
+    _Option("--chain-id", "its number; random if not given.", {"type": WholeNumber(1, MAX_CHAIN_ID)}),
+    _choice("--consensus", (QBFT, POW), _WHO, default=QBFT),
+    _period("--block-time", _TIME),
+    _period("--empty-block-period", _EMPTY),
+    _choice("--difficulty-rule", (ASERT, FIXED), _RULE),
+    _Option("--difficulty", _HASHES, {"type": WholeNumber(1)}),
+    _choice("--fees", (ZERO, EIP1559), "none, for a closed network, or Ethereum's.", default=ZERO),
+    _Option("--development", "for trying things out; its clock may run faster than time.", {"is_flag": True}),
+)
 
 
 def address_option(text: str, option: str) -> bytes:

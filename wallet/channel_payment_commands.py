@@ -26,12 +26,13 @@ from wallet.channel_payment import (
 )
 from wallet.channel_store import ChannelKey, ChannelStore
 from wallet.client import RpcClient
-from wallet.command_line import WholeNumber, json_option, node_option, password_file_option, print_result, say
+from wallet.command_line import WholeNumber, json_option, node_option, print_result, say
 from wallet.commands import keystore_option
 from wallet.contract_commands import ask_node, parse_account
 from wallet.key_directory import KeyDirectory
+from wallet.paper_signing import PaperSigning, paper_signing_options
 from wallet.quantities import format_time, parse_duration_s
-from wallet.signing_key import SigningKey, choose_key, from_option, key_file_option
+from wallet.signing_key import SigningKey
 
 DEFAULT_STORE = "~/.wattchain/channels.db"
 DEFAULT_MARGIN = "1h"
@@ -60,12 +61,7 @@ qr_option = click.option("--qr", is_flag=True, help="Show it as a QR code on the
 @output_option
 @qr_option
 @store_option
-@from_option
-@key_file_option
-@keystore_option
-@node_option
-@password_file_option
-@json_option
+@paper_signing_options
 def pay(
     number: int,
     amount: str | None,
@@ -74,12 +70,7 @@ def pay(
     output: Path | None,
     qr: bool,
     store: Path,
-    sender: str | None,
-    key_file: Path | None,
-    keys: KeyDirectory,
-    node: str,
-    password_file: Path | None,
-    as_json: bool,
+    signing: PaperSigning,
 ) -> None:
     """Sign AMOUNT more for the producer of your channel NUMBER.
 
@@ -94,24 +85,24 @@ def pay(
     async def read(client: RpcClient) -> tuple[Place, OpenChannel]:
         return await read_place(client), await read_channel(client, number)
 
-    place, channel = ask_node(node, read)
+    place, channel = ask_node(signing.node, read)
     with ChannelStore(store) as kept:
         name = ChannelKey(place.genesis_hash, number)
         last = kept.last_signed(name)
         if amount is None:
             if last is None:
                 raise UserError(f"No payment of channel {number} was signed here.")
-            _hand_over(last, channel, output, qr, as_json)
+            _hand_over(last, channel, output, qr, signing.as_json)
             return
-        key = choose_key(keys, sender, key_file, password_file)
+        key = signing.key()
         before_wei = _total_before(channel, last, resume)
         total_wei = _checked_total(channel, key, before_wei, parse_amount(amount), place.time_s)
-        private_key = key.unlock(password_file)
+        private_key = key.unlock(signing.password_file)
         payment = sign_total(
             Kind.PAYMENT, place.chain_id, PAYMENT_CHANNEL.address, number, channel.producer, total_wei, private_key
         )
         kept.keep_signed(name, payment)
-    _hand_over(payment, channel, output, qr, as_json)
+    _hand_over(payment, channel, output, qr, signing.as_json)
 
 
 @click.command()
@@ -176,23 +167,13 @@ def verify(
 @output_option
 @qr_option
 @store_option
-@from_option
-@key_file_option
-@keystore_option
-@node_option
-@password_file_option
-@json_option
+@paper_signing_options
 def agree(
     number: int,
     output: Path | None,
     qr: bool,
     store: Path,
-    sender: str | None,
-    key_file: Path | None,
-    keys: KeyDirectory,
-    node: str,
-    password_file: Path | None,
-    as_json: bool,
+    signing: PaperSigning,
 ) -> None:
     """As the producer, let the consumer close channel NUMBER at once.
 
@@ -203,11 +184,11 @@ def agree(
     async def read(client: RpcClient) -> tuple[Place, OpenChannel]:
         return await read_place(client), await read_channel(client, number)
 
-    place, channel = ask_node(node, read)
-    key = choose_key(keys, sender, key_file, password_file)
+    place, channel = ask_node(signing.node, read)
+    key = signing.key()
     if key.address != channel.producer:
         raise UserError(f"Only the producer of channel {number}, {to_checksum_address(channel.producer)}, can agree.")
-    private_key = key.unlock(password_file)
+    private_key = key.unlock(signing.password_file)
     with ChannelStore(store) as kept:
         name = ChannelKey(place.genesis_hash, number)
         best = kept.best_received(name)
@@ -216,7 +197,7 @@ def agree(
             Kind.CLOSING, place.chain_id, PAYMENT_CHANNEL.address, number, channel.consumer, total_wei, private_key
         )
         kept.keep_agreed(name, closing)
-    _hand_over(closing, channel, output, qr, as_json)
+    _hand_over(closing, channel, output, qr, signing.as_json)
 
 
 def read_text(source: str) -> str:

@@ -8,11 +8,12 @@ where no later try would mend that.
 import errno
 import functools
 import importlib
+import inspect
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -181,6 +182,26 @@ password_file_option = click.option(
     type=click.Path(path_type=Path),
     help="Read the password from this file's first line instead of asking.",
 )
+
+
+def as_one_argument(
+    name: str, kind: Callable[..., object], options: Sequence[Callable[..., Any]]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command these options, and hands their values over as one argument: a dataclass with their names."""
+    members = tuple(inspect.signature(kind).parameters)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def gathered(**arguments: Any) -> None:
+            chosen = kind(**{member: arguments.pop(member) for member in members})
+            command(**arguments, **{name: chosen})
+
+        decorated: Callable[..., None] = gathered
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
 
 
 def as_sentence(message: str) -> str:

@@ -6,13 +6,12 @@ rest.
 """
 
 import asyncio
-import functools
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 
@@ -22,7 +21,15 @@ from primitives.hexadecimal import parse_address, to_checksum_address, to_data
 from wallet.amounts import format_amount, parse_amount
 from wallet.answers import Receipt
 from wallet.client import RpcClient
-from wallet.command_line import confirm, json_option, node_option, password_file_option, print_result, say
+from wallet.command_line import (
+    as_one_argument,
+    confirm,
+    json_option,
+    node_option,
+    password_file_option,
+    print_result,
+    say,
+)
 from wallet.commands import keystore_option, max_fee_option, wait_option, yes_option
 from wallet.contract_call import Contract, ContractCall, ContractEvent, events_of, plan_call, the_event
 from wallet.key_directory import KeyDirectory
@@ -74,18 +81,8 @@ class Plan:
 
 def sending_options(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command all options of Sending and hands them over as one argument `sending`."""
-
-    @functools.wraps(command)
-    def with_sending(**arguments: Any) -> None:
-        names = Sending.__slots__
-        chosen = {name: arguments.pop(name) for name in names}
-        command(**arguments, sending=Sending(**chosen))
-
     options = (from_option, key_file_option, wait_option, max_fee_option, yes_option, keystore_option, node_option)
-    decorated: Callable[..., None] = with_sending
-    for option in reversed((*options, password_file_option, json_option)):
-        decorated = option(decorated)
-    return decorated
+    return as_one_argument("sending", Sending, (*options, password_file_option, json_option))(command)
 
 
 def send_planned(sending: Sending, make_plan: Callable[[RpcClient, bytes], Awaitable[Plan]]) -> None:

@@ -12,13 +12,13 @@ from contracts.voucher_format import issue_voucher
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address, to_data
 from wallet.amounts import format_amount, parse_amount
-from wallet.command_line import PlainGroup, WholeNumber, json_option, node_option, password_file_option, print_result
+from wallet.command_line import PlainGroup, WholeNumber, json_option, print_result
 from wallet.commands import keystore_option
 from wallet.contract_commands import ask_node, parse_account
 from wallet.key_directory import KeyDirectory, write_private_file
+from wallet.paper_signing import PaperSigning, paper_signing_options
 from wallet.quantities import parse_duration_s
 from wallet.short_code_book import IssuedCode, Keypad, ShortCodeBook
-from wallet.signing_key import choose_key, from_option, key_file_option
 
 DEFAULT_BOOK = "~/.wattchain/short-codes.db"
 DEFAULT_UNIT = "0.1"
@@ -107,12 +107,7 @@ def new(
 @click.option("--expires", default=DEFAULT_LIFETIME, show_default=True, metavar="DURATION", help="Of the long voucher.")
 @click.option("--chain-id", type=WholeNumber(1, 2**53 - 1), metavar="NUMBER", help="Instead of asking the node.")
 @book_option
-@from_option
-@key_file_option
-@keystore_option
-@node_option
-@password_file_option
-@json_option
+@paper_signing_options
 def issue(
     serial: str,
     amount: str | None,
@@ -121,12 +116,7 @@ def issue(
     expires: str,
     chain_id: int | None,
     book: Path,
-    sender: str | None,
-    key_file: Path | None,
-    keys: KeyDirectory,
-    node: str,
-    password_file: Path | None,
-    as_json: bool,
+    signing: PaperSigning,
 ) -> None:
     """As a supplier: make the next code of the keypad with this SERIAL number, over AMOUNT.
 
@@ -146,10 +136,10 @@ def issue(
         else:
             if value == 0:
                 raise UserError("A code that adds needs an AMOUNT above zero.")
-            key = choose_key(keys, sender, key_file, password_file)
-            chain = ask_node(node, lambda client: client.chain_id()) if chain_id is None else chain_id
+            key = signing.key()
+            chain = ask_node(signing.node, lambda client: client.chain_id()) if chain_id is None else chain_id
             expiry_s = int(time.time()) + parse_duration_s(expires)
-            private_key = key.unlock(password_file)
+            private_key = key.unlock(signing.password_file)
 
             def voucher(keypad: Keypad, wei: int, number: int) -> str:
                 return issue_voucher(private_key, wei, number, expiry_s, chain, meter=keypad.meter).to_text()
@@ -158,7 +148,7 @@ def issue(
             first = time.time_ns() // 1_000_000
             made = opened.issue(serial, what, value, is_long=is_long, first_voucher_serial=first, make_voucher=voucher)
         keypad = opened.keypad(serial)
-    print_result(_code_json(made, keypad), _code_text(made, keypad), as_json)
+    print_result(_code_json(made, keypad), _code_text(made, keypad), signing.as_json)
 
 
 @short.command("list")

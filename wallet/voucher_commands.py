@@ -5,7 +5,6 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 import segno
@@ -22,10 +21,8 @@ from wallet.command_line import (
     WholeNumber,
     json_option,
     node_option,
-    password_file_option,
     print_result,
 )
-from wallet.commands import keystore_option
 from wallet.contract_call import ContractCall, ContractEvent, ask_one
 from wallet.contract_commands import (
     Outcome,
@@ -38,10 +35,9 @@ from wallet.contract_commands import (
 )
 from wallet.credit import EXHAUSTION
 from wallet.credit_commands import topped_up
-from wallet.key_directory import KeyDirectory
+from wallet.paper_signing import PaperSigning, paper_signing_options
 from wallet.quantities import format_time, parse_duration_s, parse_time_s
 from wallet.registry import find_meter
-from wallet.signing_key import choose_key, from_option, key_file_option
 
 MAX_COUNT = 1_000
 """Vouchers that are made at a time: a few pages to print."""
@@ -79,12 +75,7 @@ def voucher() -> None:
 @click.option("--chain-id", type=WholeNumber(1, 2**53 - 1), metavar="NUMBER",
               help="The network it is for; without it the node is asked.")  # fmt: skip
 @click.option("--qr/--no-qr", default=True, help="Show a QR code beside the text.")
-@from_option
-@key_file_option
-@keystore_option
-@node_option
-@password_file_option
-@json_option
+@paper_signing_options
 def issue(
     amount: str,
     meter: str | None,
@@ -93,12 +84,7 @@ def issue(
     serial: int | None,
     chain_id: int | None,
     qr: bool,
-    sender: str | None,
-    key_file: Path | None,
-    keys: KeyDirectory,
-    node: str,
-    password_file: Path | None,
-    as_json: bool,
+    signing: PaperSigning,
 ) -> None:
     """As a supplier: make vouchers over AMOUNT, in WATT.
 
@@ -108,19 +94,19 @@ def issue(
       wattchain voucher issue 25 --meter 0x... --expires 90d --from supplier
     """
     wei = parse_amount(amount)
-    key = choose_key(keys, sender, key_file, password_file)
-    named = None if meter is None else parse_account(meter, keys)
+    key = signing.key()
+    named = None if meter is None else parse_account(meter, signing.keys)
     expiry_s = _expiry_s(expires)
-    chain = ask_node(node, lambda client: client.chain_id()) if chain_id is None else chain_id
+    chain = ask_node(signing.node, lambda client: client.chain_id()) if chain_id is None else chain_id
     # By the clock, so that two computers of a supplier do not give the same number; a batch counts on from there.
     first = time.time_ns() // 1_000_000 if serial is None else serial
-    private_key = key.unlock(password_file)
+    private_key = key.unlock(signing.password_file)
     made = []
     for number in range(first, first + count):
         bearer_key = _new_key() if named is None else None
         made.append(issue_voucher(private_key, wei, number, expiry_s, chain, meter=named, holder_key=bearer_key))
     text = "\n\n".join([_printed(one, qr) for one in made])
-    print_result([_voucher_json(one) for one in made], text, as_json)
+    print_result([_voucher_json(one) for one in made], text, signing.as_json)
 
 
 @voucher.command()

@@ -112,5 +112,5 @@ def test_refusals_are_sentences_and_spend_no_count(stage: Stage) -> None:
     ):
         assert expected in _refusal(stage.short("issue", *arguments, *key))
     assert _json(stage.short("list", "--json"))[0]["count"] == 1
-    assert "install one first" in _refusal(stage.meter("enter", "123456789"))
+    assert "keypad install` makes one" in _refusal(stage.meter("enter", "123456789"))
     assert "no keypad's settings" in _refusal(stage.meter("install", str(stage.key_file)))
