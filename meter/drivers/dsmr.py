@@ -1,9 +1,10 @@
 """Smart meters with a P1 port (DSMR 2.2 to 5, Belgium, Luxembourg, Sweden): telegrams parsed by dsmr-parser.
 
-Read from the port itself (serial) or from a dongle in the network (TCP). Of the many objects of a telegram only those
-below are asked for. Registers are the total where the meter tells one, else the sum of its tariffs: the same in all
-countries, whichever tariff is day or night there. A telegram whose checksum is wrong, or in which a register makes no
-sense, is dropped and counted; any other value that makes none is left out alone.
+Read from the port itself (serial) or from a dongle in the network (TCP); what a meter encrypts is opened before, by
+p1_cipher.py. Of the many objects of a telegram only those below are asked for. Registers are the total where the meter
+tells one, else the sum of its tariffs: the same in all countries, whichever tariff is day or night there. A telegram
+whose checksum is wrong, or in which a register makes no sense, is dropped and counted; any other value that makes none
+is left out alone.
 """
 
 import logging
@@ -14,9 +15,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from meter.drivers.dsmr_library import DecryptionError, ParseError, load_library
+from meter.drivers.dsmr_library import ParseError, load_library
 from meter.drivers.line_check import UncheckedRegisters
 from meter.drivers.measurement import DeviceTrouble, Measurement, Source
+from meter.drivers.p1_cipher import open_frame
 from meter.drivers.wire_settings import WireSettings
 from meter.serial_line import Chunk, PortSettings
 from meter.signer import read_secret
@@ -35,7 +37,7 @@ MAX_KILO = Decimal(10**9)
 TELEGRAMS_TO_BELIEVE = 5
 # The key by which all encrypted P1 ports of Luxembourg authenticate; it is public, and stands in Luxmetering's
 # specification of the port. What is secret is each meter's own.
-AUTHENTICATION_KEY = "00112233445566778899AABBCCDDEEFF"
+AUTHENTICATION_KEY = bytes.fromhex("00112233445566778899AABBCCDDEEFF")
 DECRYPTION_KEY = "p1-key"
 """The credential of systemd that holds a meter's key."""
 
@@ -70,7 +72,7 @@ _FIELDS = (
     _Field("identifier", "0-0:96.1.1"),
     _Field("name", "0-0:42.0.0"),
 )
-# The library's own error, and what it meets with where bytes are missing.
+# Of the library, of a frame that cannot be opened (a ValueError), and what the library meets with where bytes are missing.
 _UNREADABLE = (ParseError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError)
 _REGISTERS = frozenset([field.name for field in _FIELDS if field.is_register])
 _VALUES = tuple([field.name for field in _FIELDS if field.unit in ("mV", "mA")])
@@ -158,8 +160,8 @@ class DsmrDevice:
         self.dropped = 0
         """Telegrams thrown away: wrong checksum, lines that are missing, values that make no sense."""
         self._wire = wire
-        self._key_hex = key_hex
-        self._library = load_library(decrypts=bool(key_hex))
+        self._key = bytes.fromhex(key_hex)
+        self._library = load_library()
         parsers = self._library.parsers
         objects = [
             {
@@ -169,9 +171,7 @@ class DsmrDevice:
             }
             for field in _FIELDS
         ]
-        self._parser = parsers.TelegramParser(
-            {"objects": objects, "checksum_support": has_checksum, "general_global_cipher": bool(key_hex)}
-        )
+        self._parser = parsers.TelegramParser({"objects": objects, "checksum_support": has_checksum})
         self._suspect = 'driver.version ("2.2" for meters without a checksum)'
         if key_hex:
             self._suspect = "whether the key is this meter's"
@@ -208,12 +208,12 @@ class DsmrDevice:
 
     def _new_buffer(self) -> Any:
         buffers = self._library.buffers
-        return buffers.EncryptedTelegramBuffer() if self._key_hex else buffers.TelegramBuffer()
+        return buffers.EncryptedTelegramBuffer() if self._key else buffers.TelegramBuffer()
 
     def _add(self, chunk: Chunk) -> None:
         if chunk.is_torn:
             self._buffer, self._pending_bytes = self._new_buffer(), 0
-        self._buffer.append(chunk.data if self._key_hex else chunk.data.decode("latin-1"))
+        self._buffer.append(chunk.data if self._key else chunk.data.decode("latin-1"))
         self._pending_bytes += len(chunk.data)
         for telegram in self._buffer.get_all():
             self._ready.append((chunk.elapsed_ms, telegram))
@@ -228,8 +228,10 @@ class DsmrDevice:
     def _measure(self, elapsed_ms: int, telegram: str) -> Measurement | None:
         """None for a telegram that is not to be believed."""
         try:
-            parsed = self._parser.parse(telegram, self._key_hex, AUTHENTICATION_KEY if self._key_hex else "", True)
-        except (DecryptionError, *_UNREADABLE):
+            if self._key:
+                telegram = open_frame(bytes.fromhex(telegram), self._key, AUTHENTICATION_KEY).decode("ascii")
+            parsed = self._parser.parse(telegram, throw_ex=True)
+        except _UNREADABLE:
             return None
         found = self._values(parsed)
         if found is None or not self._is_of_meter(found):

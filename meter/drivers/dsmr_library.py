@@ -1,8 +1,9 @@
-"""dsmr-parser, without what only encrypted telegrams need.
+"""dsmr-parser, without what this program never uses of it.
 
 Its first lines import all of dlms_cosem, cryptography and a serial library: 12 MB, a fifth of what a meter may take of
-a Pi's memory. A meter that does not encrypt gets empty modules in their place while the parser is imported; they are
-gone from the list of modules afterwards, so that whoever else imports those libraries gets the real ones.
+a Pi's memory. They get empty modules in their place while the parser is imported (encrypted telegrams are opened by
+meter/drivers/p1_cipher.py); these are gone from the list of modules afterwards, so that whoever else imports those
+libraries gets the real ones.
 """
 
 import importlib
@@ -13,12 +14,12 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from dsmr_parser.exceptions import DecryptionError, ParseError
+from dsmr_parser.exceptions import ParseError
 
-__all__ = ["DecryptionError", "DsmrLibrary", "ParseError", "load_library"]
+__all__ = ["DsmrLibrary", "ParseError", "load_library"]
 
 _PARSERS, _BUFFERS = "dsmr_parser.parsers", "dsmr_parser.clients.telegram_buffer"
-_FOR_DECRYPTION = (
+_UNUSED = (
     "cryptography",
     "cryptography.hazmat",
     "cryptography.hazmat.primitives",
@@ -28,8 +29,9 @@ _FOR_DECRYPTION = (
     "dlms_cosem.exceptions",
     "dlms_cosem.protocol",
     "dlms_cosem.protocol.xdlms",
+    "serialx",
+    "serialx.tools",
 )
-_FOR_PORTS = ("serialx", "serialx.tools")
 
 
 class _Empty(ModuleType):
@@ -38,7 +40,7 @@ class _Empty(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return type(name, (Exception,), {"is_empty": True})
+        return type(name, (Exception,), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,10 @@ class DsmrLibrary:
     """The module dsmr_parser.clients.telegram_buffer."""
 
 
-def load_library(*, decrypts: bool) -> DsmrLibrary:
+def load_library() -> DsmrLibrary:
     # The buffers' package imports the parsers as well.
-    with _empty(_FOR_PORTS if decrypts else _FOR_PORTS + _FOR_DECRYPTION):
+    with _empty(_UNUSED):
         buffers, parsers = importlib.import_module(_BUFFERS), importlib.import_module(_PARSERS)
-    if decrypts and getattr(vars(parsers)["GeneralGlobalCipher"], "is_empty", False):
-        parsers = importlib.reload(parsers)
     return DsmrLibrary(parsers, buffers)
 
 

@@ -225,7 +225,7 @@ async def test_a_dongle_in_the_network() -> None:
 def encrypted(plain: bytes, counter: int, key: str = KEY) -> bytes:
     """A frame as meters in Luxembourg send it: general-global-cipher, suite 0, a tag of 12 bytes."""
     title, count = b"SAG\x67\x00\x00\x00\x01", counter.to_bytes(4, "big")
-    header = b"\x30" + bytes.fromhex(AUTHENTICATION_KEY)
+    header = b"\x30" + AUTHENTICATION_KEY
     sealed = AESGCM(bytes.fromhex(key)).encrypt(title + count, plain, header)
     body = b"\x30" + count + sealed[:-4]  # of the tag's 16 bytes the first 12
     return b"\xdb" + bytes([len(title)]) + title + b"\x82" + len(body).to_bytes(2, "big") + body
