@@ -72,7 +72,7 @@ _FIELDS = (
     _Field("identifier", "0-0:96.1.1"),
     _Field("name", "0-0:42.0.0"),
 )
-# Of the library, of a frame that cannot be opened (a ValueError), and what the library meets with where bytes are missing.
+# Of the library, of a frame that cannot be opened (a ValueError), and what else comes of bytes that are missing.
 _UNREADABLE = (ParseError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError)
 _REGISTERS = frozenset([field.name for field in _FIELDS if field.is_register])
 _VALUES = tuple([field.name for field in _FIELDS if field.unit in ("mV", "mA")])
