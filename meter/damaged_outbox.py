@@ -53,10 +53,20 @@ def open_outbox(path: Path, domain: ReadingDomain, meter: bytes, signer: Signer,
         with locked(path):
             _finish_renewal(path, clock)
     try:
-        return Outbox.open(path, domain, meter, signer)
+        outbox = Outbox.open(path, domain, meter, signer)
     except DamagedFile as error:
         _check_may_move(path, error)
-        damage = error.reason
+        _renew(path, domain, meter, signer, clock, error.reason)
+        return Outbox.open(path, domain, meter, signer)
+    try:
+        _note_missing(outbox)
+    except BaseException:
+        outbox.close()
+        raise
+    return outbox
+
+
+def _renew(path: Path, domain: ReadingDomain, meter: bytes, signer: Signer, clock: Clock, damage: str) -> None:
     with locked(path):
         saved = _make_new(path, domain, meter, signer, damage)
         aside = _swap(path, clock)
@@ -71,7 +81,13 @@ def open_outbox(path: Path, domain: ReadingDomain, meter: bytes, signer: Signer,
         kept,
         behind,
     )
-    return Outbox.open(path, domain, meter, signer)
+
+
+def _note_missing(outbox: Outbox) -> None:
+    """The state between readings is kept from the first reading on: beside an outbox without one, something is gone."""
+    if outbox.head() is None and outbox.alterations.count() == 0 and state_file(outbox.database.path).exists():
+        what = "the outbox was taken away or emptied, and another was begun"
+        outbox.alterations.record(Alteration(Kind.DAMAGED, 0, 0, what))
 
 
 def _check_may_move(path: Path, error: DamagedFile) -> None:

@@ -342,3 +342,17 @@ async def test_a_spoilt_card_is_told_like_a_hand_at_it(street: Street, home: Hom
     assert "the outbox was damaged (" in status
     assert f"reading {tamper_flags(accepted)[-1]} tells the supplier" in status
     assert len(list(home.folder.glob("outbox.sqlite.damaged-*"))) == 1
+
+
+@pytest.mark.parametrize("is_emptied", [False, True])
+async def test_an_outbox_that_is_taken_away_or_emptied(street: Street, home: Home, is_emptied: bool) -> None:
+    await some_hours_offline(street, home)
+    (home.folder / "outbox.sqlite").unlink()
+    if is_emptied:
+        (home.folder / "outbox.sqlite").touch()
+    async with home.running():
+        await street.pass_hours(3)
+    assert home.failures == []
+    assert tamper_flags(street.accepted())[-1] > 3
+    assert "tells: tamper" in await street.audited()
+    assert "the outbox was taken away or emptied" in await home.status()
