@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contracts.addresses import METER_ADDRESS
-from contracts.calibration_format import ONE_PPM, Calibration, Quantity
+from contracts.calibration_format import Calibration, Quantity
 from contracts.reading_format import StatusFlag
 from meter.alterations import Kind
 from meter.calibration import MAX_FILE_BYTES, CalibrationBook
@@ -20,10 +20,9 @@ from meter.head import first_head
 from meter.kept_values import KeptValues
 from meter.outbox import Outbox
 from meter.reading import ReadingDomain
-from meter.signed_calibration import History, Standing, history_text, parse_history, sign_calibration
+from meter.signed_calibration import History, Standing, history_text, sign_calibration
 from meter.signer import KeySigner
 from primitives.clock import ManualClock
-from primitives.errors import Invalid
 from tests.meter.fake_node import CHAIN_ID, METER, METER_KEY, OTHER_KEY
 
 BEGIN_S = 1_700_000_000
@@ -211,6 +210,22 @@ def test_where_nothing_is_known_factors_are_one(shop: Shop) -> None:
     assert "The factors are 1 until the ledger tells others" in shop.told()[0]
 
 
+def test_what_two_have_not_signed_is_not_brought_back(shop: Shop) -> None:
+    """A node's word, taken over where nothing else was known: the ledger is asked again."""
+    history = History(Standing(3, BEGIN_S, Factors((Factor("current", 1, 900_000),))))
+    with CalibrationBook(shop.path, CHAIN_ID, METER) as book:
+        book.fill(history)
+    shop.start()
+    assert shop.shelf.history == history
+    shop.start()
+    assert (shop.shelf.history, shop.told()) == (history, [])
+    shop.shelf.close()
+    edit(shop.path, "UPDATE adopted SET factors = '[[\"current\", 1, 800000]]'")
+    shop.start()
+    assert shop.shelf.history == History()
+    assert "The factors are 1 until the ledger tells others" in shop.told()[0]
+
+
 def one_byte_after_checkpoint(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -284,29 +299,3 @@ def test_a_new_meter_has_a_file_and_nothing_to_tell(shop: Shop) -> None:
     assert all(not part.name.endswith(".calibrations") or part.exists() for part in companions(shop.path))
     shop.start()
     assert (shop.shelf.history, shop.told(), shop.aside()) == (History(), [], [])
-
-
-def test_what_is_kept_is_read_again_or_refused() -> None:
-    base = Standing(3, BEGIN_S, Factors((Factor("voltage", 1, 990_000),)))
-    change = Calibration(METER, PERSON.address, 4, BEGIN_S, Quantity.CURRENT, 1, ONE_PPM, 1_100_000)
-    history = History(base, (sign_calibration(change, CHAIN_ID, KeySigner(METER_KEY), PERSON),))
-    text = history_text(history)
-    assert parse_history(text, CHAIN_ID, METER) == history
-    for old, new in (
-        ("1100000", "1100001"),
-        ("1100000", "-1"),
-        ("1100000", "1e9"),
-        ("1100000", "99999999999999999999999"),
-        ("[3,", "[-3,"),
-        ("[3,", "[null,"),
-        ("990000", "1"),
-        (PERSON.address.hex(), METER.hex()),
-        (PERSON.address.hex(), "00"),
-        (PERSON.address.hex(), "zz"),
-    ):
-        assert old in text
-        with pytest.raises(Invalid):
-            parse_history(text.replace(old, new), CHAIN_ID, METER)
-    for chain_id, meter in ((CHAIN_ID + 1, METER), (CHAIN_ID, PERSON.address)):
-        with pytest.raises(Invalid):
-            parse_history(text, chain_id, meter)
