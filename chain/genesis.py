@@ -96,11 +96,11 @@ class Genesis:
 def load_genesis(path: Path) -> Genesis:
     """The genesis in a file. Raises InvalidGenesis; OSError where the file cannot be read."""
     if path.stat().st_size > MAX_GENESIS_BYTES:
-        raise InvalidGenesis(f"{path} is larger than {MAX_GENESIS_BYTES} bytes")
+        raise InvalidGenesis(f"it is larger than {MAX_GENESIS_BYTES} bytes")
     try:
         document = parse_json(path.read_bytes(), _refuse_repeated_keys)
     except InvalidJson as error:
-        raise InvalidGenesis(f"{path} is not valid JSON: {error}") from error
+        raise InvalidGenesis(f"it is not valid JSON: {str(error).removeprefix('not JSON: ')}") from error
     return parse_genesis(document)
 
 

@@ -144,6 +144,12 @@ def load_settings(path: Path, driver_overrides: Mapping[str, object] | None = No
         ) from error
     if driver_overrides:
         section = document.get("driver", {})
+        kind = section.get("kind", "replay") if isinstance(section, dict) else "replay"
+        if kind != "replay":
+            raise UserError(
+                f'The options of a file of measurements go with driver.kind = "replay" only; the settings file {path} '
+                f"has {str(kind)[:80]!r}: leave them out."
+            )
         document["driver"] = {**(section if isinstance(section, dict) else {}), **driver_overrides}
     return parse_settings(document, path)
 

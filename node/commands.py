@@ -26,7 +26,7 @@ from primitives.clock import SystemClock
 from primitives.errors import UserError
 from primitives.hexadecimal import to_checksum_address
 from primitives.secp256k1 import address_of
-from wallet.command_line import WholeNumber, json_option, print_json, print_result, say, service
+from wallet.command_line import NumberInRange, WholeNumber, json_option, print_json, print_result, say, service
 
 data_directory_option = click.option(
     "--data-dir",
@@ -145,7 +145,7 @@ def node(data_directory: Path, log_level: str, log_blocks: bool, as_json: bool, 
 @click.option("--days", type=WholeNumber(1, 365), default=1, show_default=True, help="Days to play.")
 @click.option(
     "--rate",
-    type=click.FloatRange(60, 86_400),
+    type=NumberInRange(60, 86_400),
     default=1440,
     show_default=True,
     help="How many times as fast as real time; above 1800 homes are billed, but do not trade.",

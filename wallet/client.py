@@ -4,9 +4,11 @@ Asynchronous; a command runs it with asyncio.run. The node is not trusted: answe
 checked before use, and no key ever comes here. Follows JSON-RPC 2.0 and ethereum/execution-apis.
 """
 
+import errno
 import itertools
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
@@ -299,11 +301,19 @@ class RpcClient:
                 f"The node at {place_of(url)} did not answer within {self._timeout_s:g} seconds."
             ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
             raise NodeUnreachable(
-                f"No node answers at {place_of(url)} ({reason}). Is it running, and is this its address? "
+                f"No node answers at {place_of(url)} ({_reason(error)}). Is it running, and is this its address? "
                 "Name another with --node or WATTCHAIN_NODE, a meter's or agent's with ledger.node in its settings."
             ) from error
+
+
+def _reason(error: Exception) -> str:
+    """In the system's words, without those of the library that passes them on."""
+    text = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    if "Connect call failed" not in text:
+        return text
+    number = error.errno if isinstance(error, OSError) and error.errno else errno.ECONNREFUSED
+    return os.strerror(number)
 
 
 class _Unidentified(Exception):

@@ -57,6 +57,30 @@ class NumberType(click.ParamType):  # type: ignore[type-arg]  # generic from cli
 NUMBER = NumberType()
 
 
+class NumberInRange(click.FloatRange):
+    """A number, which may have a least and a greatest one."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = float(NUMBER.convert(value, param, ctx))
+        if (self.min is not None and number < self.min) or (self.max is not None and number > self.max):
+            self.fail(f"{number:g} is out of range: it must be {self._describe_range()}.", param, ctx)
+        return number
+
+    def _describe_range(self) -> str:
+        """What click puts behind the help of an option."""
+        return range_text(self.min, self.max)
+
+
+def range_text(least: float | None, greatest: float | None) -> str:
+    """As in "from 1 to 64"; empty where all is allowed."""
+    low, high = (f"{one:g}" if isinstance(one, float) else str(one) for one in (least, greatest))
+    if greatest is None:
+        return "" if least is None else f"{low} or more"
+    return f"up to {high}" if least is None else f"from {low} to {high}"
+
+
 class WholeNumber(click.IntRange):
     """A whole number, which may have a least and a greatest one; help and errors in words of a person."""
 
@@ -74,9 +98,7 @@ class WholeNumber(click.IntRange):
 
     def _describe_range(self) -> str:
         """What click puts behind the help of an option."""
-        if self.max is None:
-            return "" if self.min is None else f"{self.min} or more"
-        return f"up to {self.max}" if self.min is None else f"from {self.min} to {self.max}"
+        return range_text(None if self.min is None else int(self.min), None if self.max is None else int(self.max))
 
 
 class PlainError(click.ClickException):
@@ -104,6 +126,13 @@ def service(command: Callable[P, T]) -> Callable[P, T]:
     return run
 
 
+def _advice(error: BaseException | None) -> str:
+    """Of what belongs to somebody else, such as to the user of a service."""
+    if isinstance(error, PermissionError):
+        return " Try it as the user to whom it belongs, or with sudo in front."
+    return ""
+
+
 class PlainGroup(click.Group):
     """A group of commands that tells Invalid, UserError and what the system refuses plainly, with exit status 2."""
 
@@ -111,12 +140,12 @@ class PlainGroup(click.Group):
         try:
             return super().invoke(ctx)
         except (Invalid, UserError) as error:
-            raise PlainError(as_sentence(str(error))) from error
+            raise PlainError(as_sentence(str(error)) + _advice(error.__cause__)) from error
         except OSError as error:
             if error.errno == errno.EPIPE or not error.strerror:  # a reader that has seen enough is for click
                 raise
             place = f"{str(error.filename)[:MAX_SHOWN_CHARACTERS]!r}: " if error.filename is not None else ""
-            raise PlainError(f"{place}{error.strerror}.") from error
+            raise PlainError(f"{place}{error.strerror}.{_advice(error)}") from error
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for one in args:

@@ -21,6 +21,7 @@ from wallet.amounts import format_amount, parse_amount, to_decimal
 from wallet.answers import Receipt
 from wallet.client import RpcClient
 from wallet.command_line import (
+    NumberInRange,
     PlainGroup,
     ask_secret,
     confirm,
@@ -72,7 +73,7 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask, just do it.")
 wait_option = click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(min=0),
+    type=NumberInRange(min=0),
     default=DEFAULT_WAIT_S,
     show_default=True,
     help="Seconds to wait until it is in a block; 0 does not wait.",

@@ -75,7 +75,7 @@ class KeyDirectory:
         address = keystore_address(text)
         if address is None:
             raise InvalidKeystore("a key file without an address cannot be kept")
-        name = name or to_checksum_address(address)
+        name = to_checksum_address(address) if name is None else name
         if not _NAME.fullmatch(name):
             raise UserError(f"{name[:80]!r} cannot be a key's name: use up to 64 letters, digits, dots, - and _.")
         for file in self.files():

@@ -11,7 +11,7 @@ from meter.setup.probe import LISTEN_S
 from meter.setup.wizard import Options, Outcome, Wizard
 from primitives.clock import SystemClock
 from primitives.hexadecimal import to_checksum_address
-from wallet.command_line import WholeNumber, json_option, print_result
+from wallet.command_line import NumberInRange, WholeNumber, json_option, print_result
 
 KIND_NAMES = [kind.name for kind in DRIVER_KINDS]
 
@@ -53,7 +53,7 @@ KIND_NAMES = [kind.name for kind in DRIVER_KINDS]
 @click.option(
     "--listen",
     "listen_s",
-    type=click.FloatRange(0.1, 600),
+    type=NumberInRange(0.1, 600),
     default=LISTEN_S,
     show_default=True,
     help="Seconds to listen at each speed of a port.",

@@ -16,7 +16,7 @@ from node.bench.screen import Screen
 from node.demo.play import prepare_folder
 from node.processes import run_until_told_to_end
 from primitives.errors import UserError
-from wallet.command_line import PlainGroup, WholeNumber, json_option, print_json, say
+from wallet.command_line import NumberInRange, PlainGroup, WholeNumber, json_option, print_json, say
 
 DEFAULT_OUTPUT = Path("results/mining")
 MAX_PEERS_CHARACTERS = 100
@@ -45,7 +45,7 @@ def bench() -> None:
 )
 @click.option(
     "--scale",
-    type=click.FloatRange(0.1, MAX_SCALE),
+    type=NumberInRange(0.1, MAX_SCALE),
     default=1.0,
     show_default=True,
     help="How many times as fast blocks come, by a lower difficulty; results are for 1 again.",

@@ -82,6 +82,14 @@ wall_origin_s = 1800000000.25
     assert (clock.rate, clock.origin_s, clock.wall_origin_s) == (600, 1_700_000_000, 1_800_000_000.25)
 
 
+def test_options_of_a_file_are_for_one_that_is_replayed(tmp_path: Path) -> None:
+    path = write(tmp_path, LEAST.replace("[driver]\n", '[driver]\nkind = "simulated-home"\n#'))
+    with pytest.raises(
+        UserError, match=r'go with driver.kind = "replay" only; .* has \'simulated-home\': leave them out'
+    ):
+        load_settings(path, {"file": Path("/data/x.csv")})
+
+
 def test_the_command_line_overrides_the_driver(tmp_path: Path) -> None:
     path = write(tmp_path, LEAST)
     settings = load_settings(path, {"file": Path("/data/x.csv"), "load_unit": "W", "row_interval_s": 60})

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from node.cli import main
 from tests.node.test_every_command import LEAVES, names
-from wallet.command_line import PlainGroup, WholeNumber
+from wallet.command_line import NumberInRange, PlainGroup, WholeNumber
 
 NO_NODE = "http://127.0.0.1:1"
 WORDS = ("", "0x123", "-1", "9" * 5_000, "nan", "\udcff", "[red]x[/bold]", "{folder}", "{binary}", "/proc/self/mem")
@@ -71,6 +71,27 @@ def count(most: int | None, seed: int | None, least: int | None) -> None:
 
 
 @house.command()
+@click.option("--rate", type=NumberInRange(0.1, 600))
+def pace(rate: float | None) -> None:
+    """Set the pace."""
+    click.echo(rate)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("0.05", "0.05 is out of range: it must be from 0.1 to 600."),
+        ("inf", "'inf' is no number such as 1.5."),
+        ("nan", "'nan' is no number such as 1.5."),
+    ],
+)
+def test_what_is_no_number(word: str, told: str) -> None:
+    result = CliRunner().invoke(house, ["pace", "--rate", word])
+    assert (result.exit_code, result.stderr.splitlines()[-1].split(": ", 2)[-1]) == (2, told)
+    assert CliRunner().invoke(house, ["pace", "--rate", "0.1"]).stdout == "0.1\n"
+
+
+@house.command()
 @click.argument("code", type=int)
 def fail(code: int) -> None:
     """Fail as the system does."""
@@ -105,3 +126,9 @@ def test_whole_numbers() -> None:
 def test_what_the_system_refuses_is_said_plainly() -> None:
     result = CliRunner().invoke(house, ["fail", str(errno.EROFS)])
     assert (result.exit_code, result.stderr) == (2, "Error: '/boot/x': Read-only file system.\n")
+
+
+def test_what_belongs_to_somebody_else_comes_with_advice() -> None:
+    result = CliRunner().invoke(house, ["fail", str(errno.EACCES)])
+    assert result.exit_code == 2
+    assert result.stderr.endswith("Try it as the user to whom it belongs, or with sudo in front.\n")

@@ -75,7 +75,7 @@ def test_nothing_is_overwritten(keys: KeyDirectory) -> None:
     assert [file.read() for file in keys.files()] == [before]
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/b", ".hidden", "-rf", "a" * 65, "a b", "ключ", "a\n"])
+@pytest.mark.parametrize("name", ["", "../evil", "a/b", ".hidden", "-rf", "a" * 65, "a b", "ключ", "a\n"])
 def test_names_cannot_leave_the_folder(keys: KeyDirectory, name: str) -> None:
     with pytest.raises(UserError, match="cannot be a key's name"):
         keys.add(key_text(1), name)

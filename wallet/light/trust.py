@@ -13,7 +13,7 @@ from chain.consensus.qbft.validators import ValidatorSet
 from chain.genesis import Genesis, load_genesis
 from chain.header import Header
 from primitives.clock import Clock
-from primitives.errors import UserError
+from primitives.errors import InvalidGenesis, UserError
 from primitives.keccak import keccak256
 from wallet.settings_file import ClockSettings, parse_sections, read_document
 
@@ -70,7 +70,7 @@ class _Consensus:
 def load_trust(path: Path, settings_path: Path | None = None) -> Trust:
     """From a genesis file, or a data directory with one; settings from a file of their own, or from beside it.
 
-    Raises UserError, InvalidGenesis.
+    Raises UserError.
     """
     genesis_path = path / GENESIS_FILE if path.is_dir() else path
     try:
@@ -80,6 +80,8 @@ def load_trust(path: Path, settings_path: Path | None = None) -> Trust:
             f"The genesis file {genesis_path} cannot be read: {error.strerror}. It is what this client trusts; "
             "copy it from a node of your network, in a way that you trust, and name it with --genesis."
         ) from error
+    except InvalidGenesis as error:
+        raise UserError(f"The genesis file {genesis_path} cannot be used: {error}.") from error
     clock, overrides = _read_settings(genesis_path.with_name(SETTINGS_FILE), settings_path)
     if clock.rate != 1 and genesis.config.network != DEVELOPMENT:
         raise UserError("An accelerated clock is for development networks; this one is in production.")

@@ -50,7 +50,7 @@ def test_numbers_of_peers_that_make_no_sense(text: str, sentence: str) -> None:
         (["--unthrottled", "--hash-rate", 5_000], "give one of them"),
         (["--consensus", "qbft", "--unthrottled"], "nobody mines"),
         (["--consensus", "qbft", "--difficulty", "asert"], "nobody mines"),
-        (["--scale", "1000"], "0.1<=x<=100"),
+        (["--scale", "1000"], "from 0.1 to 100"),
         (["--blocks", "1"], "from 2 to 10000"),
     ],
 )
