@@ -126,7 +126,7 @@ def test_a_file_replaces_what_it_names(tmp_path: Path) -> None:
         ),
         (f"[consensus]\nvalidator_overrides = [{'{block = 1, validators = []},' * 65}]", "has more than 64 entries"),
         ("[rpc", "not valid TOML"),
-        (b"\xff\xfe", "not valid TOML"),
+        (b"\xff\xfe", "is not a text file"),
         ("#" * (MAX_SETTINGS_BYTES + 1), "too large"),
     ],
 )
