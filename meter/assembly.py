@@ -276,14 +276,15 @@ def add_thresholds(parts: MeterParts) -> None:
 def add_publishing(parts: MeterParts) -> None:
     """What shows the meter to others."""
     settings, daemon = parts.settings, parts.daemon
+    relay = daemon.relay
     if settings.home_assistant is not None and parts.mqtt is not None:
         shown = HomeAssistant(
             settings.home_assistant,
             parts.mqtt,
             parts.ledger,
             daemon.outbox.meter,
-            parts.clock,
-            lambda: None if daemon.relay is None else daemon.relay.is_on,
+            parts.believed_clock,
+            None if relay is None else lambda: relay.known_state,
         )
         daemon.observers.append(shown)
         daemon.services.append(shown)

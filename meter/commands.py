@@ -167,7 +167,8 @@ def _status_text(status: MeterStatus) -> str:
     waiting, sent = counted(status.waiting, "reading"), counted(status.transactions, "transaction")
     lines.append(f"Waiting   {waiting}, {sent} under way")
     if status.quarantined:
-        lines.append(f"SET ASIDE {len(status.quarantined)} readings that the ledger will not take:")
+        oldest = ", the oldest first" if status.set_aside > len(status.quarantined) else ""
+        lines.append(f"SET ASIDE {counted(status.set_aside, 'reading')} that the ledger will not take{oldest}:")
         lines += [f"          {stored.signed.reading.sequence}: {stored.quarantined}" for stored in status.quarantined]
     if status.altered:
         lines.append(f"TAMPERING noticed, the newest first ({status.altered} in all):")

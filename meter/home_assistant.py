@@ -94,9 +94,9 @@ class HomeAssistant:
         ledger: MeterLedger,
         meter: bytes,
         clock: Clock,
-        supply: Callable[[], bool | None],
+        supply: Callable[[], bool | None] | None,
     ) -> None:
-        """`supply` tells whether the household is supplied; None where the meter does not know."""
+        """`supply` tells whether the household is supplied, None while nobody knows; it is None without a relay."""
         self._settings = settings
         self._connection = connection
         self._ledger = ledger
@@ -126,7 +126,7 @@ class HomeAssistant:
         """Each entity by a retained message of its own; what this meter has not is taken away there."""
         for entity in ENTITIES:
             topic = f"{self._settings.discovery_prefix}/{entity.component}/{self._id}/{entity.key}/config"
-            is_there = entity.key != "supply" or self._supply() is not None
+            is_there = entity.key != "supply" or self._supply is not None
             self._connection.hold(topic, json.dumps(self._config(entity)).encode() if is_there else b"")
 
     @property
@@ -166,9 +166,10 @@ class HomeAssistant:
 
     def tell(self) -> None:
         """The values as they are known now, where they are others than before."""
-        seen, supply, known = self._seen, self._supply(), self._known
+        seen, known = self._seen, self._known
         if seen is None:
             return
+        supply = None if self._supply is None else self._supply()
         now_s = self._clock.time_s()
         price, export_price = (None, None) if known is None else prices_now(known, now_s)
         state = {

@@ -97,6 +97,11 @@ class Relay:
         self.is_on = last.is_on if last is not None else settings.fail_safe == "on"
         self._switched_ms = self._last_switched_ms()
 
+    @property
+    def known_state(self) -> bool | None:
+        """Of the switch, as far as it can be known; None while it does not obey, or was not tried yet."""
+        return self._actuator.wanted if self._actuator.is_done and not self._actuator.trouble else None
+
     async def start(self) -> None:
         """Take the last known state, then the ledger's if it answers; a first start waits for its word.
 

@@ -31,6 +31,8 @@ class MeterStatus:
     meter: bytes
     head: Head | None
     waiting: int
+    set_aside: int
+    """Readings that the ledger will not take."""
     quarantined: tuple[StoredReading, ...]
     """The oldest MAX_SHOWN_QUARANTINED of them."""
     altered: int
@@ -64,6 +66,7 @@ class MeterStatus:
                 "export_wh": head.registers.export_wh,
             },
             "waiting": self.waiting,
+            "set_aside": self.set_aside,
             "quarantined": [
                 {"sequence": stored.signed.reading.sequence, "reason": stored.quarantined}
                 for stored in self.quarantined
@@ -110,16 +113,21 @@ async def read_status(settings: MeterSettings, *, ask_node: bool) -> MeterStatus
         if ask_node:
             try:
                 identity = LedgerIdentity(settings.ledger.chain_id, outbox.genesis_hash())
-                async with RpcClient(settings.ledger.node, NODE_TIMEOUT_S, ledger=identity) as node:
-                    ledger = MeterLedger(node, settings.ledger.meter_contract, settings.ledger.exhaustion_contract)
+                section = settings.ledger
+                async with RpcClient(
+                    section.node, NODE_TIMEOUT_S, spare_urls=section.spare_nodes, ledger=identity
+                ) as node:
+                    ledger = MeterLedger(node, section.meter_contract, section.exhaustion_contract)
                     block = await node.block_number()
                     sequence = (await ledger.last_reading(meter)).sequence
             except (*NodeTrouble, WrongLedger) as error:
                 trouble = str(error)
+        set_aside = outbox.count_quarantined()
         return MeterStatus(
             meter,
             outbox.head(),
-            outbox.count() - outbox.count_quarantined(),
+            outbox.count() - set_aside,
+            set_aside,
             tuple(outbox.quarantined(MAX_SHOWN_QUARANTINED)),
             outbox.alterations.count(),
             tuple(outbox.alterations.newest(MAX_SHOWN_ALTERATIONS)),

@@ -1,7 +1,8 @@
 """Boards with relays of their own: which GPIO pin moves which relay.
 
 Pins are here only where a source for them was found. Of the boards RPICT3T1_RLY2 and RPICT3V1_RLY2 it is known that
-they have two relays, but not on which pins: the settings have to name the pin, as the board's paper does.
+they have two relays, but not on which pins: the settings have to name the pin, as the board's paper does; where the
+relays are latching ones, both pins of each.
 """
 
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ def board_pin(name: str, relay: int, pin: int) -> tuple[int, bool]:
     if board.pins is None:
         raise UserError(
             f"which GPIO pins the relays of {board.name} hang on is not known to this program: find the pin of relay "
-            f"{relay} in the paper that came with the board, and set `pin` to its number"
+            f"{relay} in the paper that came with the board, and set `pin` to its number (of a latching relay the one "
+            "that switches on, and `off_pin` to the other)"
         )
     return board.pins[relay - 1], board.active_low

@@ -90,10 +90,12 @@ def used_pins(switches: Mapping[str, SwitchSettings]) -> dict[int, str]:
     for where, settings in switches.items():
         pins = []
         if settings.kind == "board":
-            pins.append(board_pin(settings.board, settings.relay, settings.pin)[0])
+            pins = [board_pin(settings.board, settings.relay, settings.pin)[0], settings.off_pin]
         elif settings.kind == "gpio":
-            pins += [pin for pin in (settings.pin, settings.off_pin) if pin != NO_PIN]
+            pins = [settings.pin, settings.off_pin]
         for pin in pins:
+            if pin == NO_PIN:
+                continue
             if pin in used:
                 raise UserError(f"{where} and {used[pin]} use the same pin GPIO{pin}: give each a pin of its own")
             used[pin] = where
@@ -106,17 +108,19 @@ def _open_simulated(_settings: SwitchSettings, _connection: MqttConnection | Non
 
 def _open_gpio(settings: SwitchSettings, _connection: MqttConnection | None) -> Switch:
     load_library()
-    if settings.off_pin == NO_PIN:
-        return PinSwitch(settings.pin, active_low=settings.active_low)
-    return LatchingSwitch(
-        settings.pin, settings.off_pin, pulse_s=settings.pulse_ms / 1000, active_low=settings.active_low
-    )
+    return _open_pins(settings, settings.pin, active_low=settings.active_low)
 
 
 def _open_board(settings: SwitchSettings, _connection: MqttConnection | None) -> Switch:
     load_library()
-    pin, active_low = board_pin(settings.board, settings.relay, settings.pin)
-    return PinSwitch(pin, active_low=active_low or settings.active_low)
+    pin, board_is_active_low = board_pin(settings.board, settings.relay, settings.pin)
+    return _open_pins(settings, pin, active_low=board_is_active_low or settings.active_low)
+
+
+def _open_pins(settings: SwitchSettings, pin: int, *, active_low: bool) -> Switch:
+    if settings.off_pin == NO_PIN:
+        return PinSwitch(pin, active_low=active_low)
+    return LatchingSwitch(pin, settings.off_pin, pulse_s=settings.pulse_ms / 1000, active_low=active_low)
 
 
 def _open_shelly(settings: SwitchSettings, connection: MqttConnection | None) -> Switch:
@@ -152,14 +156,24 @@ SWITCH_KINDS: dict[str, Callable[[SwitchSettings, MqttConnection | None], Switch
 def _need_pin(settings: SwitchSettings, where: str) -> None:
     if settings.pin == NO_PIN:
         raise UserError(f"{where}.pin is missing: set it to the number of the GPIO pin (17 for GPIO17)")
-    if settings.off_pin == settings.pin:
-        raise UserError(f"{where}.pin and {where}.off_pin are the same: a latching relay has two coils")
+    _need_two_coils(settings.pin, settings.off_pin, where)
 
 
 def _need_board(settings: SwitchSettings, where: str) -> None:
     if not settings.board:
         raise UserError(f"{where}.board is missing: set it to the name of the board with the relays")
-    board_pin(settings.board, settings.relay, settings.pin)
+    pin, _ = board_pin(settings.board, settings.relay, settings.pin)
+    if settings.off_pin != NO_PIN and settings.pin == NO_PIN:
+        raise UserError(
+            f"{where}.off_pin is for a board with latching relays, and {settings.board} has none as far as this "
+            f"program knows: leave it out, or set {where}.pin as well"
+        )
+    _need_two_coils(pin, settings.off_pin, where)
+
+
+def _need_two_coils(pin: int, off_pin: int, where: str) -> None:
+    if pin == off_pin:
+        raise UserError(f"{where}.pin and {where}.off_pin are the same: a latching relay has two coils")
 
 
 def _need_device(settings: SwitchSettings, where: str) -> None:

@@ -95,6 +95,7 @@ def test_status_as_json(with_readings: Path) -> None:
         "meter": to_checksum_address(METER),
         "last_reading": {"sequence": 8, "time_s": 1_700_000_000, "import_wh": 8000, "export_wh": 5},
         "waiting": 1,
+        "set_aside": 1,
         "quarantined": [{"sequence": 7, "reason": "the ledger refuses it: time fell"}],
         "altered": 1,
         "alterations": [
@@ -120,6 +121,27 @@ def test_status_as_json(with_readings: Path) -> None:
         "running": None,
         "ledger": None,
     }
+
+
+def test_status_counts_what_was_set_aside_and_shows_the_oldest(folder: Path) -> None:
+    with closing(Outbox.open(folder / "outbox.sqlite", DOMAIN, METER)) as outbox:
+        outbox.adopt(Head(0, NO_HASH, Registers(), None), bytes(32), 0)
+        previous = NO_HASH
+        for sequence in range(1, 31):
+            reading = Reading(METER, sequence, 1_700_000_000, sequence, 0, 0, 0, previous)
+            previous = reading.hash
+            outbox.append(DOMAIN.sign(reading, KeySigner(METER_KEY)), b"")
+            outbox.quarantine(sequence, "the ledger refuses it: before installation")
+    told = invoke(folder, "status").output
+    assert "SET ASIDE 30 readings that the ledger will not take, the oldest first:" in told
+    assert told.count("before installation") == 20
+
+
+def test_status_asks_the_spare_nodes_as_well(folder: Path) -> None:
+    (folder / "meter.toml").write_text(SETTINGS.replace("[driver]", 'spare_nodes = ["http://127.0.0.1:13"]\n[driver]'))
+    Outbox.open(folder / "outbox.sqlite", DOMAIN, METER).close()
+    told = invoke(folder, "status").output
+    assert "Ledger    not in reach: No node answers at http://127.0.0.1:13 " in told
 
 
 def test_switchings_newest_first(with_readings: Path) -> None:

@@ -43,16 +43,16 @@ def sample(import_wh: int, power_w: int = 5) -> Observation:
 class Shown:
     """A meter that shows itself, and what the broker was told."""
 
-    def __init__(self, connection: MqttConnection, node: FakeNode, supply: bool | None = True) -> None:
+    def __init__(self, connection: MqttConnection, node: FakeNode, *, has_relay: bool) -> None:
         self.node = node
         self.clock = ManualClock(GENESIS_TIME_S)
-        self.supply = supply
+        self.supply: bool | None = True
         self.told: dict[str, bytes] = {}
         self.count = 0
         self.news = asyncio.Event()
         ledger = MeterLedger(node, METER_ADDRESS, EXHAUSTION_ADDRESS)
         self.assistant = HomeAssistant(
-            HomeAssistantSettings(), connection, ledger, METER, self.clock, lambda: self.supply
+            HomeAssistantSettings(), connection, ledger, METER, self.clock, (lambda: self.supply) if has_relay else None
         )
 
     async def until(self, condition: Any) -> None:
@@ -66,9 +66,9 @@ class Shown:
 
 
 @asynccontextmanager
-async def shown(broker: Broker, supply: bool | None = True) -> AsyncIterator[Shown]:
+async def shown(broker: Broker, *, has_relay: bool = True) -> AsyncIterator[Shown]:
     connection = MqttConnection(MqttSettings(HOST, broker.port), NAME, ManualClock())
-    here = Shown(connection, FakeNode(credit_wei=3 * 10**18), supply)
+    here = Shown(connection, FakeNode(credit_wei=3 * 10**18), has_relay=has_relay)
     here.node.clock = here.clock
     async with broker.client() as other:
         await other.subscribe("#", qos=1)
@@ -133,6 +133,9 @@ async def test_values_of_the_meter_and_of_the_ledger(broker: Broker) -> None:
         here.clock.advance_s(10)
         await here.until(lambda: here.state()["supply"] == "OFF")
         assert here.state()["import_wh"] == 1235
+        here.supply = None  # the switch does not obey
+        here.clock.advance_s(10)
+        await here.until(lambda: here.state()["supply"] is None)
 
 
 async def test_the_power_of_a_silent_device_is_unknown_and_its_registers_stay(broker: Broker) -> None:
@@ -189,7 +192,7 @@ async def test_a_meter_without_a_relay_shows_no_supply(broker: Broker) -> None:
     topic = f"homeassistant/binary_sensor/wattchain_{NAME}/supply/config"
     async with broker.client() as before:
         await before.publish(topic, b"{}", qos=1, retain=True)
-    async with shown(broker, supply=None) as here:
+    async with shown(broker, has_relay=False) as here:
         await here.until(lambda: here.told.get(topic) == b"")
         here.assistant.observe(sample(1))
         here.assistant.tell()

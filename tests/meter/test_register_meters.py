@@ -9,6 +9,7 @@ from pathlib import Path
 
 from meter.assembly import build_daemon
 from meter.daemon import MeterDaemon
+from meter.home_assistant import HomeAssistant
 from meter.mqtt import MqttConnection
 from meter.settings import parse_settings
 from meter.signer import KeySigner
@@ -22,7 +23,7 @@ NAME = to_checksum_address(METER)
 
 
 class Home:
-    def __init__(self, folder: Path, broker: Broker) -> None:
+    def __init__(self, folder: Path, broker: Broker, **sections: object) -> None:
         self.node = FakeNode(credit_wei=10**6 * RATE_WEI_PER_WH)
         self.clock = ManualClock(self.node.blocks[-1].time_s)
         self.node.clock = self.clock
@@ -34,6 +35,7 @@ class Home:
             "home_assistant": {},
             "influx": {"file": "lines.influx"},
             "driver": {"kind": "mqtt", "model": "shelly-em", "topic": "shelly"},
+            **sections,
         }
         self.settings = parse_settings(document, folder / "meter.toml")
 
@@ -87,3 +89,34 @@ async def test_from_the_broker_to_the_ledger_and_back(tmp_path: Path, broker: Br
     assert home.state()["supply"] == "ON"
     lines = (tmp_path / "lines.influx").read_text().splitlines()
     assert any(line.startswith(f"wattchain,meter={NAME} power_w=1387i,import_wh=") for line in lines)
+
+
+async def test_home_assistant_is_told_what_is_and_not_what_ought_to_be(tmp_path: Path, broker: Broker) -> None:
+    """A relay that does not obey is in a state that nobody knows; a computer's wrong clock is not the meter's."""
+    command = {"kind": "command", "on_command": ["/nowhere/on"], "off_command": ["/nowhere/off"]}
+    home = Home(tmp_path, broker, relay=command, driver={"kind": "simulated-home", "begin_s": 1_690_000_000})
+    daemon = home.make()
+    shown = next(service for service in daemon.services if isinstance(service, HomeAssistant))
+    held: dict[str, bytes] = {}
+    shown._connection.hold = held.__setitem__  # type: ignore[method-assign]
+    running = asyncio.create_task(daemon.run())
+
+    def state() -> dict[str, object]:
+        shown.tell()
+        return json.loads(held.get(f"wattchain/{NAME}/state", b"{}"))  # type: ignore[no-any-return]
+
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while state().get("price") is None:
+                await home.minute()
+            assert daemon.relay is not None
+            assert daemon.relay.is_on
+            assert (state()["supply"], state()["price"]) == (None, "0.1")
+            time_s = home.clock.time_s()
+            home.clock.step_s(-86_400)
+            assert shown._clock.time_s() == time_s, "the hour of the price is that of the readings"
+            assert json.loads(held[f"homeassistant/binary_sensor/wattchain_{NAME}/supply/config"])
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        daemon.outbox.close()

@@ -186,11 +186,15 @@ async def test_relay_that_fails_is_visible_and_tried_again(tmp_path: Path) -> No
         status = read_supply_status(store)
         assert f"the command {program} cannot be run" in status.trouble
         assert status.lines()[1].startswith("RELAY FAILS and is tried again")
+        assert daemon.relay is not None
+        assert daemon.relay.is_on, "it is to be"
+        assert daemon.relay.known_state is None, "and nobody knows whether it is"
         program.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/state\n')
         program.chmod(0o755)
         state = tmp_path / "state"
         await world.advance_until(lambda: state.exists() and state.read_text() == "on\n")
         await world.advance_until(lambda: read_supply_status(store).trouble == "")
+        assert daemon.relay.known_state is True
 
 
 async def test_override_shows_in_readings(tmp_path: Path) -> None:

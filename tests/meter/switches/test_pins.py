@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from meter.switches.boards import BOARDS, board_pin
-from meter.switches.catalogue import SwitchSettings, check_switch, open_switch
+from meter.switches.catalogue import SwitchSettings, check_switch, open_switch, used_pins
 from meter.switches.pins import LatchingSwitch, PinSwitch
 from meter.switches.switch import SwitchTrouble
 from primitives.errors import UserError
@@ -110,6 +111,21 @@ async def test_board_whose_pins_are_not_known(pins: Any, name: str) -> None:
     check_switch(settings, "relay")
     await open_switch(settings, None).set(True)
     assert pins.pin(23).state
+
+
+async def test_latching_relay_of_a_board(pins: Any) -> None:
+    settings = SwitchSettings("board", board="RPICT3V1_RLY2", relay=1, pin=5, off_pin=6, pulse_ms=5)
+    check_switch(settings, "relay")
+    assert set(used_pins({"relay": settings})) == {5, 6}
+    await open_switch(settings, None).set(True)
+    assert [one.state for one in pins.pin(5).states][-2:] == [True, False], "its coil is not fed for ever"
+    assert not pins.pin(6).state
+    for wrong, message in (
+        (replace(settings, off_pin=5), "a latching relay has two coils"),
+        (SwitchSettings("board", board="PiRelay V2", off_pin=6), "leave it out, or set relay.pin as well"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_switch(wrong, "relay")
 
 
 def test_every_board_has_pins_that_exist_and_differ() -> None:
