@@ -158,8 +158,15 @@ def build_meter_clock(settings: MeterSettings, clock: Clock) -> MeterClock:
 
 
 def build_keeper(settings: MeterSettings, outbox: Outbox, clock: Clock) -> CheckpointKeeper:
-    folder = runtime_folder(settings.meter.runtime_folder)
-    if folder is None and settings.driver.kind != "replay":
+    named = settings.meter.runtime_folder
+    folder = runtime_folder(named)
+    if named is not None and folder != named:
+        logger.warning(
+            "meter.runtime_folder, %s, is no folder that this program can write to: make it; until then %s",
+            named,
+            "there is none in memory" if folder is None else f"{folder} is used",
+        )
+    elif folder is None and settings.driver.kind != "replay":
         logger.warning(
             "there is no folder in memory for what is measured between readings, so a crash costs up to %d s of it: "
             "name one with meter.runtime_folder",

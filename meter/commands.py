@@ -152,7 +152,10 @@ async def _run(settings: MeterSettings, until_settled: bool) -> bool:
 def _status_text(status: MeterStatus) -> str:
     lines = [f"Meter     {to_checksum_address(status.meter)}"]
     lines += (
-        ["Device    nothing heard from a running meter: it does not run, or has no meter.runtime_folder to tell it in"]
+        [
+            "Device    nothing heard from a running meter: `wattchain meter run` does not run, or has no folder to "
+            "tell it in (meter.runtime_folder)"
+        ]
         if status.running is None
         else status.running.lines()
     )
