@@ -20,7 +20,10 @@ def decide(situation: Situation, limits: Limits) -> list[Decision]:
     if situation.meter_trouble:
         return [*found, Decision("meter", situation.meter_trouble)]
     budget = budget_of(situation, limits)
+    zero = _zero_limit(situation.role, limits)
     match situation.role:
+        case Role.PRODUCER | Role.CONSUMER if zero:
+            found.append(Decision("no limit", f"Nothing is traded: the settings allow nothing, {zero} is 0."))
         case Role.PRODUCER if limits.least_ask_wei_per_wh:
             found += sell(situation, limits, budget)
         case Role.CONSUMER if limits.greatest_bid_wei_per_wh:
@@ -33,6 +36,12 @@ def decide(situation: Situation, limits: Limits) -> list[Decision]:
             text = "The account is registered neither as a producer nor as a consumer; a regulator does that with "
             found.append(Decision("no role", text + "`wattchain registry add`."))
     return found
+
+
+def _zero_limit(role: Role, limits: Limits) -> str:
+    if not limits.greatest_energy_wh:
+        return "agent.greatest_energy_per_day"
+    return "" if limits.greatest_spend_wei or role is not Role.CONSUMER else "agent.greatest_spend_per_day"
 
 
 def budget_of(situation: Situation, limits: Limits) -> Budget:

@@ -100,7 +100,10 @@ class Journal:
         self._file = DurableFile(path, KIND)
         try:
             with self._file.transaction() as connection:
-                connection.execute("INSERT OR IGNORE INTO identity VALUES (1, ?, ?)", (chain_id, account))
+                # Where nothing was signed there is nothing to lose: somebody has put the settings right.
+                is_empty = connection.execute("SELECT NOT EXISTS (SELECT 1 FROM sent)").fetchone()[0]
+                verb = "REPLACE" if is_empty else "IGNORE"
+                connection.execute(f"INSERT OR {verb} INTO identity VALUES (1, ?, ?)", (chain_id, account))
                 found = connection.execute("SELECT chain_id, account FROM identity").fetchone()
         except BaseException:
             self._file.close()

@@ -41,7 +41,8 @@ def plan_text(situation: Situation, limits: Limits, decisions: Sequence[Decision
     told = tomorrow(situation, limits)
     lines = [f"As {ROLE_WORDS[situation.role]}, at {format_time(situation.time_s, situation.zone_s)}."]
     if not told:
-        lines.append(f"No forecast: the ledger has {counted(situation.history.day_count, 'day')} of the meter.")
+        have = counted(situation.history.day_count, "day")
+        lines.append(f"No forecast: the ledger has {have} of the meter; agent.least_days wants {limits.least_days}.")
     for direction, (whole, hours) in told.items():
         lines.append(f"{format_day(situation.day + 1)}, {DIRECTION_WORDS[direction]}: {forecast_text(whole)}.")
         lines += [

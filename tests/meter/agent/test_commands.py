@@ -49,7 +49,8 @@ def test_the_status_is_shown_where_no_node_answers(settings_path: Path) -> None:
 
 
 def test_the_book_of_another_key_is_refused(settings_path: Path) -> None:
-    Journal(settings_path.parent / "agent.sqlite", 1947, bytes(20)).close()
+    with Journal(settings_path.parent / "agent.sqlite", 1947, bytes(20)) as journal:
+        journal.begin(1_700_000_000, "buy of advert 7", 5, 3_000, 0, b"\x01" * 32, b"raw")
     done = run("status", "--settings", str(settings_path))
     assert (done.exit_code, done.stdout) == (2, "")
     assert "the book of another account" in done.stderr

@@ -136,6 +136,20 @@ def test_what_is_left_undone_has_its_reason(changed: dict[str, Any], code: str, 
     assert says in found.text
 
 
+@pytest.mark.parametrize(
+    ("role", "limit", "setting"),
+    [
+        (Role.PRODUCER, "greatest_energy_wh", "agent.greatest_energy_per_day"),
+        (Role.CONSUMER, "greatest_energy_wh", "agent.greatest_energy_per_day"),
+        (Role.CONSUMER, "greatest_spend_wei", "agent.greatest_spend_per_day"),
+    ],
+)
+def test_a_limit_that_was_never_set_is_named(role: Role, limit: str, setting: str) -> None:
+    (found,) = decide(situation_of(role), replace(LIMITS, **{limit: 0}))  # type: ignore[arg-type]
+    assert (found.code, found.action) == ("no limit", None)
+    assert found.text == f"Nothing is traded: the settings allow nothing, {setting} is 0."
+
+
 @pytest.mark.parametrize("role", [Role.PRODUCER, Role.CONSUMER])
 def test_without_a_price_nothing_is_traded(role: Role) -> None:
     (found,) = decide(situation_of(role), replace(LIMITS, least_ask_wei_per_wh=0, greatest_bid_wei_per_wh=0))

@@ -115,8 +115,11 @@ def test_a_book_of_the_first_form_goes_on(tmp_path: Path) -> None:
 
 def test_a_book_belongs_to_one_account_and_one_running_agent(tmp_path: Path) -> None:
     path = tmp_path / "agent.sqlite"
-    book(tmp_path).close()
-    with pytest.raises(UserError, match="the book of another account"):
-        Journal(path, CHAIN_ID, address("home"))
+    Journal(path, CHAIN_ID + 1, address("home")).close()  # a mistake in the settings, before anything was signed
+    with book(tmp_path) as journal:
+        begin(journal, NOON_S, 1)
+    for chain_id, name in ((CHAIN_ID, "home"), (CHAIN_ID + 1, "solar")):
+        with pytest.raises(UserError, match="the book of another account"):
+            Journal(path, chain_id, address(name))
     with only_agent(path), pytest.raises(UserError, match="running already"), only_agent(path):
         pass

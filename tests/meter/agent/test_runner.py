@@ -147,10 +147,10 @@ async def test_what_the_contract_refuses_is_said_once_and_holds_nothing_up(world
 
 
 async def test_nothing_to_do_is_said_once_a_day(world: World) -> None:
-    seller = world.agent(world.solar, greatest_energy_wh=0)
+    seller = world.agent(world.solar, greatest_energy_wh=500)
     await world.hours(30, seller)
     assert seller.told.count("too little to advertise") == 2
-    assert "0 kWh are left of the limit of 24 hours" in seller.texts[-1]
+    assert "0.5 kWh are left of the limit of 24 hours" in seller.texts[-1]
 
 
 async def test_a_trial_sends_nothing_and_says_what_it_would_do(world: World) -> None:
