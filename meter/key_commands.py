@@ -6,15 +6,18 @@ from pathlib import Path
 
 import click
 
+from contracts.consent_format import consent_hash
+from contracts.reading_format import compact_signature
 from meter.assembly import meter_address, open_meter_key
 from meter.bounded_signer import COMMAND_PATIENCE_S, do_within
 from meter.commands import settings_option
 from meter.pkcs11 import make_key, open_element, parse_id
-from meter.settings import load_settings
+from meter.qr_code import qr_text
+from meter.settings import MeterSettings, load_settings
 from meter.signer import TOKEN_PIN, Signer, make_key_file, read_secret
 from primitives import secp256k1
-from primitives.errors import UserError
-from primitives.hexadecimal import to_checksum_address
+from primitives.errors import InvalidHex, UserError
+from primitives.hexadecimal import parse_address, to_checksum_address, to_data
 from primitives.keccak import keccak256
 from wallet.command_line import PlainGroup, json_option, print_result, read_password
 
@@ -108,12 +111,7 @@ def test(settings_path: Path, as_json: bool) -> None:
 
     After a wrong PIN the meter does not try its element again until a right one was given here.
     """
-    settings = load_settings(settings_path)
-    signer: Signer
-    if settings.pkcs11 is not None:
-        signer = open_element(settings.pkcs11, COMMAND_PATIENCE_S, asks=True)
-    else:
-        signer = open_meter_key(settings)
+    signer = _open_signer(load_settings(settings_path))
     begin_s = time.monotonic()
     signed = signer.sign(_TEST_HASH)
     duration_ms = (time.monotonic() - begin_s) * 1000
@@ -125,3 +123,41 @@ def test(settings_path: Path, as_json: bool) -> None:
         f"The key of {address} signs, in {duration_ms:.1f} ms.",
         as_json,
     )
+
+
+@key.command()
+@click.argument("supplier")
+@settings_option
+@json_option
+def consent(supplier: str, settings_path: Path, as_json: bool) -> None:
+    """Agree to be a meter of SUPPLIER: print what it needs to install this key, or to put it in another one's place.
+
+    SUPPLIER is its address. The key signs once; a consent is good for this supplier on the network of the settings, and
+    no secret: nobody else can use it, and a key is installed once. The QR code holds address and consent.
+    """
+    settings = load_settings(settings_path)
+    try:
+        supplier_address = parse_address(supplier)
+    except InvalidHex as error:
+        raise UserError(f"{supplier[:80]!r} is no address of a supplier; it looks like 0x and 40 digits") from error
+    signer = _open_signer(settings)
+    digest = consent_hash(settings.ledger.chain_id, signer.address, supplier_address)
+    signed = signer.sign(digest)
+    if secp256k1.recover_address(digest, *signed) != signer.address:
+        raise UserError("the signature is not that of the key: the element is defective")
+    address, agreed = to_checksum_address(signer.address), to_data(b"".join(compact_signature(*signed)))
+    told = to_checksum_address(supplier_address)
+    print_result(
+        {"meter": address, "supplier": told, "chain_id": settings.ledger.chain_id, "consent": agreed},
+        f"{qr_text(f'{address} {agreed}')}\n\n{address} {agreed}\n\n"
+        f"That is the meter's address and its consent, for {told} alone. Scan it, or send it; the supplier types:\n"
+        f"    wattchain meter install {address} {agreed} --owner 0xCUSTOMER --from supplier",
+        as_json,
+    )
+
+
+def _open_signer(settings: MeterSettings) -> Signer:
+    """Asks for an element's PIN. Raises UserError."""
+    if settings.pkcs11 is not None:
+        return open_element(settings.pkcs11, COMMAND_PATIENCE_S, asks=True)
+    return open_meter_key(settings)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from contracts.consent_format import CONSENT_BYTES
 from primitives.errors import InvalidHex, UserError
 from primitives.hexadecimal import parse_data, to_checksum_address, to_data
 from primitives.keccak import keccak256
@@ -35,6 +36,7 @@ NO_TARIFF = 0
 
 @click.command()
 @click.argument("meter")
+@click.argument("consent", required=False)
 @click.option("--owner", required=True, metavar="ACCOUNT", help="The customer: an address, or the name of a key.")
 @click.option("--tariff", "tariff_number", type=WholeNumber(0, 2**32 - 1), default=NO_TARIFF, metavar="NUMBER",
               help="One of your tariffs (`wattchain tariff list`); without one energy costs nothing.")  # fmt: skip
@@ -47,6 +49,7 @@ NO_TARIFF = 0
 @sending_options
 def install(
     meter: str,
+    consent: str | None,
     owner: str,
     tariff_number: int,
     sink: str,
@@ -58,16 +61,18 @@ def install(
 ) -> None:
     """As a supplier: install a meter for a customer.
 
-    METER is the address of the meter's own key. Energy is counted from what the meter shows now. The owner, the way of
-    billing and you as the supplier stay for the meter's whole life.
+    METER is the address of the meter's own key, and CONSENT what that key has signed for you: `wattchain meter key
+    consent` at the meter prints both. Energy is counted from what the meter shows now. The owner, the way of billing
+    and you as the supplier stay for the meter's whole life.
 
-      wattchain meter install 0x... --owner 0x... --tariff 1 --place "12 Mill Lane" --import 1403.2 --from supplier
+      wattchain meter install 0xMETER 0xCONSENT --owner 0x... --tariff 1 --import 1403.2 --from supplier
     """
+    agreed = parse_consent(consent)
     address, customer = parse_account(meter, sending.keys), parse_account(owner, sending.keys)
     billing = parse_sink(sink)
     point = _point_of_supply(place, point_of_supply)
     registers = (parse_energy_wh(import_text), parse_energy_wh(export_text))
-    arguments = (address, customer, billing, tariff_number, point, *registers)
+    arguments = (address, customer, billing, tariff_number, point, *registers, agreed)
     lines = [
         ("Install", to_checksum_address(address)),
         ("Owner", to_checksum_address(customer)),
@@ -83,6 +88,7 @@ def install(
 @click.command()
 @click.argument("meter")
 @click.argument("successor")
+@click.argument("consent", required=False)
 @click.option(
     "--closing-import",
     metavar="ENERGY",
@@ -100,6 +106,7 @@ def install(
 def swap(
     meter: str,
     successor: str,
+    consent: str | None,
     closing_import: str | None,
     closing_export: str | None,
     opening_import: str | None,
@@ -109,13 +116,15 @@ def swap(
 ) -> None:
     """As a supplier: put another meter, or another key, in the place of METER.
 
-    SUCCESSOR is the address of the new key. Owner, tariff and billing stay; credit and bills go on. The energy up to
+    SUCCESSOR is the address of the new key, and CONSENT what that key has signed for you: `wattchain meter key consent`
+    prints both. Owner, tariff and billing stay; credit and bills go on. The energy up to
     the closing registers is charged like a reading; without them the last reading counts. A new device needs
     --opening-import (and --opening-export where it is not 0); with --same-device the registers stay as they are.
 
-      wattchain meter swap 0xold 0xnew --closing-import 8120.4 --opening-import 0 --from supplier
+      wattchain meter swap 0xold 0xnew 0xCONSENT --closing-import 8120.4 --opening-import 0 --from supplier
     """
     old, new = parse_account(meter, sending.keys), parse_account(successor, sending.keys)
+    agreed = parse_consent(consent)
     if same_device and (opening_import or opening_export):
         raise UserError("With --same-device the registers go on where they are; leave the opening registers out.")
     if not same_device and opening_import is None:
@@ -131,7 +140,7 @@ def swap(
         opening = (closing.import_wh, closing.export_wh)
         if not same_device:
             opening = (parse_energy_wh(opening_import or "0"), parse_energy_wh(opening_export or "0"))
-        arguments = (old, new, closing.import_wh, closing.export_wh, *opening)
+        arguments = (old, new, closing.import_wh, closing.export_wh, *opening, agreed)
         lines = [
             ("Swap", to_checksum_address(old)),
             ("For", to_checksum_address(new)),
@@ -278,6 +287,25 @@ def meter_json(record: MeterRecord) -> dict[str, object]:
         "next_tariff": record.next_tariff or None,
         "next_tariff_from": record.next_tariff_from_s or None,
     }
+
+
+def parse_consent(text: str | None) -> tuple[bytes, bytes]:
+    """What the key of a meter has signed for its supplier, as the registry takes it. Raises UserError."""
+    if text is None:
+        raise UserError(
+            "Give the consent of the new meter's key behind its address: at the meter, `wattchain meter key consent "
+            "0xSUPPLIER` prints both."
+        )
+    try:
+        signature = parse_data(text)
+    except InvalidHex:
+        signature = b""
+    if len(signature) != CONSENT_BYTES:
+        raise UserError(
+            f"{text[:80]!r} is no consent of a meter's key: that is 0x and {2 * CONSENT_BYTES} hexadecimal digits, as "
+            "`wattchain meter key consent` prints it at the meter."
+        )
+    return signature[:32], signature[32:]
 
 
 def _point_of_supply(place: str | None, hash_hex: str | None) -> bytes:

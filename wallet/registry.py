@@ -196,6 +196,11 @@ REGISTRY = Contract(
             "No regulator has approved {sink} for the readings of meters; one does so with `wattchain registry "
             "approve-sink`."
         ),
+        "ConsentInvalid": (
+            "The key of {meter} has not agreed to be a meter of {supplier}: the consent is signed by {recovered}, or "
+            "for another supplier or network. `wattchain meter key consent {supplier}` at the meter makes the "
+            "right one."
+        ),
         "GasAllowanceInvalid": "A gas allowance is from {minimum} to {maximum} gas a block; {gas} is not.",
         "MeterAlreadyInstalled": (
             "{meter} was installed before. A key is installed once; a meter that moves to another place gets a new key."

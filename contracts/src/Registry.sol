@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Admission} from "./Admission.sol";
+import {Consents} from "./Consents.sol";
 import {IMeter} from "./IMeter.sol";
 import {IMeterKeeper} from "./IMeterKeeper.sol";
 import {IReadingSink} from "./IReadingSink.sol";
@@ -16,7 +17,7 @@ import {ITariffs} from "./ITariffs.sol";
 ///         a registration is what stands here.
 /// @dev No money, and nothing here costs more than a bounded number of slots. No constructor logic that a genesis file
 ///      could not write: on another chain the owner calls `connect` once after deployment.
-contract Registry is Admission {
+contract Registry is Admission, Consents {
     struct Record {
         address owner;
         Status status;
@@ -203,6 +204,7 @@ contract Registry is Admission {
     /// @param pointOfSupply hash of the physical address
     /// @param openingImportWh import register at installation, in Wh
     /// @param openingExportWh export register at installation, in Wh
+    /// @param consent of the meter's key to be the caller's
     function installMeter(
         address meter,
         address owner_,
@@ -210,7 +212,8 @@ contract Registry is Admission {
         uint32 tariff,
         bytes32 pointOfSupply,
         uint64 openingImportWh,
-        uint64 openingExportWh
+        uint64 openingExportWh,
+        Consent calldata consent
     ) external {
         if (_members[msg.sender].role != Role.Supplier) revert NotSupplier(msg.sender);
         if (meter == address(0) || owner_ == address(0)) revert ZeroAddress();
@@ -218,6 +221,7 @@ contract Registry is Admission {
         _checkTariff(tariff, msg.sender);
         Record storage record = _records[meter];
         if (record.status != Status.Unknown) revert MeterAlreadyInstalled(meter);
+        _checkConsent(meter, msg.sender, consent);
         record.owner = owner_;
         record.status = Status.Active;
         record.installedAt = uint48(block.timestamp);
@@ -268,18 +272,21 @@ contract Registry is Admission {
     /// @param closingExportWh export register of the old meter, not below its last reading, in Wh
     /// @param openingImportWh import register of the successor, in Wh; that of the old one where only the key changes
     /// @param openingExportWh export register of the successor, in Wh
+    /// @param consent of the successor's key to be the caller's
     function swapMeter(
         address meter,
         address successor,
         uint64 closingImportWh,
         uint64 closingExportWh,
         uint64 openingImportWh,
-        uint64 openingExportWh
+        uint64 openingExportWh,
+        Consent calldata consent
     ) external {
         Record storage old = _activeRecord(meter);
         if (msg.sender != old.supplier) revert NotSupplierOf(meter, msg.sender);
         if (successor == address(0)) revert ZeroAddress();
         if (_records[successor].status != Status.Unknown) revert MeterAlreadyInstalled(successor);
+        _checkConsent(successor, msg.sender, consent);
         _succeed(meter, old, successor);
         emit MeterSwapped(
             meter, successor, msg.sender, closingImportWh, closingExportWh, openingImportWh, openingExportWh

@@ -4,17 +4,15 @@ Each step asks what it cannot find out, and shows what it found. Nothing is writ
 which is never overwritten: a wizard that was left in the middle finds it again.
 """
 
-import io
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-import segno
-
 from meter.drivers.measurement import Measurement
 from meter.pkcs11 import ElementSettings
+from meter.qr_code import qr_text
 from meter.settings import MeterSettings
 from meter.setup.board_step import BoardStep, Given
 from meter.setup.person import Person
@@ -184,7 +182,7 @@ class Wizard:
 
     def _show_address(self, address: bytes) -> None:
         person, shown = self._person, to_checksum_address(address)
-        person.tell("   This is the meter's address. The supplier registers it; scan it, or send it:\n")
+        person.tell("   This is the meter's address:\n")
         person.tell(qr_text(shown))
         person.tell(f"\n   {shown}\n")
 
@@ -203,8 +201,10 @@ class Wizard:
         path = shlex.quote(str(self._options.settings.absolute()))
         self._person.tell(
             "\nWhat comes next\n\n"
+            "   Ask the supplier for its address. This prints what it needs to register the meter, also to scan:\n"
+            f"      wattchain meter key consent 0xSUPPLIER --settings {path}\n"
             "   The supplier registers the meter, with the customer's address and what the meter shows then (kWh):\n"
-            f"      wattchain meter install {to_checksum_address(address)} --owner 0xCUSTOMER --tariff 1 \\\n"
+            f"      wattchain meter install {to_checksum_address(address)} 0xCONSENT --owner 0xCUSTOMER --tariff 1 \\\n"
             f'          --place "12 Mill Lane"{_registers(seen)} --from supplier\n'
             "   Have the meter started with this computer:\n"
             f'      sudo "$(command -v wattchain)" install-service meter --settings {path}\n'
@@ -221,13 +221,6 @@ class _Told:
 
     chain_id: int | None = None
     is_final: bool = False
-
-
-def qr_text(text: str) -> str:
-    """A QR code made of letters, for a terminal."""
-    drawn = io.StringIO()
-    segno.make_qr(text).terminal(drawn, compact=True)
-    return drawn.getvalue().rstrip("\n")
 
 
 def _registers(seen: Measurement | None) -> str:

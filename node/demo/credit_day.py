@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from contracts.addresses import EXHAUSTION_ADDRESS
+from contracts.consent_format import consent_hash
+from contracts.reading_format import compact_signature
 from node.demo.day import HOUR_S, Day
 from node.demo.observation import HouseholdView, Observer, View
 from node.demo.pricing import EXPORT_PRICE_WEI_PER_WH, cost_wei
 from node.demo.screen import Screen, kwh, watt
 from node.demo.stage import WATT, Household, Part, Stage
 from primitives.keccak import keccak256
+from primitives.secp256k1 import address_of, sign
 from wallet.contract_call import ContractCall, the_event
 from wallet.credit import EXHAUSTION, Terms
 from wallet.market import read_standing
@@ -60,7 +63,9 @@ class CreditDay:
         calls = [ContractCall(METER, "setZone", zone)]
         for home in self.stage.households:
             place = keccak256(f"{home.name}, {STREET}".encode())
-            arguments = (home.meter, home.wallet, EXHAUSTION_ADDRESS, TARIFF_NUMBER, place, 0, 0)
+            agreed = consent_hash(self.stage.chain_id, home.meter, address_of(self.stage.supplier_key))
+            consent = compact_signature(*sign(agreed, home.meter_key))
+            arguments = (home.meter, home.wallet, EXHAUSTION_ADDRESS, TARIFF_NUMBER, place, 0, 0, consent)
             calls.append(ContractCall(REGISTRY, "installMeter", arguments))
         await asyncio.gather(*[self.observer.act(self.stage.supplier_key, call) for call in calls])
 

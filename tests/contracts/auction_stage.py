@@ -29,6 +29,7 @@ from tests.contracts.neighbourhood import (
     Event,
     SignedReading,
     key_of,
+    with_consent,
 )
 from wallet.auction_matching import Clearing, Offer, Trade, clear, trades_of
 
@@ -209,6 +210,7 @@ class AuctionStage:
         self.registry(SUPPLIER, "removeMeter", self.meters[trader])
 
     def registry(self, sender: bytes, function: str, *arguments: object) -> None:
+        arguments = with_consent(sender, function, arguments)
         result = self.ledger.transact(sender, REGISTRY_ADDRESS, REGISTRY.abi.encode_call(function, arguments))
         assert result.success, REGISTRY.abi.revert_reason(result.output)
 

@@ -12,7 +12,16 @@ from contracts.market import MarketRules
 from contracts.roles import Role
 from primitives.secp256k1 import address_of
 from tests.contracts.ledgers import Ledger, Result, make_ledger
-from tests.contracts.neighbourhood import METER, OPERATOR, POINT_OF_SUPPLY, REGISTRY, Device, Event, key_of
+from tests.contracts.neighbourhood import (
+    METER,
+    OPERATOR,
+    POINT_OF_SUPPLY,
+    REGISTRY,
+    Device,
+    Event,
+    key_of,
+    with_consent,
+)
 
 MARKET = load_artifact("Market")
 ATTACKER = load_artifact("MarketAttacker", Path(__file__).parent / "artifacts")
@@ -116,6 +125,7 @@ class Stage:
         self.ledger.time_s += seconds
 
     def registry(self, sender: bytes, function: str, *arguments: object) -> None:
+        arguments = with_consent(sender, function, arguments)
         result = self.ledger.transact(sender, REGISTRY_ADDRESS, REGISTRY.abi.encode_call(function, arguments))
         assert result.success, REGISTRY.abi.revert_reason(result.output)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS, TARIFFS_ADDRESS
 from contracts.binding import Artifact, load_artifact
+from contracts.consent_format import consent_hash
 from contracts.genesis import Alloc, GenesisMeter, genesis_alloc
 from contracts.reading_format import READING_FIELDS, Outcome, compact_signature, reading_typed_data
 from contracts.tariff_format import GenesisTariff
@@ -35,6 +36,12 @@ OPERATOR, REGULATOR, SUPPLIER, RIVAL, OWNER, STRANGER, PAYER = (
 
 ACCOUNT_FIELDS = ("creditWei", "overdrawnWei", "debtWei", "owedWei", "lowCreditWei", "periodWh", "periodEndDay")
 
+CONSENT_AT = {"installMeter": (0, 7), "swapMeter": (1, 6)}
+"""Where the new meter is among the arguments, and how many there are before its consent."""
+
+_KEYS: dict[bytes, bytes] = {}
+"""Of all devices, by address."""
+
 SignedReading = tuple[tuple[object, ...], bytes, bytes]
 
 
@@ -52,6 +59,7 @@ class Device:
 
     def __post_init__(self) -> None:
         self.address = address_of(key_of(self.name))
+        _KEYS[self.address] = key_of(self.name)
 
     def measure(self, import_wh: int = 0, export_wh: int = 0, power_w: int = 0, flags: int = 0) -> SignedReading:
         """The next honest reading, 900 s later unless the ledger's time is to be kept: time_s is set by the test."""
@@ -143,6 +151,8 @@ class Neighbourhood:
         return self.ledger.transact(sender, METER_ADDRESS, METER.abi.encode_call(function, arguments))
 
     def registry(self, sender: bytes, function: str, *arguments: object) -> Result:
+        """With a device's consent to be the sender's meter, where one is needed and none given."""
+        arguments = with_consent(sender, function, arguments)
         return self.ledger.transact(sender, REGISTRY_ADDRESS, REGISTRY.abi.encode_call(function, arguments))
 
     def install(
@@ -194,6 +204,23 @@ class Neighbourhood:
         result = self.ledger.call(STRANGER, address, artifact.abi.encode_call(function, arguments))
         assert result.success, reason(result)
         return artifact.abi.decode_result(function, result.output)
+
+
+def consent(meter: bytes, supplier: bytes, registry: bytes = REGISTRY_ADDRESS) -> tuple[bytes, bytes]:
+    """Signed by a device's key; for another address nothing but zeros."""
+    if meter not in _KEYS:
+        return bytes(32), bytes(32)
+    return compact_signature(*sign(consent_hash(CHAIN_ID, meter, supplier, registry), _KEYS[meter]))
+
+
+def with_consent(supplier: bytes, function: str, arguments: tuple[object, ...]) -> tuple[object, ...]:
+    """The arguments of a function of the registry, and where it is needed and missing the device's consent."""
+    place, count = CONSENT_AT.get(function, (0, 0))
+    if not count or len(arguments) != count:
+        return arguments
+    meter = arguments[place]
+    assert isinstance(meter, bytes)
+    return *arguments, consent(meter, supplier)
 
 
 def events(result: Result) -> list[Event]:

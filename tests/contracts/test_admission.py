@@ -28,7 +28,9 @@ from tests.contracts.neighbourhood import (
 
 BAD = address_of(key_of("a bad supplier"))
 INVENTED, RELAY = b"\x05" * 20, b"\x06" * 20
-INVENTED_METER = b"\x07" * 20
+INVENTED_METER, NEXT_METER, OTHER_METER, LATE_METER = (
+    Device(name).address for name in ("invented", "its successor", "meter two", "meter three")
+)
 MIN_ALLOWANCE, FIRST_ALLOWANCE = 1_000_000, 6_000_000
 
 
@@ -82,19 +84,19 @@ def test_a_distrusted_supplier_can_take_its_own_money_along_and_do_no_more(town:
     assert town.allowance(BAD) == 30_000_000
     town.end_trust()
     assert town.allowance(BAD) == MIN_ALLOWANCE
-    assert reason(town.give_meter(BAD, INVENTED, b"\x08" * 20)) == f"NotSupplier(caller={to_data(BAD)})"
+    assert reason(town.give_meter(BAD, INVENTED, NEXT_METER)) == f"NotSupplier(caller={to_data(BAD)})"
     # Its own meter, in the place of which it could put others.
-    assert town.registry(BAD, "swapMeter", INVENTED_METER, b"\x08" * 20, 0, 0, 0, 0).success
-    assert town.allowance(b"\x08" * 20) == 0
+    assert town.registry(BAD, "swapMeter", INVENTED_METER, NEXT_METER, 0, 0, 0, 0).success
+    assert town.allowance(NEXT_METER) == 0
 
 
 def test_customers_with_another_suppliers_meter_stay(town: Town) -> None:
     """Whichever of the two came first, and whichever is trusted no more."""
-    assert town.give_meter(BAD, OWNER, b"\x08" * 20).success
-    assert town.give_meter(RIVAL, INVENTED, b"\x09" * 20).success
+    assert town.give_meter(BAD, OWNER, NEXT_METER).success
+    assert town.give_meter(RIVAL, INVENTED, OTHER_METER).success
     assert town.ask_registry("vouchersOf", OWNER) == ((SUPPLIER, BAD),)
     town.end_trust()
-    assert town.allowances(OWNER, INVENTED, b"\x08" * 20, b"\x09" * 20) == [FIRST_ALLOWANCE] * 2 + [0, FIRST_ALLOWANCE]
+    assert town.allowances(OWNER, INVENTED, NEXT_METER, OTHER_METER) == [FIRST_ALLOWANCE] * 2 + [0, FIRST_ALLOWANCE]
     town.end_trust(RIVAL)
     assert town.allowances(OWNER, INVENTED) == [FIRST_ALLOWANCE, 0]
 
@@ -108,7 +110,7 @@ def test_a_regulator_or_another_supplier_admits_a_true_customer_again(town: Town
     assert town.allowances(INVENTED, INVENTED_METER, RELAY) == [FIRST_ALLOWANCE] * 3
     assert town.registry(REGULATOR, "removeMember", INVENTED).success
     assert town.allowance(INVENTED) == 0
-    assert town.give_meter(SUPPLIER, INVENTED, b"\x09" * 20).success
+    assert town.give_meter(SUPPLIER, INVENTED, OTHER_METER).success
     assert town.ask_registry("vouchersOf", INVENTED) == ((SUPPLIER,),)
     assert town.allowance(INVENTED) == FIRST_ALLOWANCE
 
@@ -141,8 +143,8 @@ def test_a_bounded_number_of_suppliers_vouches_for_an_owner_and_a_node_can_alway
     suppliers = [bytes([0x20 + number]) * 20 for number in range(MAX_VOUCHERS + 1)]
     for number, supplier in enumerate(suppliers):
         assert town.registry(REGULATOR, "addMember", supplier, Role.SUPPLIER).success
-        for repeat in (0x40, 0x60):
-            assert town.give_meter(supplier, STRANGER, bytes([repeat + number]) * 20).success
+        for repeat in range(2):
+            assert town.give_meter(supplier, STRANGER, Device(f"meter {number} {repeat}").address).success
     assert town.ask_registry("vouchersOf", STRANGER) == (tuple(suppliers[:MAX_VOUCHERS]),)
     for supplier in suppliers[:MAX_VOUCHERS]:
         assert town.allowance(STRANGER) == FIRST_ALLOWANCE
@@ -153,7 +155,7 @@ def test_a_bounded_number_of_suppliers_vouches_for_an_owner_and_a_node_can_alway
     assert question.success
     assert question.gas_used < QUESTION_GAS / 2
     # The place of one that is trusted no more is free.
-    assert town.give_meter(suppliers[-1], STRANGER, b"\x90" * 20).success
+    assert town.give_meter(suppliers[-1], STRANGER, LATE_METER).success
     assert town.allowance(STRANGER) == FIRST_ALLOWANCE
 
 

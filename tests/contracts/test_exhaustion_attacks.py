@@ -28,6 +28,7 @@ from tests.contracts.neighbourhood import (
     WATT,
     Device,
     Neighbourhood,
+    consent,
     key_of,
     only,
     reason,
@@ -145,7 +146,9 @@ def test_a_supplier_that_reenters_is_paid_once(street: Neighbourhood) -> None:
     tariff = [b"trap".ljust(32, b"\0"), 0, TariffVersion.flat(5).argument()]
     assert act(TARIFFS_ADDRESS, TARIFFS.abi.encode_call("createTariff", tariff))
     arguments = [other.address, OWNER, EXHAUSTION_ADDRESS, 2, POINT_OF_SUPPLY, 0, 0]
-    assert act(REGISTRY_ADDRESS, REGISTRY.abi.encode_call("installMeter", arguments))
+    assert act(
+        REGISTRY_ADDRESS, REGISTRY.abi.encode_call("installMeter", [*arguments, consent(other.address, address)])
+    )
     street.top_up(other, 1_000)
     other.time_s = GENESIS_TIME_S
     street.submit(other.measure(import_wh=20))
@@ -227,5 +230,7 @@ def test_the_largest_numbers_still_fit(device: Device) -> None:
     given = street.submit(successor.measure(export_wh=MAX_REGISTER_WH))
     assert only(given, "ExportCredited")["creditWei"] == MAX_REGISTER_WH * highest
     # That is more than a second successor may take over.
-    refused = street.registry(SUPPLIER, "swapMeter", successor.address, b"\x98" * 20, *[MAX_REGISTER_WH] * 2, 0, 0)
+    refused = street.registry(
+        SUPPLIER, "swapMeter", successor.address, Device("second").address, *[MAX_REGISTER_WH] * 2, 0, 0
+    )
     assert (reason(refused) or "").startswith("OverdrawnTooLarge(")

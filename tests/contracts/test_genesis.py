@@ -45,6 +45,7 @@ from tests.contracts.neighbourhood import (
     WATT,
     Device,
     Neighbourhood,
+    consent,
     events,
     key_of,
     only,
@@ -219,7 +220,12 @@ def test_deployed_like_any_contract_they_work_at_other_addresses() -> None:
         (STRANGER, registry, REGISTRY.abi.encode_call("addMember", [SUPPLIER, Role.SUPPLIER]), 0),
         (STRANGER, registry, REGISTRY.abi.encode_call("approveSink", [exhaustion]), 0),
         (SUPPLIER, tariffs, TARIFFS.abi.encode_call("createTariff", [b"t".ljust(32, b"\0"), 0, price]), 0),
-        (SUPPLIER, registry, REGISTRY.abi.encode_call("installMeter", installation), 0),
+        (
+            SUPPLIER,
+            registry,
+            REGISTRY.abi.encode_call("installMeter", [*installation, consent(device.address, SUPPLIER, registry)]),
+            0,
+        ),
         (PAYER, exhaustion, EXHAUSTION.abi.encode_call("topUp", [device.address]), 100),
     ):
         assert ledger.transact(sender, to, data, value).success

@@ -28,6 +28,7 @@ from tests.contracts.neighbourhood import (
     WATT,
     Device,
     Neighbourhood,
+    consent,
     event_names,
     key_of,
     only,
@@ -104,7 +105,7 @@ def test_each_function_is_for_its_own_roles(name: str) -> None:
     assert town.registry(SUPPLIER, "removeMeter", third.address).success
     assert town.registry(SUPPLIER, "setTariff", device.address, 0).success
     assert town.registry(REGULATOR, "distrust", b"\x07" * 20).success
-    installation = (other.address, OWNER, EXHAUSTION_ADDRESS, 0, POINT_OF_SUPPLY, 0, 0)
+    installation = (other.address, OWNER, EXHAUSTION_ADDRESS, 0, POINT_OF_SUPPLY, 0, 0, consent(other.address, caller))
     is_owner, is_regulator = f"NotOwner(caller={to_data(caller)})", f"NotRegulator(caller={to_data(caller)})"
     of_meter = f"NotSupplierOf(meter={to_data(device.address)}, caller={to_data(caller)})"
     of_third = f"NotSupplierOf(meter={to_data(third.address)}, caller={to_data(caller)})"
@@ -136,7 +137,12 @@ def test_each_function_is_for_its_own_roles(name: str) -> None:
         (suppliers, f"NotSupplier(caller={to_data(caller)})", "installMeter", installation),
         ({SUPPLIER}, of_meter, "setTariff", (device.address, 0)),
         ({OWNER}, too_soon, "applyTariff", (device.address, 0)),
-        ({SUPPLIER}, of_meter, "swapMeter", (device.address, other.address, 0, 0, 0, 0)),
+        (
+            {SUPPLIER},
+            of_meter,
+            "swapMeter",
+            (device.address, other.address, 0, 0, 0, 0, consent(other.address, caller)),
+        ),
         ({SUPPLIER, REGULATOR}, of_meter, "removeMeter", (device.address,)),
         ({SUPPLIER}, of_third, "reinstateMeter", (third.address, 0, 0)),
     ]
@@ -314,9 +320,10 @@ def test_nothing_is_installed_without_address_or_within_range(town: Town) -> Non
         arguments = (meter, owner, EXHAUSTION_ADDRESS, tariff, POINT_OF_SUPPLY, *opening_wh)
         return reason(town.registry(SUPPLIER, "installMeter", *arguments)) or ""
 
-    assert install(bytes(20), OWNER) == install(NOBODY, bytes(20)) == "ZeroAddress()"
+    other = Device("meter two").address
+    assert install(bytes(20), OWNER) == install(other, bytes(20)) == "ZeroAddress()"
     for opening_wh in ((MAX_REGISTER_WH + 1, 0), (0, MAX_REGISTER_WH + 1)):
-        assert install(NOBODY, OWNER, opening_wh).startswith("ReadingOutOfRange(")
+        assert install(other, OWNER, opening_wh).startswith("ReadingOutOfRange(")
 
 
 def test_a_sink_must_be_approved_and_have_code(town: Town) -> None:

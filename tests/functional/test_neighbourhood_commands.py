@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from primitives.hexadecimal import to_checksum_address
-from primitives.secp256k1 import address_of
+from contracts.consent_format import consent_hash
+from contracts.reading_format import compact_signature
+from primitives.hexadecimal import to_checksum_address, to_data
+from primitives.secp256k1 import address_of, sign
 from tests.functional.test_wallet_on_a_node import Person, running_node
 
 WATT = 10**18
@@ -50,7 +52,7 @@ def test_a_neighbourhood_is_set_up_and_pays(tmp_path: Path) -> None:
     people = Neighbourhood(tmp_path)
     funds = [text for name in ("customer", "supplier", "stranger") for text in ("--fund", f"{shown(name)}=100")]
     rules = ["--block-time", "1", "--difficulty", "1", "--difficulty-rule", "fixed", "--development"]
-    people.json("init", "--operator", shown("owner"), *funds, *rules)
+    chain_id = people.json("init", "--operator", shown("owner"), *funds, *rules)["chain_id"]
     with running_node(people):
         assert "sender not admitted" in people.refused("stranger", "credit", "deposit", shown("supplier"), "1")
         assert people.does("owner", "registry", "add", "supplier", shown("supplier"))["role"] == 2
@@ -58,7 +60,19 @@ def test_a_neighbourhood_is_set_up_and_pays(tmp_path: Path) -> None:
         assert tariff["tariff"] == 1
         assert people.json("tariff", "cost", "1", "110")["cost_wei"] == str(24 * WATT)
         for meter, owner in (("meter", "customer"), ("second", "neighbour")):
-            home = ["install", shown(meter), "--owner", shown(owner), "--tariff", "1", "--place", f"{owner} lane 1"]
+            agreed = sign(consent_hash(chain_id, address_of(KEYS[meter]), address_of(KEYS["supplier"])), KEYS[meter])
+            consent = to_data(b"".join(compact_signature(*agreed)))
+            home = [
+                "install",
+                shown(meter),
+                consent,
+                "--owner",
+                shown(owner),
+                "--tariff",
+                "1",
+                "--place",
+                f"{owner} lane 1",
+            ]
             people.does("supplier", "meter", *home)
         assert people.json("meter", "show", shown("meter"))["tariff"] == 1
 

@@ -6,11 +6,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from contracts.consent_format import consent_hash
 from meter.commands import meter
+from meter.qr_code import qr_text
 from meter.signer import open_key_file
-from primitives.hexadecimal import parse_address
+from primitives.hexadecimal import parse_address, to_checksum_address
+from primitives.secp256k1 import recover_address
 from tests.meter.element import PIN, TOKEN, plugged_in
+from wallet.installation_commands import parse_consent
 
+SUPPLIER = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
 REST = """
 [ledger]
 chain_id = 1947
@@ -50,6 +55,29 @@ def test_key_in_a_file(tmp_path: Path) -> None:
     assert "no key is ever overwritten" in again.stderr
 
 
+def test_a_key_agrees_to_be_a_suppliers_meter(tmp_path: Path) -> None:
+    password = secret(tmp_path / "password", "secret")
+    made = json.loads(run("new", "--file", tmp_path / "meter.json", "--password-file", password, "--json").stdout)
+    settings = tmp_path / "meter.toml"
+    settings.write_text(made["settings"] + f'\npassword_file = "password"\noutbox = "outbox"\n{REST}')
+    agreed = run("consent", SUPPLIER, "--settings", settings, "--json")
+    assert agreed.exit_code == 0, agreed.stderr
+    answer = json.loads(agreed.stdout)
+    assert (answer["meter"], answer["supplier"], answer["chain_id"]) == (made["address"], SUPPLIER, 1947)
+    r, vs = parse_consent(answer["consent"])
+    number = int.from_bytes(vs, "big")
+    digest = consent_hash(1947, parse_address(made["address"]), parse_address(SUPPLIER))
+    signer = recover_address(digest, number >> 255, int.from_bytes(r, "big"), number & 2**255 - 1)
+    assert to_checksum_address(signer) == made["address"]
+    told = run("consent", SUPPLIER.lower(), "--settings", settings).stdout
+    assert f"wattchain meter install {made['address']} {answer['consent']} --owner" in told
+    assert qr_text(f"{made['address']} {answer['consent']}") in told
+    for other in ("supplier", SUPPLIER[:-1], "0x" + "1" * 64):
+        refused = run("consent", other, "--settings", settings)
+        assert refused.exit_code == 2
+        assert "is no address of a supplier" in refused.stderr
+
+
 def test_key_in_an_element(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with plugged_in(tmp_path) as element:
         pin = secret(tmp_path / "pin", PIN)
@@ -64,6 +92,9 @@ def test_key_in_an_element(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert asked.exit_code == 2  # no terminal here
         monkeypatch.setattr("meter.pkcs11.read_secret", lambda *_: PIN)
         assert "signs, in" in run("test", "--settings", settings).stdout
+        agreed = json.loads(run("consent", SUPPLIER, "--settings", settings, "--json").stdout)
+        assert agreed["meter"] == answer["address"]
+        assert len(b"".join(parse_consent(agreed["consent"]))) == 64
 
 
 def test_one_place_must_be_named(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from contracts.addresses import EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS, TARIFFS_ADDRESS
 from contracts.binding import load_artifact
+from contracts.consent_format import consent_hash
+from contracts.reading_format import compact_signature
 from contracts.tariff_charge import TariffPosition
 from contracts.tariff_format import Slab, TariffVersion, TimeOfUse, tariff_name
 from meter.drivers.driver import Registers
@@ -16,7 +18,7 @@ from meter.ledger_terms import AccountTerms, DatedVersion, KnownAccount, LedgerT
 from meter.local_account import LocalAccount, from_text, same_money, to_text
 from meter.reading import NO_HASH, Reading, ReadingDomain
 from meter.signer import KeySigner
-from primitives.secp256k1 import address_of
+from primitives.secp256k1 import address_of, sign
 from tests.meter.fake_node import CHAIN_ID, GENESIS_TIME_S, OTHER_KEY, OWNER, SUPPLIER, FakeNode
 
 DOMAIN = ReadingDomain(CHAIN_ID, METER_ADDRESS)
@@ -51,7 +53,8 @@ class Ledger:
         self.node.transact(SUPPLIER, TARIFFS_ADDRESS, create)
         (owned,) = TARIFFS.decode_result("tariffsOf", self._ask(TARIFFS_ADDRESS, TARIFFS, "tariffsOf", SUPPLIER))
         self.node.block_time_s = 3 * DAY_S
-        install = (METER, OWNER, EXHAUSTION_ADDRESS, owned[-1], bytes(32), 0, 0)
+        agreed = compact_signature(*sign(consent_hash(CHAIN_ID, METER, SUPPLIER), KEY))
+        install = (METER, OWNER, EXHAUSTION_ADDRESS, owned[-1], bytes(32), 0, 0, agreed)
         self.node.transact(SUPPLIER, REGISTRY_ADDRESS, REGISTRY.encode_call("installMeter", install))
         self.node.block_time_s = 15
         self.node.top_up(METER, credit_wei)

@@ -11,6 +11,8 @@ import pytest
 import meter.relay as relay_module
 from contracts.addresses import BILLING_ADDRESS, EXHAUSTION_ADDRESS, METER_ADDRESS, REGISTRY_ADDRESS
 from contracts.binding import load_artifact
+from contracts.consent_format import consent_hash
+from contracts.reading_format import compact_signature
 from meter.ledger import MeterLedger
 from meter.outbox import Outbox
 from meter.reading import NO_HASH, Reading, ReadingDomain
@@ -21,7 +23,7 @@ from meter.signer import KeySigner
 from meter.switch_journal import Switching, SwitchJournal
 from meter.switches.simulated import SimulatedSwitch
 from primitives.clock import ManualClock
-from primitives.secp256k1 import address_of
+from primitives.secp256k1 import address_of, sign
 from tests.meter.fake_node import (
     CHAIN_ID,
     GENESIS_TIME_S,
@@ -39,7 +41,8 @@ from wallet.client import InvalidAnswer, RpcError
 DOMAIN = ReadingDomain(CHAIN_ID, METER_ADDRESS)
 ABI, REGISTRY, EXHAUSTION = (load_artifact(name).abi for name in ("Meter", "Registry", "Exhaustion"))
 
-POSTPAID_METER = b"\x31" * 20
+POSTPAID_KEY = b"\x31" * 32
+POSTPAID_METER = address_of(POSTPAID_KEY)
 
 
 class Household:
@@ -188,7 +191,9 @@ async def test_postpaid_meter_follows_what_its_bills_say(household: Household) -
     relay = household.relay(meter=POSTPAID_METER)
     await relay.start()
     assert not relay.is_on
-    install = REGISTRY.encode_call("installMeter", (POSTPAID_METER, OWNER, BILLING_ADDRESS, 1, bytes(32), 0, 0))
+    agreed = compact_signature(*sign(consent_hash(CHAIN_ID, POSTPAID_METER, SUPPLIER), POSTPAID_KEY))
+    installation = (POSTPAID_METER, OWNER, BILLING_ADDRESS, 1, bytes(32), 0, 0, agreed)
+    install = REGISTRY.encode_call("installMeter", installation)
     household.node.transact(SUPPLIER, REGISTRY_ADDRESS, install)
     await relay.follow()
     assert relay.is_on

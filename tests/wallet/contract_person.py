@@ -8,14 +8,27 @@ from typing import Any
 import click
 
 from contracts.binding import load_artifact
+from contracts.consent_format import consent_hash
 from contracts.genesis import Alloc, genesis_alloc
-from primitives.hexadecimal import to_checksum_address
-from primitives.secp256k1 import address_of
+from contracts.reading_format import compact_signature
+from primitives.hexadecimal import to_checksum_address, to_data
+from primitives.secp256k1 import address_of, sign
+from tests.gateway.memory_ledger import CHAIN_ID
 from tests.wallet.command_stage import ContractLedger, Person, serve_ledger
 
 KEYS = [bytes([number]) * 32 for number in range(1, 9)]
 OWNER, REGULATOR, SUPPLIER, RIVAL, CUSTOMER, STRANGER, METER, NEW_METER = (address_of(key) for key in KEYS)
 WATT = 10**18
+
+
+def consent(meter: bytes, supplier: bytes) -> tuple[bytes, bytes]:
+    """What the key of one of these has signed for a supplier."""
+    key = KEYS[[address_of(key) for key in KEYS].index(meter)]
+    return compact_signature(*sign(consent_hash(CHAIN_ID, meter, supplier), key))
+
+
+def consent_text(meter: bytes, supplier: bytes = SUPPLIER) -> str:
+    return to_data(b"".join(consent(meter, supplier)))
 
 
 def shown(address: bytes) -> str:
@@ -42,7 +55,11 @@ class Neighbour(Person):
         return self.error(*arguments, "--yes", *self.key(who))
 
     def call(self, who: bytes, address: bytes, contract: str, function: str, *arguments: object) -> None:
-        """A transaction of somebody else, without a command."""
+        """A transaction of somebody else, without a command; with a new meter's consent, where one is needed."""
+        if (place := {"installMeter": 0, "swapMeter": 1}.get(function)) is not None:
+            meter = arguments[place]
+            assert isinstance(meter, bytes)
+            arguments = (*arguments, consent(meter, who))
         data = load_artifact(contract).abi.encode_call(function, arguments)
         key = KEYS[[address_of(key) for key in KEYS].index(who)]
         self.on_the_ledger(self.ledger.transact(key, address, data))

@@ -17,6 +17,7 @@ from tests.wallet.contract_person import (
     STRANGER,
     SUPPLIER,
     Neighbour,
+    consent_text,
     neighbour,
     shown,
 )
@@ -135,11 +136,12 @@ def homes(tmp_path: Path) -> Iterator[Neighbour]:
 
 
 def install(homes: Neighbour, *more: str, who: bytes = SUPPLIER, device: bytes = METER) -> dict[str, object]:
-    return homes.as_(who, "install", shown(device), "--owner", shown(CUSTOMER), *more)
+    return homes.as_(who, "install", shown(device), consent_text(device, who), "--owner", shown(CUSTOMER), *more)
 
 
 def test_a_meter_is_installed_and_shown(homes: Neighbour) -> None:
-    command = ["install", shown(METER), "--owner", shown(CUSTOMER), "--place", "12 Mill  Lane", "--import", "1403.2"]
+    command = ["install", shown(METER), consent_text(METER), "--owner", shown(CUSTOMER)]
+    command += ["--place", "12 Mill  Lane", "--import", "1403.2"]
     result = homes.run(*command, "--yes", *homes.key(SUPPLIER))
     assert result.exit_code == 0, result.output
     assert "Shows   1403.2 kWh taken, 0 kWh given" in result.stderr.splitlines()
@@ -155,7 +157,7 @@ def test_a_meter_is_installed_and_shown(homes: Neighbour) -> None:
 
 
 def test_refused_installations_say_why(homes: Neighbour) -> None:
-    command = ["install", shown(METER), "--owner", shown(CUSTOMER)]
+    command = ["install", shown(METER), consent_text(METER), "--owner", shown(CUSTOMER)]
     assert "is not a supplier" in homes.refused(STRANGER, *command)
     assert "No regulator has approved" in homes.refused(SUPPLIER, *command, "--billing", shown(STRANGER))
     assert "'weekly' is no way of billing" in homes.refused(SUPPLIER, *command, "--billing", "weekly")
@@ -167,9 +169,25 @@ def test_refused_installations_say_why(homes: Neighbour) -> None:
     assert "was installed before" in homes.refused(SUPPLIER, *command)
 
 
+def test_no_key_is_installed_or_swapped_in_that_has_not_agreed(homes: Neighbour) -> None:
+    owner = ["--owner", shown(CUSTOMER)]
+    assert "Give the consent of the new meter's key" in homes.refused(SUPPLIER, "install", shown(METER), *owner)
+    for text in ("yes", "0x11", consent_text(METER)[:-2]):
+        assert "is no consent of a meter's key" in homes.refused(SUPPLIER, "install", shown(METER), text, *owner)
+    told = f"`wattchain meter key consent {shown(SUPPLIER)}`"
+    for other in (consent_text(METER, RIVAL), consent_text(NEW_METER)):
+        refused = homes.refused(SUPPLIER, "install", shown(METER), other, *owner)
+        assert f"The key of {shown(METER)} has not agreed to be a meter of {shown(SUPPLIER)}" in refused
+        assert told in refused
+    install(homes)
+    swap = ["swap", shown(METER), shown(NEW_METER)]
+    assert "Give the consent of the new meter's key" in homes.refused(SUPPLIER, *swap, "--same-device")
+    assert told in homes.refused(SUPPLIER, *swap, consent_text(METER), "--same-device")
+
+
 def test_a_meter_is_swapped_and_its_key_changed(homes: Neighbour) -> None:
     install(homes, "--import", "100", "--export", "20")
-    swap = ["swap", shown(METER), shown(NEW_METER)]
+    swap = ["swap", shown(METER), shown(NEW_METER), consent_text(NEW_METER)]
     assert "--opening-import" in homes.refused(SUPPLIER, *swap)
     assert "leave the opening" in homes.refused(SUPPLIER, *swap, "--same-device", "--opening-import", "1")
     assert "Registers never fall" in homes.refused(SUPPLIER, *swap, "--closing-import", "99", "--opening-import", "0")
@@ -180,7 +198,7 @@ def test_a_meter_is_swapped_and_its_key_changed(homes: Neighbour) -> None:
     old, new = homes.json("show", shown(METER)), homes.json("show", shown(NEW_METER))
     assert (old["status"], old["successor"]) == ("removed", shown(NEW_METER))
     assert (new["status"], new["predecessor"], new["owner"]) == ("active", shown(METER), shown(CUSTOMER))
-    key = homes.as_(SUPPLIER, "swap", shown(NEW_METER), shown(STRANGER), "--same-device")
+    key = homes.as_(SUPPLIER, "swap", shown(NEW_METER), shown(STRANGER), consent_text(STRANGER), "--same-device")
     assert (key["closing_import_wh"], key["opening_import_wh"]) == (3_000, 3_000)
     assert "has taken its place" in homes.refused(SUPPLIER, "reinstate", shown(METER))
 
@@ -205,7 +223,8 @@ def test_a_tariff_of_a_meter_that_is_not_the_suppliers_is_refused(homes: Neighbo
 
 def test_usage_is_shown_by_local_days(homes: Neighbour) -> None:
     install(homes, "--import", "100")
-    homes.as_(SUPPLIER, "swap", shown(METER), shown(NEW_METER), "--closing-import", "103.5", "--opening-import", "0")
+    swap = ["swap", shown(METER), shown(NEW_METER), consent_text(NEW_METER)]
+    homes.as_(SUPPLIER, *swap, "--closing-import", "103.5", "--opening-import", "0")
     days = homes.json("usage", shown(METER))
     assert len(days) == 7
     assert sum(day["imported_wh"] for day in days) == 3_500
