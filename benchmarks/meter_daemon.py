@@ -7,14 +7,17 @@ and carried to the ledger every minute, the relay follows every block. Measured 
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -27,6 +30,8 @@ from node.bench.usage import usage_of_process
 from node.processes import CommandProcess
 from primitives.clock import SystemClock
 from primitives.errors import UserError
+from tests.meter.p1_frames import sealed
+from tests.meter.p1_telegrams import LUXEMBOURG, telegram
 from wallet.client import RpcClient
 from wallet.key_directory import write_private_file
 from wallet.keystore import encrypt_key
@@ -39,7 +44,8 @@ START_TIMEOUT_S = 180.0
 POLL_INTERVAL_S = 0.5
 LOOK_INTERVAL_S = 1.0
 READING_INTERVAL_S = 60
-PORT = "board"
+PORT, KEY_FILE = "board", "p1.key"
+P1_KEY = bytes(range(16))
 MIB_TO_MB = 2**20 / 10**6
 
 
@@ -92,12 +98,55 @@ class DriverUnderTest:
     name: str
     section: str
     """[driver] of the meter's settings; BOARD stands for the pseudo-terminal."""
-    has_board: bool = False
+    device: Callable[[Path], AbstractAsyncContextManager[None]] | None = None
+    """What is at the other end of the pseudo-terminal."""
+
+
+@contextlib.asynccontextmanager
+async def _board(port: Path) -> AsyncIterator[None]:
+    """A virtual board, in this process; a line a second."""
+    clock = SystemClock()
+    powers_w = [Fraction(300 + number * 137 % 2_000) for number in range(600)]
+    board = VirtualBoard(PseudoTerminal(port), rows_power(powers_w, 60, clock.time_s()), clock, 1.0)
+    async with _running(board.run()):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _encrypting_meter(port: Path) -> AsyncIterator[None]:
+    """A P1 port of Luxembourg, in this process; a telegram a second, and 1 Wh with each."""
+    terminal = PseudoTerminal(port)
+    terminal.plug()
+
+    async def tell() -> None:
+        for number in itertools.count(1):
+            content = telegram(LUXEMBOURG | {"1-0:1.8.0": f"({number / 1000:010.3f}*kWh)"})
+            terminal.send_now(sealed(content, P1_KEY, number))
+            await asyncio.sleep(1)
+
+    async with _running(tell()):
+        yield
+    terminal.unplug()
+
+
+@contextlib.asynccontextmanager
+async def _running(device: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(device)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 DRIVERS = (
     DriverUnderTest("simulated home", 'kind = "simulated-home"\ninterval_s = 1\nsource = "power"'),
-    DriverUnderTest("RPICT3V1", 'kind = "rpict"\nport = "BOARD"\ninterval_s = 1', has_board=True),
+    DriverUnderTest("RPICT3V1", 'kind = "rpict"\nport = "BOARD"\ninterval_s = 1', _board),
+    DriverUnderTest(
+        "P1, encrypted",
+        'kind = "dsmr"\nport = "BOARD"\ninterval_s = 1\nencrypted = true\nkey_file = "p1.key"',
+        _encrypting_meter,
+    ),
 )
 
 
@@ -109,8 +158,8 @@ async def measure(driver: DriverUnderTest, seconds: float, folder: Path) -> Daem
         await network.start(lambda: None)
         runtime = stack.enter_context(memory_folder("wattchain-meter-"))
         settings_path = _write_settings(folder, runtime, chain_id, node.rpc_url, driver)
-        if driver.has_board:
-            await stack.enter_async_context(_board(folder / PORT))
+        if driver.device is not None:
+            await stack.enter_async_context(driver.device(folder / PORT))
         process = CommandProcess("The meter", ["meter", "run", "--settings", str(settings_path)], folder / "meter.log")
         client = await stack.enter_async_context(RpcClient(node.rpc_url))
         async with process:
@@ -135,20 +184,6 @@ async def measure(driver: DriverUnderTest, seconds: float, folder: Path) -> Daem
 async def _transactions(client: RpcClient) -> int:
     """That the meter has sent and that are in a block."""
     return int(str(await client.request("eth_getTransactionCount", home_name(0), "latest")), 16)
-
-
-@contextlib.asynccontextmanager
-async def _board(port: Path) -> AsyncIterator[None]:
-    """A virtual board at the other end of a pseudo-terminal, in this process; a line a second."""
-    clock = SystemClock()
-    powers_w = [Fraction(300 + number * 137 % 2_000) for number in range(600)]
-    board = VirtualBoard(PseudoTerminal(port), rows_power(powers_w, 60, clock.time_s()), clock, 1.0)
-    task = asyncio.ensure_future(board.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +229,7 @@ def _written_bytes(process_id: int) -> int:
 def _write_settings(folder: Path, runtime: Path, chain_id: int, node_url: str, driver: DriverUnderTest) -> Path:
     write_private_file(folder / "password", "benchmark\n")
     write_private_file(folder / "key.json", encrypt_key(home_key(0), "benchmark"))
+    write_private_file(folder / KEY_FILE, P1_KEY.hex() + "\n")
     path = folder / "meter.toml"
     path.write_text(
         f"""\

@@ -35,9 +35,6 @@ MAX_TELEGRAM_BYTES = 16_384
 MAX_KILO = Decimal(10**9)
 # A meter does not begin to tell other registers. After so many telegrams in a row that agree it has been replaced.
 TELEGRAMS_TO_BELIEVE = 5
-# The key by which all encrypted P1 ports of Luxembourg authenticate; it is public, and stands in Luxmetering's
-# specification of the port. What is secret is each meter's own.
-AUTHENTICATION_KEY = bytes.fromhex("00112233445566778899AABBCCDDEEFF")
 DECRYPTION_KEY = "p1-key"
 """The credential of systemd that holds a meter's key."""
 
@@ -229,7 +226,7 @@ class DsmrDevice:
         """None for a telegram that is not to be believed."""
         try:
             if self._key:
-                telegram = open_frame(bytes.fromhex(telegram), self._key, AUTHENTICATION_KEY).decode("ascii")
+                telegram = open_frame(bytes.fromhex(telegram), self._key).decode("ascii")
             parsed = self._parser.parse(telegram, throw_ex=True)
         except _UNREADABLE:
             return None

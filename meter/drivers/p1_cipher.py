@@ -7,6 +7,9 @@ dsmr-parser would do it, take 11 MB, a fifth of what a meter may take of a Pi's 
 from Crypto.Cipher import AES
 
 GENERAL_GLOBAL_CIPHER = 0xDB
+# The key by which all encrypted P1 ports of Luxembourg authenticate; it is public, and stands in Luxmetering's
+# specification of the port. What is secret is each meter's own.
+AUTHENTICATION_KEY = bytes.fromhex("00112233445566778899AABBCCDDEEFF")
 TITLE_BYTES = 8
 """The system title: maker and number of the meter."""
 COUNTER_BYTES = 4
@@ -24,8 +27,8 @@ class UnreadableFrame(ValueError):
     """Damaged, of another form, or sealed with another key."""
 
 
-def open_frame(frame: bytes, key: bytes, authentication_key: bytes) -> bytes:
-    """What the meter sealed; both keys are 16 bytes. Raises UnreadableFrame."""
+def open_frame(frame: bytes, key: bytes) -> bytes:
+    """What the meter sealed with its own key, 16 bytes. Raises UnreadableFrame."""
     title, sealed = frame[2 : 2 + TITLE_BYTES], frame[_HEAD_BYTES:]
     length = len(sealed).to_bytes(2, "big") if len(sealed) < 2**16 else b""
     head = bytes((GENERAL_GLOBAL_CIPHER, TITLE_BYTES)) + title + bytes((LONG_LENGTH,)) + length
@@ -36,7 +39,7 @@ def open_frame(frame: bytes, key: bytes, authentication_key: bytes) -> bytes:
     if control[0] & both != both:
         raise UnreadableFrame("a frame that is not both encrypted and authenticated")
     cipher = AES.new(key, AES.MODE_GCM, nonce=title + counter, mac_len=TAG_BYTES)
-    cipher.update(control + authentication_key)
+    cipher.update(control + AUTHENTICATION_KEY)
     try:
         return cipher.decrypt_and_verify(ciphertext, sealed[-TAG_BYTES:])
     except ValueError as error:

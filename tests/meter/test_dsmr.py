@@ -10,17 +10,17 @@ from typing import TypeVar
 import pytest
 
 pytest.importorskip("dsmr_parser", reason='needs dsmr-parser: pip install "wattchain[dsmr]"')
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from meter.drivers.dsmr import AUTHENTICATION_KEY, DsmrDevice, DsmrSettings, open_device
+from meter.drivers.dsmr import DsmrDevice, DsmrSettings, open_device
 from meter.drivers.measurement import DeviceTrouble, Measurement, Source
 from primitives.clock import SystemClock
 from primitives.errors import UserError
+from tests.meter.p1_frames import sealed
 from tests.meter.p1_telegrams import BELGIUM, IDENTIFIER, LUXEMBOURG, NETHERLANDS_2, NETHERLANDS_5, telegram
 from tests.meter.serial_pair import SerialPair, let_open
 
 LIMIT_S = 10
-KEY = "00112233445566778899aabbccddeeff"
+KEY = "10112233445566778899aabbccddeeff"
 T = TypeVar("T")
 
 
@@ -222,20 +222,11 @@ async def test_a_dongle_in_the_network() -> None:
     await device.close()
 
 
-def encrypted(plain: bytes, counter: int, key: str = KEY) -> bytes:
-    """A frame as meters in Luxembourg send it: general-global-cipher, suite 0, a tag of 12 bytes."""
-    title, count = b"SAG\x67\x00\x00\x00\x01", counter.to_bytes(4, "big")
-    header = b"\x30" + AUTHENTICATION_KEY
-    sealed = AESGCM(bytes.fromhex(key)).encrypt(title + count, plain, header)
-    body = b"\x30" + count + sealed[:-4]  # of the tag's 16 bytes the first 12
-    return b"\xdb" + bytes([len(title)]) + title + b"\x82" + len(body).to_bytes(2, "big") + body
-
-
 async def test_meters_that_encrypt(tmp_path: Path) -> None:
     key_file = tmp_path / "key"
     key_file.write_text(KEY.upper() + "\n")
     key_file.chmod(0o600)
-    good = encrypted(telegram(LUXEMBOURG), 7)
+    good = sealed(telegram(LUXEMBOURG), bytes.fromhex(KEY), 7)
     damaged = good[:100] + b"\0" + good[101:]
     with SerialPair(tmp_path) as pair:
         device = device_at(pair, encrypted=True, key_file=key_file)
@@ -243,7 +234,7 @@ async def test_meters_that_encrypt(tmp_path: Path) -> None:
         measurement = await first(pair, device, good[60:].replace(b"\xdb", b"") + noise + damaged + good)
         assert (measurement.import_mwh, device.dropped) == (842_911_000, 1)
         with pytest.raises(DeviceTrouble, match="whether the key is this meter's"):
-            await first(pair, device, encrypted(telegram(LUXEMBOURG), 8, "11" * 16) * 10)
+            await first(pair, device, sealed(telegram(LUXEMBOURG), b"\x11" * 16, 8) * 10)
         await device.close()
 
 
