@@ -59,6 +59,7 @@ def write_override(path: Path, override: Override) -> None:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o644)  # whatever the person's umask: the meter's own user has to read it
             json.dump(asdict(override), file)
             file.flush()
             os.fsync(file.fileno())

@@ -1,6 +1,6 @@
 """[relay] and [[circuits]] in the meter's settings: which switches there are, and how the supply relay decides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -76,9 +76,14 @@ class CircuitSection(SwitchSettings):
 
 
 def check_switches(
-    relay: RelaySection, circuits: Sequence[CircuitSection], saving: SwitchSettings | None, *, has_mqtt: bool
+    relay: RelaySection,
+    circuits: Sequence[CircuitSection],
+    saving: SwitchSettings | None,
+    inputs: Mapping[str, int],
+    *,
+    has_mqtt: bool,
 ) -> None:
-    """All switches of a meter together. Raises UserError."""
+    """All switches of a meter together, and the pins that it listens to, by their settings. Raises UserError."""
     relay.check()
     if len(circuits) > MAX_CIRCUITS:
         raise UserError(f"there are {len(circuits)} circuits; {MAX_CIRCUITS} at most")
@@ -93,7 +98,7 @@ def check_switches(
     if saving is not None:
         check_switch(saving, "saving")
         switches["saving"] = saving
-    used_pins(switches)
+    used_pins(switches, inputs)
     for where, settings in switches.items():
         if settings.needs_mqtt and not has_mqtt:
             raise UserError(f'{where}.kind is "{settings.kind}", which needs the section [mqtt] with the broker')

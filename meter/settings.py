@@ -23,7 +23,7 @@ from meter.pkcs11 import ElementSettings
 from meter.policy_rules import PolicySettings
 from meter.relay_section import CircuitSection, RelaySection, check_switches
 from meter.submitter import MAX_IN_FLIGHT, SubmitterSettings
-from meter.switches.catalogue import SwitchSettings
+from meter.switches.catalogue import NO_PIN, SwitchSettings
 from meter.tamper import COVER_STATES, TamperSettings
 from primitives.errors import UserError, mended_by_a_person
 from wallet.settings_file import DAY_S, ClockSettings, Range, check_ranges, parse_sections, read_document
@@ -210,9 +210,15 @@ def _check(settings: MeterSettings, path: Path) -> None:
     settings.driver.check()
     has_mqtt = settings.mqtt is not None
     settings.policy.check(has_mqtt=has_mqtt)
-    check_switches(settings.relay, settings.circuits, settings.saving, has_mqtt=has_mqtt)
+    check_switches(settings.relay, settings.circuits, settings.saving, _input_pins(settings), has_mqtt=has_mqtt)
     for section in (settings.mqtt, settings.home_assistant, settings.influx):
         if section is not None:
             section.check()
     if settings.home_assistant is not None and settings.mqtt is None:
         raise UserError(f"in {path}, [home_assistant] needs the section [mqtt] with the host of the broker")
+
+
+def _input_pins(settings: MeterSettings) -> dict[str, int]:
+    """GPIO numbers of the cover's switch and of pulses, by the names of their settings."""
+    pulses = {f"driver.{name}": int(getattr(settings.driver, name, NO_PIN)) for name in ("pin", "export_pin")}
+    return {"tamper.cover_pin": settings.tamper.cover_pin, **pulses}

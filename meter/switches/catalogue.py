@@ -84,15 +84,16 @@ def open_switch(settings: SwitchSettings, connection: MqttConnection | None) -> 
     return SWITCH_KINDS[settings.kind](settings, connection)
 
 
-def used_pins(switches: Mapping[str, SwitchSettings]) -> dict[int, str]:
-    """GPIO number -> section that uses it. Raises UserError where two use the same."""
+def used_pins(switches: Mapping[str, SwitchSettings], inputs: Mapping[str, int] | None = None) -> dict[int, str]:
+    """GPIO number -> section or setting that uses it. Raises UserError where two use the same.
+
+    `inputs` are pins that something else drives, by the names of their settings; NO_PIN for none.
+    """
     used: dict[int, str] = {}
-    for where, settings in switches.items():
-        pins = []
-        if settings.kind == "board":
-            pins = [board_pin(settings.board, settings.relay, settings.pin)[0], settings.off_pin]
-        elif settings.kind == "gpio":
-            pins = [settings.pin, settings.off_pin]
+    for where, pins in [
+        *((name, [pin]) for name, pin in (inputs or {}).items()),
+        *((where, _pins_of(settings)) for where, settings in switches.items()),
+    ]:
         for pin in pins:
             if pin == NO_PIN:
                 continue
@@ -100,6 +101,12 @@ def used_pins(switches: Mapping[str, SwitchSettings]) -> dict[int, str]:
                 raise UserError(f"{where} and {used[pin]} use the same pin GPIO{pin}: give each a pin of its own")
             used[pin] = where
     return used
+
+
+def _pins_of(settings: SwitchSettings) -> list[int]:
+    if settings.kind == "board":
+        return [board_pin(settings.board, settings.relay, settings.pin)[0], settings.off_pin]
+    return [settings.pin, settings.off_pin] if settings.kind == "gpio" else []
 
 
 def _open_simulated(_settings: SwitchSettings, _connection: MqttConnection | None) -> Switch:

@@ -243,6 +243,15 @@ def test_command_writes_who_when_and_why(tmp_path: Path, monkeypatch: pytest.Mon
     assert order.who.endswith(" for eve")
 
 
+def test_the_meters_own_user_can_read_what_a_careful_person_has_ordered(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        assert command(tmp_path, "off").exit_code == 0
+    finally:
+        os.umask(before)
+    assert override_path(tmp_path / "outbox.sqlite").stat().st_mode & 0o777 == 0o644
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

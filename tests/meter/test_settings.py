@@ -125,6 +125,14 @@ def test_the_command_line_overrides_the_driver(tmp_path: Path) -> None:
         (('"measured.csv"', '"f"\n[events]\nmost_per_hour = 999'), "events.most_per_hour must be from 0 to 200"),
         (('"measured.csv"', '"f"\n[tamper]\ncover_pin = 28'), "tamper.cover_pin must be from -1 to 27"),
         (('"measured.csv"', '"f"\n[tamper]\ncover_closed_is = "shut"'), "choose one of connected, open"),
+        (
+            ('"measured.csv"', '"f"\n[tamper]\ncover_pin = 4\n[relay]\nkind = "gpio"\npin = 4'),
+            "relay and tamper.cover_pin use the same pin GPIO4",
+        ),
+        (
+            ('file = "measured.csv"', 'kind = "pulses"\npin = 4\npulses_per_kwh = 1000\n[tamper]\ncover_pin = 4'),
+            "driver.pin and tamper.cover_pin use the same pin GPIO4",
+        ),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, change: tuple[str, str], message: str) -> None:
