@@ -11,6 +11,7 @@ from wallet.answers import Log
 from wallet.channel_payment import MAX_CHANNEL, OpenChannel
 from wallet.client import BlockTag, InvalidAnswer, RpcClient
 from wallet.contract_call import Contract, ask, ask_one, require_contract
+from wallet.progress_bar import Told, tell_nobody
 
 UNKNOWN, OPEN, CLOSED = 0, 1, 2
 LOG_STEP_BLOCKS = 10_000
@@ -50,12 +51,13 @@ async def read_channel(client: RpcClient, number: int, block: BlockTag = "latest
     return OpenChannel(number, consumer, producer, deposit_wei, claimed_wei, valid_until_s)
 
 
-async def find_channels(client: RpcClient, parties: set[bytes], last_block: int) -> list[int]:
+async def find_channels(client: RpcClient, parties: set[bytes], last_block: int, told: Told = tell_nobody) -> list[int]:
     """The numbers of all channels ever opened by or for these addresses."""
     signature = PAYMENT_CHANNEL.abi.event("Opened").topics()[0]
     padded = [party.rjust(32, b"\0") for party in sorted(parties)]
     found = set()
     for first in range(0, last_block + 1, LOG_STEP_BLOCKS):
+        told(first, last_block + 1)
         last = min(last_block, first + LOG_STEP_BLOCKS - 1)
         for who in ([padded], [None, padded]):  # as consumer, as producer
             for log in await client.logs([PAYMENT_CHANNEL_ADDRESS], [signature, None, *who], first, last):

@@ -24,6 +24,7 @@ from wallet.commands import keystore_option
 from wallet.contract_call import ContractCall, ContractEvent, the_event
 from wallet.contract_commands import Outcome, Plan, Sending, ask_node, parse_account, send_planned, sending_options
 from wallet.key_directory import KeyDirectory
+from wallet.progress_bar import progress_bar
 from wallet.quantities import format_time, parse_duration_s, parse_time_s
 
 DEFAULT_VALIDITY = "7d"
@@ -261,7 +262,8 @@ def payout(receiver: str | None, sending: Sending) -> None:
 @json_option
 def list_channels(whose: str | None, store: Path, keys: KeyDirectory, node: str, as_json: bool) -> None:
     """Show the open channels of your keys, as consumer and as producer."""
-    standings = ask_node(node, lambda client: read_standings(client, _parties(whose, keys), store))
+    with progress_bar("Looking through blocks") as told:
+        standings = ask_node(node, lambda client: read_standings(client, _parties(whose, keys), store, told))
     text = "\n\n".join([standing_text(one) for one in standings]) or "No open channel."
     _print_standings(standings, text, as_json)
 

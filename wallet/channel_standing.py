@@ -9,6 +9,7 @@ from wallet.channel import Place, find_channels, is_open, read_channel, read_pla
 from wallet.channel_payment import OpenChannel
 from wallet.channel_store import ChannelKey, ChannelStore
 from wallet.client import RpcClient
+from wallet.progress_bar import Told, tell_nobody
 from wallet.quantities import format_duration, format_time
 
 
@@ -38,11 +39,13 @@ class Standing:
         )
 
 
-async def read_standings(client: RpcClient, parties: set[bytes], store: Path) -> list[Standing]:
+async def read_standings(
+    client: RpcClient, parties: set[bytes], store: Path, told: Told = tell_nobody
+) -> list[Standing]:
     """Of all open channels of these addresses."""
     place = await read_place(client)
     found = []
-    for number in await find_channels(client, parties, place.block_number):
+    for number in await find_channels(client, parties, place.block_number, told):
         if await is_open(client, number, place.block_number):
             found.append(read_standing(place, await read_channel(client, number, place.block_number), store))
     return found

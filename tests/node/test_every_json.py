@@ -12,15 +12,15 @@ import pytest
 
 from node.cli import main
 from tests.json_names import json_faults
-from tests.wallet.contract_person import CUSTOMER, METER, NEW_METER, SUPPLIER, Neighbour, neighbour, shown
+from tests.wallet.contract_person import CUSTOMER, METER, NEW_METER, SUPPLIER, Neighbour, consent_text, neighbour, shown
 
 METER_TEXT, OTHER_METER, CUSTOMER_TEXT, SUPPLIER_TEXT = (shown(one) for one in (METER, NEW_METER, CUSTOMER, SUPPLIER))
 WATT = 10**18
 
 SENT: list[tuple[bytes, str]] = [
     (SUPPLIER, "tariff set --name Day --step 0.3"),
-    (SUPPLIER, f"meter install {METER_TEXT} --owner {CUSTOMER_TEXT} --tariff 1"),
-    (SUPPLIER, f"meter install {OTHER_METER} --owner {CUSTOMER_TEXT} --billing postpaid"),
+    (SUPPLIER, f"meter install {METER_TEXT} {consent_text(METER)} --owner {CUSTOMER_TEXT} --tariff 1"),
+    (SUPPLIER, f"meter install {OTHER_METER} {consent_text(NEW_METER)} --owner {CUSTOMER_TEXT} --billing postpaid"),
     (CUSTOMER, f"credit top-up {METER_TEXT} 2500"),
     (CUSTOMER, f"credit threshold {METER_TEXT} 5"),
     (SUPPLIER, "credit set-terms --emergency 5"),
