@@ -29,8 +29,8 @@ T = TypeVar("T")
 EXIT_STATUS_ERROR = 2
 EXIT_STATUS_NEEDS_PERSON = 78
 """EX_CONFIG of sysexits.h. The units of systemd start a service that ended with it no more (node/units)."""
-# What fits beside a command's name on a terminal of 80 columns.
-SUMMARY_LENGTH = 60
+# Three lines beside a command's name on a terminal of 80 columns.
+MAX_SUMMARY_CHARACTERS = 180
 # What is wrong is shown, so that it can be found; a slip of the mouse should not fill the screen.
 MAX_SHOWN_CHARACTERS = 80
 # More digits than any number that a command takes (2^256 has 78).
@@ -154,6 +154,15 @@ class PlainGroup(click.Group):
                 raise PlainError(f"'{shown}' is not written in UTF-8: type it again, or give the file another name.")
         return super().parse_args(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """With whole sentences: click cuts them off at the end of the line."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.summary(ctx, name)) for name in self.list_commands(ctx)])
+
+    def summary(self, ctx: click.Context, name: str) -> str:
+        command = self.get_command(ctx, name)
+        return "" if command is None else command.get_short_help_str(MAX_SUMMARY_CHARACTERS)
+
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
@@ -183,16 +192,9 @@ class LazyGroup(PlainGroup):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, self._summary(ctx, name)) for name in self.list_commands(ctx)])
-
-    def _summary(self, ctx: click.Context, name: str) -> str:
+    def summary(self, ctx: click.Context, name: str) -> str:
         lazy = self._lazy_commands.get(name)
-        if lazy is not None:
-            return lazy.summary
-        command = self.get_command(ctx, name)
-        return "" if command is None else command.get_short_help_str(SUMMARY_LENGTH)
+        return super().summary(ctx, name) if lazy is None else lazy.summary
 
 
 DEFAULT_NODE = "http://127.0.0.1:8545"

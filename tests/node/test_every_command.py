@@ -71,6 +71,17 @@ def test_summaries_of_groups_are_of_their_commands() -> None:
             assert one.summary.endswith("."), (path, name)
 
 
+GROUPS = [(path, command) for path, command in EVERY if isinstance(command, click.Group)]
+
+
+@pytest.mark.parametrize(("path", "group"), GROUPS, ids=names(GROUPS))
+def test_no_summary_is_cut_off(path: tuple[str, ...], group: click.Group) -> None:
+    text = group.get_help(click.Context(group, info_name=" ".join(path), max_content_width=80))
+    listed = text.partition("Commands:")[2]
+    assert listed
+    assert [line for line in listed.splitlines() if line.endswith("...")] == []
+
+
 def test_faults_of_json_are_seen() -> None:
     good = {"a_b": [{"fee_wei": "1", "block": None, "is_it": True}], "c2": 2**53}
     assert json_faults(good) == []
