@@ -42,8 +42,8 @@ def usage(
 ) -> None:
     """Show the energy of each day, of METER, of a supplier, or of all.
 
-    Days are those of the supplier's time zone, and end at its midnight; a day counts once a reading of a later day is
-    there.
+    Days are those of the supplier's time zone, and end at its midnight. Of a METER the present day is there, as far as
+    it was read; of a supplier, or of all, a day counts once a reading of a later one is there.
     """
     if meter is not None and supplier is not None:
         raise UserError("Name a meter or a supplier, not both.")
