@@ -218,7 +218,10 @@ async def _measure(settings: MeterSettings, factors: Factors, target: Target, sa
             values.append(_value(measurement.values, target))
             say(f"  {target.shown(Fraction(values[-1]))}")
     except DeviceTrouble as error:
-        raise UserError(str(error)) from error
+        raise UserError(
+            f"{error}. No running meter was found either: one that runs tells its values in the folder in memory that "
+            "meter.runtime_folder names (a service has one); or stop it meanwhile"
+        ) from error
     finally:
         await device.close()
     return values

@@ -22,6 +22,7 @@ from wallet.command_line import LazyCommand, LazyGroup, WholeNumber, json_option
 from wallet.quantities import counted
 
 DEFAULT_SETTINGS = "meter.toml"
+NO_READINGS = "No reading waits here. Those on the ledger: `wattchain meter export`."
 # A screen or two; the outbox may hold a million.
 MAX_SHOWN_READINGS = 10_000
 
@@ -115,7 +116,7 @@ def readings(settings_path: Path, count: int, as_json: bool) -> None:
     outbox = Outbox.open_for_reading(settings.meter.outbox, reading_domain(settings), meter_address(settings))
     with contextlib.closing(outbox):
         found = outbox.newest(count)
-    text = "\n".join(_reading_text(stored) for stored in found) or "No reading waits here."
+    text = "\n".join(_reading_text(stored) for stored in found) or NO_READINGS
     print_result([_reading_json(stored) for stored in found], text, as_json)
 
 

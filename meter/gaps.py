@@ -13,6 +13,7 @@ MAX_GAPS = 10_000
 # Between two checkpoints; more are put together, since a line that bad has no good moments.
 MAX_WAITING = 20
 MAX_REASON_CHARS = 200
+_CUT = " ..."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,9 @@ class GapJournal:
         last = self._last
         if last is not None and last.until_s is None:
             return
-        reason = " ".join(reason.split())[:MAX_REASON_CHARS]
+        reason = " ".join(reason.split())
+        if len(reason) > MAX_REASON_CHARS:
+            reason = reason[: MAX_REASON_CHARS - len(_CUT)] + _CUT
         if last is not None and last.until_s is not None and (last.until_s >= from_s or self._is_crowded()):
             self._change(replace(last, until_s=None))
         else:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import serial
 from click.testing import CliRunner, Result
 
 import meter.calibrate_command as calibrate_command
@@ -255,6 +256,15 @@ def test_no_board(folder: Path) -> None:
     result = run(folder, "current", "--reference", "6.6A", "--yes")
     assert result.exit_code == 2
     assert "There is no serial port" in result.stderr
+
+
+def test_a_board_that_the_meter_has_and_tells_nowhere(folder: Path) -> None:
+    """As where `meter run` was started by hand: no service, and no folder in memory."""
+    with board(folder), serial.Serial(str(folder / "ttyBoard"), exclusive=True):
+        result = run(folder, "current", "--reference", "1A", "--yes")
+    assert result.exit_code == 2
+    assert "another program uses the serial port" in result.stderr.lower()
+    assert "meter.runtime_folder names (a service has one); or stop it meanwhile" in " ".join(result.stderr.split())
 
 
 def test_a_driver_that_is_not_calibrated(folder: Path) -> None:

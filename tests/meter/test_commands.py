@@ -186,7 +186,9 @@ def test_readings_newest_first(with_readings: Path) -> None:
 
 def test_nothing_waits(folder: Path) -> None:
     Outbox.open(folder / "outbox.sqlite", DOMAIN, METER).close()
-    assert invoke(folder, "readings").output == "No reading waits here.\n"
+    assert invoke(folder, "readings").output.startswith(
+        "No reading waits here. Those on the ledger: `wattchain meter export`"
+    )
     assert "none signed yet" in invoke(folder, "status").output
 
 
