@@ -19,7 +19,7 @@ from meter.reading import flag_names
 MIN_INTERVAL_S = 2.0
 """Nobody looks more often."""
 MAX_FILE_BYTES = 16_384
-MAX_TEXT_CHARS = 300
+MAX_TEXT_CHARS = 1_000
 FRESH_S = 180.0
 """A meter whose page is older does not run, or measures less often than every three minutes."""
 

@@ -62,10 +62,11 @@ def install(
     """As a supplier: install a meter for a customer.
 
     METER is the address of the meter's own key, and CONSENT what that key has signed for you: `wattchain meter key
-    consent` at the meter prints both. Energy is counted from what the meter shows now. The owner, the way of billing
-    and you as the supplier stay for the meter's whole life.
+    consent` at the meter prints both. Energy is counted from 0 on, or from what the meter shows: --import and --export
+    say that, and a person at the meter confirms it. The owner, the way of billing and you as the supplier stay for the
+    meter's whole life.
 
-      wattchain meter install 0xMETER 0xCONSENT --owner 0x... --tariff 1 --import 1403.2 --from supplier
+      wattchain meter install 0xMETER 0xCONSENT --owner 0x... --tariff 1 --place "12 Mill Lane" --from supplier
     """
     agreed = parse_consent(consent)
     address, customer = parse_account(meter, sending.keys), parse_account(owner, sending.keys)
@@ -82,6 +83,7 @@ def install(
     ]
     call = ContractCall(REGISTRY, "installMeter", arguments)
     told = "The meter {meter} of {owner} is installed; readings count from {openingImportWh} and {openingExportWh} on."
+    told += _to_confirm(*registers)
     send_call(sending, call, lines, "MeterInstalled", told, question="Install this meter?")
 
 
@@ -150,6 +152,7 @@ def swap(
             ("Opening", _registers_text(*opening)),
         ]
         told = "{successor} is in the place of {meter}; readings count from {openingImportWh} and {openingExportWh} on."
+        told += _to_confirm(*opening)
 
         def outcome(events: Sequence[ContractEvent]) -> Outcome:
             return told_by(REGISTRY, events, "MeterSwapped", told)
@@ -325,6 +328,16 @@ def _place_text(point: bytes, place: str | None = None) -> str:
     if not any(point):
         return "not named"
     return to_data(point) if place is None else f"{place} ({to_data(point)})"
+
+
+def _to_confirm(import_wh: int, export_wh: int) -> str:
+    """What a person at the meter has to do: a key that has signed nothing proves no registers, and a node may lie."""
+    if not (import_wh or export_wh):
+        return ""
+    return (
+        "\nThe meter measures once a person has confirmed these in the section [ledger] of its settings: "
+        f'believed_reading = "0 {import_wh} {export_wh}".'
+    )
 
 
 def _registers_text(import_wh: int, export_wh: int) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from meter.drivers.measurement import Measurement
 from meter.pkcs11 import ElementSettings
 from meter.qr_code import qr_text
 from meter.settings import MeterSettings
@@ -27,7 +26,6 @@ from wallet.client import InvalidAnswer, NodeUnreachable, RpcClient, RpcError
 from wallet.command_line import DEFAULT_NODE, read_password
 from wallet.key_directory import read_key_file
 from wallet.keystore import decrypt_key, keystore_address
-from wallet.quantities import format_energy
 
 NODE_TIMEOUT_S = 5.0
 MAX_CHAIN_ID = 2**53 - 1
@@ -98,7 +96,7 @@ class Wizard:
 
         person.heading(5, "The settings")
         settings = self._write()
-        self._tell_what_next(address, board.seen[-1] if board.seen else None)
+        self._tell_what_next(address)
         return Outcome(settings, address, self._key_is_new, [_as_json(one) for one in board.seen], test)
 
     def _check_file(self) -> None:
@@ -197,15 +195,15 @@ class Wizard:
         self._person.tell(f"   Written to {path}, for your eyes only. Every setting is explained there.")
         return settings
 
-    def _tell_what_next(self, address: bytes, seen: Measurement | None) -> None:
+    def _tell_what_next(self, address: bytes) -> None:
         path = shlex.quote(str(self._options.settings.absolute()))
         self._person.tell(
             "\nWhat comes next\n\n"
             "   Ask the supplier for its address. This prints what it needs to register the meter, also to scan:\n"
             f"      wattchain meter key consent 0xSUPPLIER --settings {path}\n"
-            "   The supplier registers the meter, with the customer's address and what the meter shows then (kWh):\n"
+            "   The supplier registers the meter, with the customer's address and the place:\n"
             f"      wattchain meter install {to_checksum_address(address)} 0xCONSENT --owner 0xCUSTOMER --tariff 1 \\\n"
-            f'          --place "12 Mill Lane"{_registers(seen)} --from supplier\n'
+            '          --place "12 Mill Lane" --from supplier\n'
             "   Have the meter started with this computer:\n"
             f'      sudo "$(command -v wattchain)" install-service meter --settings {path}\n'
             "   or run it here, until Ctrl-C:\n"
@@ -221,13 +219,6 @@ class _Told:
 
     chain_id: int | None = None
     is_final: bool = False
-
-
-def _registers(seen: Measurement | None) -> str:
-    """As options of `meter install`; nothing of a device without a register, which begins at 0."""
-    found = {"import": seen.import_mwh, "export": seen.export_mwh} if seen is not None else {}
-    shown = {name: format_energy(mwh // 1000).replace(" ", "") for name, mwh in found.items() if mwh is not None}
-    return "".join([f" --{name} {energy}" for name, energy in shown.items()])
 
 
 def _as_json(measurement: object) -> dict[str, object]:

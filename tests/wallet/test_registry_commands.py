@@ -145,9 +145,11 @@ def test_a_meter_is_installed_and_shown(homes: Neighbour) -> None:
     result = homes.run(*command, "--yes", *homes.key(SUPPLIER))
     assert result.exit_code == 0, result.output
     assert "Shows   1403.2 kWh taken, 0 kWh given" in result.stderr.splitlines()
-    assert result.stdout.splitlines()[-1] == (
-        f"The meter {shown(METER)} of {shown(CUSTOMER)} is installed; readings count from 1403.2 kWh and 0 kWh on."
-    )
+    assert result.stdout.splitlines()[-2:] == [
+        f"The meter {shown(METER)} of {shown(CUSTOMER)} is installed; readings count from 1403.2 kWh and 0 kWh on.",
+        "The meter measures once a person has confirmed these in the section [ledger] of its settings: "
+        'believed_reading = "0 1403200 0".',
+    ]
     found = homes.json("show", shown(METER))
     assert (found["owner"], found["supplier"], found["status"]) == (shown(CUSTOMER), shown(SUPPLIER), "active")
     assert found["last_reading"] == {"sequence": 0, "import_wh": 1_403_200, "export_wh": 0}
