@@ -231,7 +231,7 @@ class CalibrationCarrier:
 
     async def _send_next(self, sequence: int) -> None:
         """Hand in the calibration behind a sequence."""
-        now_s = self._clock.precise_time_s()
+        now_s = self._clock.elapsed_ms() / 1000
         sent_sequence, sent_s = self._sent
         if sent_sequence == sequence + 1 and now_s - sent_s < self._settings.resend_after_s:
             return

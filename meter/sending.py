@@ -65,7 +65,8 @@ class TransactionSender:
         self.sender = signer.address
         self.batch_limit = MAX_BATCH
         """Readings in the next transaction; fewer where the ledger takes no more."""
-        # When each transaction was last sent, by its hash; empty after a start, so that all are sent again at once.
+        # When each transaction was last sent, by its hash and the clock that nobody sets; empty after a start, so that
+        # all are sent again at once.
         self._sent_s: dict[bytes, float] = {}
         self._quote: _Quote | None = None
 
@@ -75,7 +76,10 @@ class TransactionSender:
 
     def has_one_to_send_again(self) -> bool:
         oldest_s = min(self._sent_s.values(), default=math.inf)
-        return self._clock.precise_time_s() - oldest_s >= self._resend_after_s
+        return self._now_s() - oldest_s >= self._resend_after_s
+
+    def _now_s(self) -> float:
+        return self._clock.elapsed_ms() / 1000
 
     async def follow(self, deep_block: int) -> list[OutgoingTransaction]:
         """What became of those that were sent; the ones that are in no block, sent again where it is time.
@@ -149,7 +153,7 @@ class TransactionSender:
 
     async def _send_again(self, transaction: OutgoingTransaction) -> bool:
         """Whether the transaction is still under way."""
-        if self._clock.precise_time_s() - self._sent_s.get(transaction.hash, 0) < self._resend_after_s:
+        if self._now_s() - self._sent_s.get(transaction.hash, -math.inf) < self._resend_after_s:
             return True
         if not transaction.is_intact():
             logger.error("the transaction with nonce %d was altered in the outbox; signing anew", transaction.nonce)
@@ -172,7 +176,7 @@ class TransactionSender:
                     logger.info("nonce %d is taken (%s); asking the ledger anew", transaction.nonce, error.message)
                     return False
                 raise
-        self._sent_s[transaction.hash] = self._clock.precise_time_s()
+        self._sent_s[transaction.hash] = self._now_s()
         return True
 
     async def _raise_fee(self, transaction: OutgoingTransaction, fees: Fees) -> OutgoingTransaction:

@@ -189,11 +189,13 @@ async def test_every_call_may_fail(tmp_path: Path) -> None:
     shop.close()
 
 
-async def test_a_transaction_that_was_lost_is_sent_again(shop: Shop) -> None:
+@pytest.mark.parametrize("step_s", [0, -86_400])
+async def test_a_transaction_that_was_lost_is_sent_again_whatever_becomes_of_the_clock(shop: Shop, step_s: int) -> None:
     shop.calibrate(Quantity.CURRENT, 1, 1_031_250)
     await shop.round()
     assert len(shop.node.pool) == 1
     shop.node.pool.clear()
+    shop.clock.step_s(step_s)
     await shop.round()
     assert shop.node.pool == {}
     shop.clock.advance_s(61)

@@ -32,6 +32,21 @@ async def test_the_same_bytes_are_sent_again_to_a_node_that_has_them(scene: Scen
     scene.check_charged_once(1)
 
 
+async def test_a_clock_that_is_set_back_holds_nothing_up(scene: Scene) -> None:
+    """A node forgot what it was sent, and a time server put a clock right that was years ahead."""
+    scene.measure(1)
+    await scene.submitter.step()
+    scene.node.pool.clear()
+    scene.clock.step_s(-3 * 365 * 86_400)
+    await scene.submitter.step()
+    assert not scene.node.pool, "it was sent just now"
+    scene.clock.advance_s(SETTINGS.resend_after_s)
+    await scene.submitter.step()
+    assert scene.node.calls.count("send_raw") == 2
+    await scene.settle()
+    scene.check_charged_once(1)
+
+
 async def test_reorganisation_drops_the_block_and_the_pool(scene: Scene) -> None:
     scene.measure(2)
     await scene.submitter.step()
