@@ -106,11 +106,11 @@ class BoundedSigner:
     def sign(self, message_hash: bytes) -> Signed:
         """(y_parity, r, s). Raises SignerBusy where it takes longer, SignerUnavailable, and what the signer raises."""
         future, patience_s = self._signatures.get(message_hash), 0.0
+        if self._worker.busy_s > HANGS_S and (future is None or not future.done()):
+            raise UserError(f"{self._name} has hung for an hour: only another start of the meter gets out of that")
         if future is None:
             patience_s = 0.0 if self._unfinished() else self._patience_s
             future = self._begin(message_hash)
-        elif not future.done() and self._worker.busy_s > HANGS_S:
-            raise UserError(f"{self._name} has hung for an hour: only another start of the meter gets out of that")
         try:
             return future.result(patience_s)
         except TimeoutError as error:

@@ -33,6 +33,8 @@ FINISH_POLL_S = 1.0
 BUSY_POLL_S = 0.1
 # A node that hangs must not cost a meter that has an outbox its first measurements; on a real clock, as nodes are.
 ADOPT_PATIENCE_S = 5.0
+# A proof that is looked for through a year of blocks takes longer than a watchdog waits; begun anew it would never end.
+ADOPT_TELL_S = 60.0
 
 
 class MeterDaemon:
@@ -106,6 +108,18 @@ class MeterDaemon:
 
     async def _adopt(self) -> None:
         """Nothing is signed by a new outbox before it has seen where the ledger stands; an old one may be offline."""
+        telling = asyncio.create_task(self._tell_that_it_asks())
+        try:
+            await self._adopt_from_ledger()
+        finally:
+            telling.cancel()
+
+    async def _tell_that_it_asks(self) -> None:
+        while True:
+            await asyncio.sleep(ADOPT_TELL_S)
+            self.tell_trouble("the ledger is asked where this meter's readings stand")
+
+    async def _adopt_from_ledger(self) -> None:
         failures = 0
         while True:
             try:

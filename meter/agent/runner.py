@@ -110,6 +110,7 @@ class Runner:
         decisions: list[Decision] = []
         for _ in range(MAX_ACTIONS_A_ROUND):
             if self._private_key is not None and not await self._nothing_under_way():
+                self._note("what was sent is in no block yet", False)
                 return decisions
             try:
                 situation = await self._look()

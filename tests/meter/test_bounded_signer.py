@@ -97,9 +97,10 @@ def test_one_that_hangs_costs_nobody_time(monkeypatch: pytest.MonkeyPatch) -> No
         signer.sign(ONE)
     assert time.monotonic() - begin_s < 1
     monkeypatch.setattr("meter.bounded_signer.HANGS_S", 0.0)
-    with pytest.raises(UserError, match="hung for an hour") as caught:
-        signer.sign(hashes[0])
-    assert not isinstance(caught.value, SignerUnavailable)  # so that the service is started again
+    for message_hash in (hashes[0], b"\x77" * 32):  # also one of a later reading, for which there is no room any more
+        with pytest.raises(UserError, match="hung for an hour") as caught:
+            signer.sign(message_hash)
+        assert not isinstance(caught.value, SignerUnavailable)  # so that the service is started again
     key.is_let.set()
 
 

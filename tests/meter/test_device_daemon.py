@@ -223,6 +223,22 @@ async def test_a_node_that_hangs_does_not_keep_a_meter_from_measuring(
         await asyncio.wait((task,))
 
 
+async def test_a_meter_that_asks_the_ledger_for_long_says_that_it_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path, monkeypatch)
+    monkeypatch.setattr(daemon_module, "ADOPT_TELL_S", 0.01)
+    monkeypatch.setattr(home.node, "_answer", lambda *_: asyncio.Event().wait())
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    with home.open() as daemon:
+        daemon.on_trouble.append(heard.put_nowait)
+        task = asyncio.ensure_future(daemon.run())
+        for _ in range(3):
+            assert "the ledger is asked" in await asyncio.wait_for(heard.get(), 20)
+        task.cancel()
+        await asyncio.wait((task,))
+
+
 @pytest.mark.parametrize("step_s", [7200, -7200])
 async def test_a_clock_set_wrong_cuts_nobody_off_whose_ledger_is_in_reach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_s: int

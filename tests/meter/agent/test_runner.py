@@ -49,7 +49,10 @@ async def test_while_a_transaction_is_under_way_nothing_else_is_decided(world: W
 
     node.time_s.sleep_s = sleep_s  # type: ignore[method-assign]
     await seller.round()
+    heard: list[tuple[str, bool]] = []
+    seller.runner._note = lambda status, gets_on: heard.append((status, gets_on))
     await seller.round()
+    assert heard == [("what was sent is in no block yet", False)]  # or a watchdog would take it for stuck
     assert len(node.pool) == 1
     seller.restart()
     node.pool.clear()  # the node has forgotten it
