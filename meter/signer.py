@@ -9,15 +9,18 @@ import asyncio
 import os
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from primitives import secp256k1
 from primitives.errors import InvalidKeystore, NeedsPerson, UserError
 from wallet.command_line import ask_secret, secret_in
 from wallet.key_directory import read_key_file, write_private_file
 from wallet.keystore import LIGHT_COST, decrypt_key, encrypt_key
+
+T = TypeVar("T")
 
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 """Where systemd puts what a unit names with LoadCredential= or LoadCredentialEncrypted= (systemd.exec(5))."""
@@ -52,10 +55,15 @@ class Signer(Protocol):
 
 async def sign_when_ready(signer: Signer, message_hash: bytes) -> tuple[int, int, int]:
     """As `signer.sign`, but waits for one that is busy, while everything else goes on. Raises what that raises."""
+    return await when_ready(lambda: signer.sign(message_hash))
+
+
+async def when_ready(attempt: Callable[[], T]) -> T:
+    """What `attempt` makes, which needs a signature and changes nothing without it. Raises what that raises."""
     until_s = time.monotonic() + READY_WITHIN_S
     while True:
         try:
-            return signer.sign(message_hash)
+            return attempt()
         except SignerBusy:
             if time.monotonic() >= until_s:
                 raise

@@ -22,7 +22,7 @@ from meter.outbox_check import genuine_waiting
 from meter.reading_judge import ReadingJudge
 from meter.sending import TransactionSender
 from meter.settling import Settler
-from meter.signer import Signer, SignerUnavailable
+from meter.signer import Signer, SignerUnavailable, when_ready
 from primitives.clock import Clock
 from primitives.errors import UserError
 from wallet.client import InvalidAnswer, NodeUnreachable
@@ -119,7 +119,9 @@ class Submitter:
             standing = await self._word.standing(last)
         self._note_adoption(head, standing)
         adopted = replace(standing.head, driver_state=None if head is None else head.driver_state)
-        self._outbox.adopt(adopted, genesis.hash, max(block - self._settings.confirmations, 0))
+        deep_block = max(block - self._settings.confirmations, 0)
+        # A key that is busy is waited for: what the old head would go on with is on the ledger already.
+        await when_ready(lambda: self._outbox.adopt(adopted, genesis.hash, deep_block))
         self._settler.begin_again()
 
     def _note_adoption(self, head: Head | None, standing: Standing) -> None:

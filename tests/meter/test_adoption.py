@@ -9,11 +9,13 @@ import pytest
 from meter.drivers.driver import Registers
 from meter.head import Head
 from meter.ledger import MeterLedger
+from meter.outbox import Outbox
+from meter.signer import KeySigner, SignerBusy
 from primitives.errors import UserError
 from tests.meter.fake_node import (
     GENESIS_TIME_S,
 )
-from tests.meter.submitter_scene import STEP_WH, Scene
+from tests.meter.submitter_scene import DOMAIN, STEP_WH, Scene
 from wallet.answers import Log
 from wallet.client import InvalidAnswer
 
@@ -117,4 +119,37 @@ async def test_a_proof_that_takes_its_time_holds_no_meter_up(
     head = old.outbox.head()
     assert head is not None
     assert head.sequence == 3
+    old.outbox.close()
+
+
+class SlowKey(KeySigner):
+    """Each signature is there when it is asked for the third time."""
+
+    asked: dict[bytes, int]
+
+    def sign(self, message_hash: bytes) -> tuple[int, int, int]:
+        self.asked[message_hash] = self.asked.get(message_hash, 0) + 1
+        if self.asked[message_hash] < 3:
+            raise SignerBusy("the element has not answered yet")
+        return super().sign(message_hash)
+
+
+async def test_an_old_copy_waits_for_a_key_that_takes_its_time(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meter.signer.LOOK_S", 0)
+    monkeypatch.setattr(SlowKey, "asked", {}, raising=False)
+    old = Scene(tmp_path / "old", scene.node)
+    await old.submitter.adopt()
+    old.measure(1)
+    scene.measure(3)
+    await scene.settle()
+    old.outbox.close()
+    old.outbox = Outbox.open(old.path, DOMAIN, old.meter, SlowKey(old.meter_key))
+    old.submitter = old._new_submitter()
+    await old.submitter.adopt(5)
+    head, is_sealed = old.outbox.stored_head()
+    assert head is not None
+    assert head.sequence == 3
+    assert is_sealed
     old.outbox.close()
