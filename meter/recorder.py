@@ -38,6 +38,8 @@ class _Attempt:
     reading: Reading
     sample: Sample
     is_event: bool
+    is_urgent: bool
+    """Something was to be read at once when it was begun."""
     begun_ms: int
 
 
@@ -200,9 +202,9 @@ class Recorder:
         except InvalidReading as error:
             self._tell_failure(error)
             return
+        self._attempt = _Attempt(reading, sample, is_event, self._is_urgent, self._clock.elapsed_ms())
         # What is noted meanwhile, such as an edit that this reading is put over, is for the next one.
-        self._noted = NO_FLAGS
-        self._attempt = _Attempt(reading, sample, is_event, self._clock.elapsed_ms())
+        self._noted, self._is_urgent = NO_FLAGS, False
         self._try()
 
     def _try(self) -> None:
@@ -217,13 +219,14 @@ class Recorder:
                 return
             self._attempt = None
             self._noted |= StatusFlag(attempt.reading.flags)
+            self._is_urgent = self._is_urgent or attempt.is_urgent
             self._tell_failure(error)
             return
         self._attempt = None
         if attempt.is_event:
             self._budget.spend(attempt.reading.time_s)
         self._head = self._outbox.head()
-        self._is_urgent, self._retry_at_ms = bool(self._noted), None
+        self._is_urgent, self._retry_at_ms = self._is_urgent or bool(self._noted), None
         if self._unsigned is attempt.sample:
             self._unsigned = None
         for listener in self.on_signed:

@@ -461,3 +461,15 @@ def test_the_end_of_a_source_is_signed(meter: Meter) -> None:
     meter.recorder.finish()
     meter.recorder.finish()
     assert meter.told() == [(1, 1, RESTARTED), (2, 2, NONE)]
+
+
+def test_what_is_to_be_read_at_once_while_the_key_is_busy_is_read_behind(meter: Meter) -> None:
+    meter.see(1)
+    meter.signer.is_busy = True
+    meter.recorder.note(NONE, "the supply was switched off", at_once=True)
+    meter.see(1)
+    meter.recorder.note(NONE, "the supply was switched on", at_once=True)
+    meter.see(1)
+    meter.signer.is_busy = False
+    meter.see(1)
+    assert meter.told() == [(1, 1, RESTARTED), (2, 2, NONE), (4, 4, NONE)]
