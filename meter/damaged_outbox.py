@@ -15,10 +15,11 @@ from typing import TypeGuard
 
 from meter.alterations import Alteration, Kind
 from meter.checkpoint import state_file
-from meter.database import DamagedFile, companions, locked, move_aside, open_for_salvage
+from meter.database import DamagedFile, companions, damage_note, locked, move_aside, open_for_salvage
 from meter.head import HEAD_COLUMNS
 from meter.outbox import READING_COLUMNS, Outbox
 from meter.reading import Reading, ReadingDomain, Signature, SignedReading
+from meter.relay_store import RelayStore
 from meter.signer import Signer
 from primitives.clock import Clock
 from primitives.errors import InvalidReading, NeedsPerson, UserError
@@ -30,13 +31,17 @@ MAX_KEPT = 10
 # Of each table, half from its newest row down and half from its oldest up: two years of hourly readings, each verified
 # in a millisecond on a small computer. Registers are cumulative: what is between is in the next reading.
 MAX_SAVED_ROWS = 20_000
+# Of the two minutes that a service may take to start.
+SALVAGE_S = 60.0
 # Greater values are none that a meter wrote.
 MAX_VALUE_BYTES = 10**6
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
+# The second where what SQLite says of the file has bytes of it in it that are no text.
+_UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 
 # Checked by whoever uses them, as in a file that nothing happened to.
-_OTHER_TABLES = ("alterations", "gaps", "kept_values", "switchings", "transactions")
+_OTHER_TABLES = ("alterations", "gaps", "kept_values", "relay_memory", "switchings", "transactions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ def _make_new(path: Path, domain: ReadingDomain, meter: bytes, signer: Signer, d
         saved = Saved(0, has_head=False)
         beside = [part for part in companions(path) if not part.exists()]
         # What cannot be opened at all has nothing to give.
-        with suppress(sqlite3.DatabaseError), closing(open_for_salvage(path, MAX_VALUE_BYTES)) as source:
+        with suppress(*_UNREADABLE), closing(open_for_salvage(path, MAX_VALUE_BYTES, SALVAGE_S)) as source:
             saved = _save(source, outbox, path)
         for part in beside:  # made by looking
             part.unlink(missing_ok=True)
@@ -139,6 +144,7 @@ def _swap(path: Path, clock: Clock) -> Path:
     try:
         aside = move_aside(path, "damaged", clock.time_s())
         _new_file(path).rename(path)
+        damage_note(path).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"the damaged outbox {path} cannot be moved aside: {error.strerror}") from error
     return aside
@@ -153,6 +159,7 @@ def _finish_renewal(path: Path, clock: Clock) -> None:
 def _save(source: sqlite3.Connection, outbox: Outbox, path: Path) -> Saved:
     """Raises UserError where the file is of another meter or ledger."""
     _save_identity(source, outbox, path)
+    RelayStore(outbox.database)  # makes its table
     with outbox.database.transaction() as connection:
         for table in _OTHER_TABLES:
             columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
@@ -189,13 +196,16 @@ def _save_identity(source: sqlite3.Connection, outbox: Outbox, path: Path) -> No
 
 def _rows(source: sqlite3.Connection, table: str, columns: Sequence[str]) -> Iterator[tuple[object, ...]]:
     """Those that can still be read, from the newest down and from the oldest up to where the damage is."""
+    with suppress(*_UNREADABLE):
+        if not source.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone():
+            return  # a view in its place may go on for ever
     query = f"SELECT rowid, {', '.join(columns)} FROM {table} ORDER BY rowid {{}} LIMIT {MAX_SAVED_ROWS // 2}"
     lowest = 2**63
-    with suppress(sqlite3.DatabaseError):
+    with suppress(*_UNREADABLE):
         for rowid, *row in source.execute(query.format("DESC")):
             lowest = rowid
             yield tuple(row)
-    with suppress(sqlite3.DatabaseError):
+    with suppress(*_UNREADABLE):
         for rowid, *row in source.execute(query.format("ASC")):
             if rowid >= lowest:
                 break

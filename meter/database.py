@@ -7,12 +7,13 @@ what becomes of a damaged file is decided in meter/damaged_outbox.py.
 """
 
 import fcntl
+import functools
 import logging
 import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +32,10 @@ LOG_PAGES = 4096
 BUSY_TIMEOUT_S = 10
 # Names for files that were moved aside within one second.
 MAX_NAMES = 1000
+# Of SQLite's own machine: some milliseconds.
+STEPS_BETWEEN_LOOKS = 100_000
+# Of what was found while the file was in use.
+MAX_REASON_CHARACTERS = 200
 # What cannot be written would be told with every try.
 TELL_AGAIN_S = 3600.0
 
@@ -60,6 +65,10 @@ CREATE TABLE switchings (
     reason TEXT NOT NULL) STRICT;
 """
 
+# Made by whoever needs it (meter/relay_store.py).
+RELAY_MEMORY = "relay_memory (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT"
+_RELAY_MEMORY = ("relay_memory", f"CREATE TABLE {RELAY_MEMORY}")
+
 
 class OutboxNotReady(UserError):
     """No daemon has made the file yet, or one is just making it."""
@@ -69,7 +78,7 @@ class DamagedFile(UserError):
     """What stands in the file is no database any more, or not all of it is (meter/damaged_outbox.py)."""
 
     def __init__(self, path: Path, what: str) -> None:
-        self.reason = " ".join(what.split())[:200]
+        self.reason = " ".join(what.split())[:MAX_REASON_CHARACTERS]
         super().__init__(
             f"the outbox {path} is damaged ({self.reason}). `wattchain meter run` moves it aside, keeps it, and goes "
             "on behind what is genuine in it, or the last reading on the ledger"
@@ -116,8 +125,13 @@ class Database:
             yield self.connection
         except sqlite3.IntegrityError:
             raise
-        except sqlite3.DatabaseError as error:
-            raise _as_user_error(self.path, error) from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            told = _as_user_error(self.path, error)
+            if isinstance(told, DamagedFile) and self._lock is not None:
+                # Not all damage is seen when the file is opened: so that the next start does not end here as well.
+                with suppress(OSError):
+                    damage_note(self.path).write_text(told.reason)
+            raise told from error
 
     def close(self) -> None:
         self.connection.close()
@@ -140,7 +154,7 @@ def open_database(path: Path) -> Database:
         except BaseException:
             connection.close()
             raise
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         os.close(lock)
         raise _as_user_error(path, error) from error
     except BaseException:
@@ -164,15 +178,18 @@ def open_for_reading(path: Path) -> Database:
         except BaseException:
             connection.close()
             raise
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise _as_user_error(path, error) from error
     return Database(path, connection, None)
 
 
-def open_for_salvage(path: Path, max_value_bytes: int) -> sqlite3.Connection:
-    """Only to look, at a file of which some can no longer be read. Raises sqlite3.DatabaseError."""
+def open_for_salvage(path: Path, max_value_bytes: int, within_s: float) -> sqlite3.Connection:
+    """Only to look, at a file of which some can no longer be read. Raises sqlite3.DatabaseError; so does every query
+    after that time, for a view in the place of a table may go on for ever."""
     connection = _connect(path, read_only=True)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max_value_bytes)
+    until_s = time.monotonic() + within_s
+    connection.set_progress_handler(lambda: time.monotonic() > until_s, STEPS_BETWEEN_LOOKS)
     return connection
 
 
@@ -184,6 +201,11 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def damage_note(path: Path) -> Path:
+    """Beside a database: damage was met while it was in use."""
+    return path.with_name(path.name + ".damage")
 
 
 def companions(path: Path) -> list[Path]:
@@ -221,7 +243,14 @@ def _lock(path: Path) -> int:
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+    connection.text_factory = _as_text
+    return connection
+
+
+def _as_text(stored: bytes) -> str:
+    # The text of a damaged or edited row need be none.
+    return stored.decode("utf-8", "replace")
 
 
 def _prepare(path: Path, connection: sqlite3.Connection) -> None:
@@ -233,7 +262,13 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise DamagedFile(path, problem)
+        if _objects(connection) | {_RELAY_MEMORY} != _own_objects():
+            raise DamagedFile(path, "it has other tables than this program makes")
+        if (met := _met_damage(path)) is not None:
+            raise DamagedFile(path, met)
     if is_new:
+        with suppress(OSError):
+            damage_note(path).unlink()  # of a file that was moved away
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
@@ -246,6 +281,33 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
+
+
+def _met_damage(path: Path) -> str | None:
+    try:
+        with damage_note(path).open("rb") as file:
+            return _as_text(file.read(MAX_REASON_CHARACTERS))
+    except OSError:
+        return None
+
+
+def _objects(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    """Tables and indexes; a trigger, or a view in the place of a table, could do anything."""
+    return set(
+        connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' LIMIT 100"
+        )
+    )
+
+
+@functools.cache
+def _own_objects() -> set[tuple[str, str]]:
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.executescript(_SCHEMA)
+        return _objects(connection) | {_RELAY_MEMORY}
+    finally:
+        connection.close()
 
 
 def _check_unmarked(path: Path, connection: sqlite3.Connection) -> None:
@@ -265,7 +327,9 @@ def _check_ours(path: Path, connection: sqlite3.Connection) -> None:
         )
 
 
-def _as_user_error(path: Path, error: sqlite3.DatabaseError) -> UserError:
+def _as_user_error(path: Path, error: sqlite3.DatabaseError | UnicodeDecodeError) -> UserError:
+    if isinstance(error, UnicodeDecodeError):  # what SQLite says of it has bytes of the file in it
+        return DamagedFile(path, "database disk image is malformed")
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     if primary == sqlite3.SQLITE_FULL:

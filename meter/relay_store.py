@@ -3,7 +3,7 @@
 Also how `wattchain meter status`, another process, learns how they are doing.
 """
 
-from meter.database import Database, DiskFull
+from meter.database import RELAY_MEMORY, Database, DiskFull
 
 # The largest is a known account with a tariff of 16 steps and 16 times of use: some 12 KiB.
 MAX_TEXT_CHARACTERS = 65_536
@@ -17,9 +17,7 @@ class RelayStore:
         self._known: dict[str, str] = {}
         if is_writable:
             with database.transaction() as connection:
-                connection.execute(
-                    "CREATE TABLE IF NOT EXISTS relay_memory (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT"
-                )
+                connection.execute(f"CREATE TABLE IF NOT EXISTS {RELAY_MEMORY}")
 
     def get(self, key: str) -> str | None:
         with self._database.reading() as connection:

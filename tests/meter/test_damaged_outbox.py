@@ -11,11 +11,13 @@ import meter.damaged_outbox as damaged_outbox
 from meter.alterations import Kind
 from meter.checkpoint import state_file
 from meter.damaged_outbox import MAX_KEPT, open_outbox
-from meter.database import companions
+from meter.database import PAGE_BYTES, DamagedFile, companions
 from meter.head import first_head
+from meter.kept_values import KeptValues
 from meter.outbox import Outbox
 from meter.outbox_check import check_outbox
 from meter.reading import Reading, ReadingDomain
+from meter.relay_store import RelayStore
 from meter.signer import KeySigner
 from meter.switch_journal import Switching, SwitchJournal
 from primitives.clock import ManualClock
@@ -43,6 +45,7 @@ def make(path: Path, count: int) -> None:
         outbox.database.connection.execute("PRAGMA synchronous = OFF")
         outbox.adopt(first_head(), GENESIS_HASH, 7)
         SwitchJournal(outbox.database).record(Switching(1, 5, True, "Restored"))
+        RelayStore(outbox.database).put("account", "known")
         append(outbox, count, b"state")
 
 
@@ -251,3 +254,58 @@ async def test_what_was_saved_is_charged_once(tmp_path: Path) -> None:
     assert accepted == sorted(set(accepted))
     assert len(accepted) > 50
     scene.outbox.close()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "ALTER TABLE transactions RENAME COLUMN sender TO other",
+        "DROP TABLE switchings",
+        "ALTER TABLE relay_memory ADD COLUMN other TEXT DEFAULT 'x'",
+        "CREATE TRIGGER eat AFTER INSERT ON readings BEGIN DELETE FROM readings; END",
+        "DROP TABLE gaps; CREATE VIEW gaps AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) "
+        "SELECT id, id AS rowid, 1 AS from_s, 1 AS until_s, 'x' AS reason FROM n WHERE id < 0",
+    ],
+)
+def test_tables_that_somebody_made_otherwise_are_damage(
+    path: Path, full: bytes, edit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(damaged_outbox, "SALVAGE_S", 0.5)
+    path.write_bytes(full)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(edit)
+    with closing(opened(path)) as outbox:
+        append(outbox, 1, b"state")
+        assert outbox.count() >= 1
+        assert RelayStore(outbox.database).get("account") == "known"
+        assert [one.kind for one in outbox.alterations.newest(9)] == [Kind.DAMAGED]
+    assert path.with_name(f"{path.name}.{STAMP}").exists()
+
+
+def test_damage_that_only_the_running_meter_meets_is_mended_at_its_next_start(path: Path, full: bytes) -> None:
+    """An index that is spoilt: SQLite's own check at the start passes it."""
+    path.write_bytes(full)
+    with closing(sqlite3.connect(path)) as connection:
+        places = dict(connection.execute("SELECT name, rootpage FROM sqlite_master"))
+    content = bytearray(full)
+    gaps, index = ((places[name] - 1) * PAGE_BYTES for name in ("gaps", "sqlite_autoindex_kept_values_1"))
+    content[index : index + PAGE_BYTES] = content[gaps : gaps + PAGE_BYTES]
+    path.write_bytes(content)
+    with closing(opened(path)) as outbox, pytest.raises(DamagedFile):
+        KeptValues(outbox.database).get("settings")
+    with closing(opened(path)) as outbox:
+        assert KeptValues(outbox.database).get("settings") is None
+        assert outbox.count() == 200
+    with closing(opened(path)) as outbox:
+        assert outbox.alterations.count() == 1
+
+
+def test_what_sqlite_says_of_a_spoilt_table_of_contents_need_be_no_text(path: Path, full: bytes) -> None:
+    path.write_bytes(full.replace(b"CREATE TABLE gaps", b"CREATE\xffTABLE\xedgaps"))
+    with closing(opened(path)) as outbox:
+        assert outbox.alterations.count() == 1
+    path.write_bytes(full)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE switchings SET reason = CAST(x'ff41' AS TEXT)")
+    with closing(opened(path)) as outbox:
+        assert SwitchJournal(outbox.database).newest(1)[0].reason == "\ufffdA"
