@@ -151,7 +151,7 @@ def inside() -> None:
     assert list(Path("/run/wattchain-meter").glob("*.state")), "the state between readings is gone"
     said("Killed, the meter is started again, and what it kept in memory is there.")
 
-    for kind in ("node", "agent"):
+    for kind in ("node", "meter", "agent"):
         override = Path(f"/etc/systemd/system/wattchain-{kind}.service.d/test.conf")
         override.parent.mkdir()
         override.write_text("[Service]\nWatchdogSec=4\nRestartSec=1\n")
@@ -162,7 +162,7 @@ def inside() -> None:
         wait_for(f"the {kind} to be back", lambda: shown(kind, "ActiveState") == "active" or None)  # noqa: B023
         said(f"Frozen, the {kind} is ended by the watchdog and started again.")
 
-    for kind in ("node", "agent"):
+    for kind in ("node", "meter", "agent"):
         status = Path(f"/proc/{shown(kind, 'MainPID')}/status").read_text()
         for line in ("CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"):
             assert line in status, f"{line} is not in force"
