@@ -121,3 +121,5 @@ class DurableFile:
             yield
         except sqlite3.DatabaseError as error:
             raise UserError(f"{self.path}, {self._kind.title}, cannot be used: {error}.") from error
+        except UnicodeDecodeError as error:  # what SQLite says of a damaged file has bytes of it in it
+            raise UserError(f"{self.path}, {self._kind.title}, cannot be used: it is damaged.") from error

@@ -71,3 +71,11 @@ def test_foreign_damaged_and_other_versions_are_named(tmp_path: Path) -> None:
     DurableFile(tmp_path / "own.db", KIND).close()
     with pytest.raises(UserError, match="another version"):
         DurableFile(tmp_path / "own.db", FileKind(KIND.title, KIND.application_id, 4, KIND.tables))
+
+
+def test_what_sqlite_says_of_a_damaged_file_need_be_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "file.db"
+    DurableFile(path, KIND).close()
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE one", b"CREATE\xffTABLE\xedone"))
+    with pytest.raises(UserError, match="the file of this test, cannot be used"):
+        DurableFile(path, KIND)
