@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chain.transaction import decode_transaction
-from contracts.reading_format import StatusFlag, compact_signature
+from contracts.reading_format import MAX_SEQUENCE, StatusFlag, compact_signature
 from meter.alterations import Alteration, Alterations, Kind, mark_told, mark_untold
 from meter.database import Database, open_database, open_for_reading
 from meter.drivers.driver import Registers
@@ -260,7 +260,8 @@ class Outbox:
 
     def settled_sequence(self) -> int:
         """Readings up to this one left because the ledger had them."""
-        return self._number("SELECT settled_sequence FROM identity")
+        # Anybody may have written it.
+        return min(self._number("SELECT settled_sequence FROM identity"), MAX_SEQUENCE)
 
     def hash_of(self, sequence: int) -> bytes | None:
         """Of the reading that this outbox signed under a sequence; None where it is not known any more."""

@@ -162,6 +162,12 @@ def test_readings_that_the_ledger_took_are_not_missed(card: Card) -> None:
     assert card.kinds() == []
 
 
+def test_a_number_of_settled_readings_that_none_can_have(card: Card) -> None:
+    card.edit("UPDATE identity SET settled_sequence = ?", 2**63 - 1)
+    card.restart()
+    assert card.waiting() == list(range(1, 11))
+
+
 @pytest.mark.parametrize(
     "change",
     ["import_wh = 1", "driver_state = x'00'", "driver_state = NULL", "seal_r = zeroblob(32)", "seal_vs = NULL"],
