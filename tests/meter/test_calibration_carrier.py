@@ -393,6 +393,7 @@ async def test_a_calibration_on_the_ledger_waits_for_the_meters_clock(
 
 async def test_what_is_in_force_is_kept_for_the_status(shop: Shop) -> None:
     shop.calibrate(Quantity.CURRENT, 1, 1_031_250)
+    shop.shelf.close()  # the carrier opens it itself
     task = asyncio.ensure_future(shop.carrier.run())
     for _ in range(50):
         await asyncio.sleep(0)

@@ -126,10 +126,8 @@ async def test_two_meters_with_one_account_take_nonces_from_each_other(tmp_path:
 
 
 async def test_node_that_holds_no_more_of_a_sender_is_no_reason_for_smaller_batches(
-    tmp_path: Path, small_batches: None
+    small_batches: None, scene: Scene
 ) -> None:
-    scene = Scene(tmp_path)
-    await scene.submitter.adopt()
     scene.measure(3 * BATCH)
     honest_send = scene.node.send_raw
 
@@ -147,10 +145,8 @@ async def test_node_that_holds_no_more_of_a_sender_is_no_reason_for_smaller_batc
 
 
 async def test_one_estimate_serves_a_round_and_one_that_was_too_low_is_not_used_again(
-    tmp_path: Path, small_batches: None
+    small_batches: None, scene: Scene
 ) -> None:
-    scene = Scene(tmp_path)
-    await scene.submitter.adopt()
     scene.measure(3 * BATCH)
     await scene.submitter.step()
     assert scene.node.calls.count("estimate_gas") == 1

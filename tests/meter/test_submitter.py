@@ -130,9 +130,10 @@ async def test_batches_are_bounded_and_fill_the_pipeline(scene: Scene) -> None:
 
 
 async def test_backlog_is_sent_as_far_as_nodes_hold_it_and_looked_after_more_often(
-    tmp_path: Path, small_batches: None
+    small_batches: None, scene: Scene
 ) -> None:
-    scene = Scene(tmp_path, settings=replace(SETTINGS, max_in_flight=2))
+    scene.settings = replace(SETTINGS, max_in_flight=2)
+    scene.crash()
     await scene.submitter.adopt()
     scene.measure(3 * BATCH)
     assert await scene.submitter.step(), "a third batch waits for nothing but the first two"
@@ -195,8 +196,9 @@ async def test_the_block_that_held_back_readings_wait_for_is_looked_out_for(scen
         await running
 
 
-async def test_where_it_matters_they_go_at_once_up_to_a_number(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, settings=replace(SETTINGS, prompt_transactions=2))
+async def test_where_it_matters_they_go_at_once_up_to_a_number(scene: Scene) -> None:
+    scene.settings = replace(SETTINGS, prompt_transactions=2)
+    scene.crash()
     await scene.submitter.adopt()
     for _ in range(4):
         scene.measure(1)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from chain.account import EMPTY_TRIE_ROOT
 from chain.config import ChainConfig, ValidatorOverride
@@ -112,11 +112,15 @@ class ScriptedSource:
 class Home:
     """A light client's computer: its file, its clock, and the nodes it asks."""
 
+    opened: ClassVar[list[LightStore]] = []
+    """The files of all homes of a test, closed at its end (conftest.py)."""
+
     def __init__(self, folder: Path, genesis: Genesis, clock: ManualClock) -> None:
         self.folder = folder
         self.clock = clock
         self.trust = Trust(genesis, clock)
         self.store = LightStore.open(folder, self.trust)
+        self.opened.append(self.store)
 
     def follower(self, on_headers: Listener | None = None) -> Follower:
         return Follower(self.trust, self.store, on_headers)
