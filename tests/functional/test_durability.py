@@ -23,13 +23,14 @@ FULL = 2  # https://sqlite.org/pragma.html#pragma_synchronous
 
 @pytest.fixture
 def connections(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, sqlite3.Connection]]:
-    """All that are opened during the test: (what was opened, the connection)."""
+    """All to files that are opened during the test: (what was opened, the connection)."""
     opened: list[tuple[str, sqlite3.Connection]] = []
     connect = sqlite3.connect
 
     def remember(database: object, *arguments: object, **options: object) -> sqlite3.Connection:
         connection: sqlite3.Connection = connect(database, *arguments, **options)  # type: ignore[call-overload]
-        opened.append((str(database), connection))
+        if database != ":memory:":
+            opened.append((str(database), connection))
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", remember)
