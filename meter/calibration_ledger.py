@@ -8,20 +8,19 @@ from typing import cast
 
 from contracts.addresses import CALIBRATIONS_ADDRESS
 from contracts.calibration_format import MAX_PPM, MIN_PPM, ONE_PPM, Calibration, Quantity
+from meter.calibration import MAX_RECORDS
 from meter.drivers.factors import QUANTITIES_WITH_FACTORS, Factor, Factors
 from meter.ledger import Node
+from meter.log_stretches import LogStretches
 from meter.signed_calibration import History, InvalidHistory, SignedCalibration, Standing
 from primitives.errors import Invalid, InvalidAbi
 from wallet.calibrations import CALIBRATIONS
 from wallet.client import BlockTag, InvalidAnswer
 
 WINDOW_BLOCKS = 10_000
-"""What a node looks through at once."""
+"""What a node looks through at once; fewer where it refuses that."""
 MAX_WINDOWS = 1000
 """Ten million blocks back: four years of blocks of 15 s."""
-
-MAX_RECORDS = 10_000
-"""A calibration every day for 27 years, as the file takes."""
 
 Arguments = tuple[bytes, bytes, int, int, int, int, int, int]
 
@@ -65,20 +64,23 @@ async def read_signed(node: Node, meter: bytes, chain_id: int, count: int) -> Hi
     if count > MAX_RECORDS:
         return None
     topics = CALIBRATIONS.abi.event("CalibrationChanged").topics(meter=meter)
+    stretches = LogStretches(
+        lambda first_block, last_block: node.logs([CALIBRATIONS_ADDRESS], topics, first_block, last_block),
+        WINDOW_BLOCKS,
+    )
     until, found, asked = await node.block_number(), dict[int, SignedCalibration](), 0
     for _ in range(MAX_WINDOWS):
-        first = max(0, until - WINDOW_BLOCKS + 1)
-        logs = await node.logs([CALIBRATIONS_ADDRESS], topics, first, until)
-        asked += len(logs)
+        stretch = await stretches.backward(until, 0)
+        asked += len(stretch.found)
         if asked > MAX_RECORDS:
             raise InvalidAnswer("the node tells of more calibrations than a meter can have")
-        for log in logs:
+        for log in stretch.found:
             signed = _signed_in(await node.transaction_data(log.transaction_hash))
             if signed is not None and 1 <= signed.calibration.sequence <= count:
                 found[signed.calibration.sequence] = signed
-        if len(found) >= count or first == 0:
+        if len(found) >= count or stretch.first_block == 0:
             break
-        until = first - 1
+        until = stretch.first_block - 1
     if len(found) != count:
         return None
     history = History(records=tuple([found[sequence] for sequence in sorted(found)]))

@@ -2,8 +2,8 @@
 
 WAL with synchronous=FULL: what a transaction wrote is there after a power cut, and nothing of one that did not end.
 What the tables mean is in meter/outbox.py, meter/alterations.py and switch_journal.py, gaps.py and
-kept_values.py. Damage and a full disk become UserErrors;
-what becomes of a damaged file is decided in meter/damaged_outbox.py.
+kept_values.py. Damage and a full disk become UserErrors; what becomes of a damaged file is decided in
+meter/damaged_outbox.py.
 """
 
 import fcntl

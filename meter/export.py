@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from meter.gaps import Gap
 from meter.ledger import MeterLedger
-from meter.log_stretches import LogStretches, first_block_from
+from meter.log_stretches import accepted_readings, first_block_from
 from meter.outbox import Outbox, StoredReading
 from meter.reading import Reading, flag_names
 
@@ -129,11 +129,11 @@ async def _ledger_readings(
     """
     newest = await ledger.node.block_number()
     first = begin = await first_block_from(ledger, span.from_s, newest)
-    stretches, last_sequence = LogStretches(ledger, meter), 0
+    stretches, last_sequence = accepted_readings(ledger, meter), 0
     while begin <= newest:
         told(begin - first, newest - first + 1)
         stretch = await stretches.forward(begin, newest)
-        found = [one.reading for one in stretch.accepted]
+        found = [one.reading for one in stretch.found]
         for reading in found:
             if reading.sequence > last_sequence:  # a node may say the same twice; a table must not
                 last_sequence = reading.sequence

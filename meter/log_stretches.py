@@ -1,60 +1,70 @@
-"""The readings that the ledger has accepted, asked for in stretches of blocks that nodes answer.
+"""What the ledger tells of by events, asked for in stretches of blocks that nodes answer.
 
 A stretch is halved where the node refuses it or answers too much, and doubled again after each answer.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from meter.ledger import AcceptedReading, MeterLedger
 from wallet.client import InvalidAnswer, RpcError
+
+T = TypeVar("T")
 
 # Blocks asked for in one eth_getLogs, within what public and own nodes answer.
 MAX_LOG_BLOCKS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """The blocks from one to another, both included, and what was accepted in them, in order."""
+class Stretch(Generic[T]):
+    """The blocks from one to another, both included, and what was found in them, in order."""
 
     first_block: int
     last_block: int
-    accepted: list[AcceptedReading]
+    found: list[T]
 
 
-class LogStretches:
-    """Of one meter. Each question raises one of NodeTrouble where the node answers not even for a single block."""
+class LogStretches(Generic[T]):
+    """Of what `ask` finds in the blocks from one to another. Each question raises one of NodeTrouble where the node
+    answers not even for a single block."""
 
-    def __init__(self, ledger: MeterLedger, meter: bytes) -> None:
-        self._ledger = ledger
-        self._meter = meter
-        self._blocks = MAX_LOG_BLOCKS
+    def __init__(self, ask: Callable[[int, int], Awaitable[list[T]]], max_blocks: int | None = None) -> None:
+        """`max_blocks` is for what is so rare that nodes answer for more blocks; else MAX_LOG_BLOCKS."""
+        self._ask = ask
+        self._max_blocks = self._blocks = MAX_LOG_BLOCKS if max_blocks is None else max_blocks
 
-    async def forward(self, first_block: int, last_block: int) -> Stretch:
+    async def forward(self, first_block: int, last_block: int) -> Stretch[T]:
         """The first stretch from a block on, `last_block` at most."""
         while True:
-            found = await self._ask(first_block, min(first_block + self._blocks - 1, last_block))
+            found = await self._look(first_block, min(first_block + self._blocks - 1, last_block))
             if found is not None:
                 return found
 
-    async def backward(self, last_block: int, first_block: int) -> Stretch:
+    async def backward(self, last_block: int, first_block: int) -> Stretch[T]:
         """The last stretch up to a block, `first_block` at least."""
         while True:
-            found = await self._ask(max(last_block - self._blocks + 1, first_block), last_block)
+            found = await self._look(max(last_block - self._blocks + 1, first_block), last_block)
             if found is not None:
                 return found
 
-    async def _ask(self, first_block: int, last_block: int) -> Stretch | None:
+    async def _look(self, first_block: int, last_block: int) -> Stretch[T] | None:
         """None where fewer blocks are to be asked for."""
         count = last_block - first_block + 1
         try:
-            accepted = await self._ledger.accepted_readings(self._meter, first_block, last_block)
+            found = await self._ask(first_block, last_block)
         except (RpcError, InvalidAnswer):
             if count <= 1:
                 raise
             self._blocks = count // 2
             return None
-        self._blocks = min(self._blocks * 2, MAX_LOG_BLOCKS)
-        return Stretch(first_block, last_block, accepted)
+        self._blocks = min(self._blocks * 2, self._max_blocks)
+        return Stretch(first_block, last_block, found)
+
+
+def accepted_readings(ledger: MeterLedger, meter: bytes) -> LogStretches[AcceptedReading]:
+    """The readings of a meter that the ledger has accepted."""
+    return LogStretches(lambda first_block, last_block: ledger.accepted_readings(meter, first_block, last_block))
 
 
 async def first_block_from(ledger: MeterLedger, time_s: int, newest: int) -> int:

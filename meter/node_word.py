@@ -14,7 +14,7 @@ from contracts.reading_format import MAX_AHEAD_S, MAX_BATCH, READING_FIELDS
 from meter.drivers.driver import Registers
 from meter.head import Head
 from meter.ledger import AcceptedReading, MeterLedger
-from meter.log_stretches import LogStretches, first_block_from
+from meter.log_stretches import accepted_readings, first_block_from
 from meter.reading import NO_HASH, Reading, ReadingDomain, Signature, SignedReading
 from primitives.abi import encode
 from primitives.clock import Clock
@@ -85,7 +85,7 @@ class NodeWord:
         self._meter = meter
         self._clock = clock
         self._believed = believed
-        self._stretches = LogStretches(ledger, meter)
+        self._stretches = accepted_readings(ledger, meter)
         self._proved: Reading | None = None
         # The hash of the reading that is looked for, and up to which block it is still to be looked for.
         self._place: tuple[bytes, int] | None = None
@@ -159,7 +159,7 @@ class NodeWord:
         told = 0
         while until >= first:
             stretch = await self._stretches.backward(until, first)
-            for accepted in stretch.accepted:
+            for accepted in stretch.found:
                 if accepted.reading.sequence == last.sequence:
                     return accepted
             until = stretch.first_block - 1

@@ -23,6 +23,7 @@ from wallet.transfer import Fees, highest_fee, suggest_fees
 
 logger = logging.getLogger(__name__)
 
+HASH_BYTES = 32
 # A reading alone in its transaction that fails this often, while the simulation accepts it, is set aside.
 MAX_ATTEMPTS = 3
 
@@ -93,10 +94,12 @@ class TransactionSender:
         used = await self._node.nonce(self.sender, "latest")
         done, pending = [], []
         for transaction in stored:
+            if transaction.sender != self.sender or len(transaction.hash) != HASH_BYTES:
+                # Of an account that the settings named before, or edited so that no node can be asked for it.
+                done.append(transaction.nonce)
+                continue
             receipt = await self._node.receipt(transaction.hash)
-            if transaction.sender != self.sender:
-                done.append(transaction.nonce)  # of an account that the settings named before
-            elif receipt is None and used > transaction.nonce:
+            if receipt is None and used > transaction.nonce:
                 logger.info("another transaction took nonce %d; its readings are looked after anew", transaction.nonce)
                 done.append(transaction.nonce)
             elif receipt is None:

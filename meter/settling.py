@@ -1,7 +1,7 @@
 """Takes readings out of the outbox whose acceptance by the ledger is deep enough, whoever carried them."""
 
 from meter.ledger import MeterLedger
-from meter.log_stretches import MAX_LOG_BLOCKS, LogStretches
+from meter.log_stretches import MAX_LOG_BLOCKS, accepted_readings
 from meter.outbox import Outbox
 from meter.reading_judge import tell_settlement
 
@@ -14,7 +14,7 @@ class Settler:
 
     def __init__(self, outbox: Outbox, ledger: MeterLedger) -> None:
         self._outbox = outbox
-        self._stretches = LogStretches(ledger, outbox.meter)
+        self._stretches = accepted_readings(ledger, outbox.meter)
         # Ahead of what the outbox keeps, which is written once in so many blocks: idle ones cost no writes.
         self._confirmed_block = outbox.confirmed_block()
 
@@ -32,8 +32,8 @@ class Settler:
                 break
             stretch = await self._stretches.forward(self._confirmed_block + 1, deep_block)
             last_block = stretch.last_block
-            if stretch.accepted or abs(last_block - self._outbox.confirmed_block()) >= MAX_LOG_BLOCKS:
-                accepted = [one.reading for one in stretch.accepted]
+            if stretch.found or abs(last_block - self._outbox.confirmed_block()) >= MAX_LOG_BLOCKS:
+                accepted = [one.reading for one in stretch.found]
                 tell_settlement(self._outbox.settle(accepted, last_block))
             self._confirmed_block = last_block
         return self._confirmed_block >= deep_block

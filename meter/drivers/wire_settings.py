@@ -1,5 +1,6 @@
 """What settings of meters that talk by themselves have in common: a serial line, or a box in the network before it."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ from wallet.settings_file import check_ranges
 
 
 @dataclass(frozen=True, slots=True)
-class WireSettings:
+class WireSettings(ABC):
     """[driver]: a meter that talks by itself; each kind has its own `kind`, interval and silence."""
 
     kind: str
@@ -22,9 +23,9 @@ class WireSettings:
     """How often it tells something."""
     silence_s: Decimal = Decimal(60)
 
+    @abstractmethod
     def serial(self) -> PortSettings:
         """How its serial line is set."""
-        raise NotImplementedError
 
     def wire(self, clock: Clock) -> Wire:
         return TcpLine(self._tcp(), clock) if self.host else SerialPort(self.serial(), clock)

@@ -47,26 +47,6 @@ enabled = false
 """
 
 
-async def test_a_meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It lives while it waits for a ledger, with the password of its key as systemd hands it over."""
-    (tmp_path / "meter.json").write_text(encrypt_key(bytes([7]) * 32, "secret", ScryptCost(2**10, 8, 1)))
-    (tmp_path / "meter.toml").write_text(SETTINGS)
-    (tmp_path / "credentials").mkdir()
-    (tmp_path / "credentials" / "meter-password").write_text("secret\n")
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
-    async with manager_socket() as listener:
-        for name, value in listener.environment(watchdog_s=0.2).items():
-            monkeypatch.setenv(name, value)
-        settings = tmp_path / "meter.toml"
-        async with RunningCommand(tmp_path, tmp_path / "log", "meter", "run", "--settings", settings) as meter:
-            assert (await listener.next_lines())[0] == "READY=1"
-            await listener.wait_for("STATUS=no measurements: a new meter has to ask the ledger once")
-            for _ in range(3):
-                await listener.wait_for("WATCHDOG=1")
-            assert await meter.stop() == 0
-        await listener.wait_for("STOPPING=1")
-
-
 AGENT_SETTINGS = """
 [account]
 key = "owner.json"
@@ -79,21 +59,57 @@ dry_run = false
 """
 
 
-async def test_an_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It lives while it waits for a node, with the password of its owner's key as systemd hands it over."""
-    (tmp_path / "owner.json").write_text(encrypt_key(bytes([8]) * 32, "secret", ScryptCost(2**10, 8, 1)))
-    (tmp_path / "agent.toml").write_text(AGENT_SETTINGS)
-    (tmp_path / "credentials").mkdir()
-    (tmp_path / "credentials" / "account-password").write_text("secret\n")
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+async def lives(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    *,
+    what: str,
+    key_file: str,
+    settings: str,
+    credential: str,
+    status: str,
+) -> None:
+    """It is ready, tells what keeps it from its work and that it lives, and says that it stops.
+
+    The password of its key comes as systemd hands it over.
+    """
+    (folder / key_file).write_text(encrypt_key(bytes([7]) * 32, "secret", ScryptCost(2**10, 8, 1)))
+    (folder / "settings.toml").write_text(settings)
+    (folder / "credentials").mkdir()
+    (folder / "credentials" / credential).write_text("secret\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder / "credentials"))
     async with manager_socket() as listener:
         for name, value in listener.environment(watchdog_s=0.2).items():
             monkeypatch.setenv(name, value)
-        settings = tmp_path / "agent.toml"
-        async with RunningCommand(tmp_path, tmp_path / "log", "agent", "run", "--settings", settings) as agent:
+        arguments = (what, "run", "--settings", folder / "settings.toml")
+        async with RunningCommand(folder, folder / "log", *arguments) as command:
             assert (await listener.next_lines())[0] == "READY=1"
-            await listener.wait_for("STATUS=no decision now: No node answers at http://127.0.0.1:9")
+            await listener.wait_for(f"STATUS={status}")
             for _ in range(3):
                 await listener.wait_for("WATCHDOG=1")
-            assert await agent.stop() == 0
+            assert await command.stop() == 0
         await listener.wait_for("STOPPING=1")
+
+
+async def test_a_meter_lives_while_it_waits_for_a_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await lives(
+        monkeypatch,
+        tmp_path,
+        what="meter",
+        key_file="meter.json",
+        settings=SETTINGS,
+        credential="meter-password",
+        status="no measurements: a new meter has to ask the ledger once",
+    )
+
+
+async def test_an_agent_lives_while_it_waits_for_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await lives(
+        monkeypatch,
+        tmp_path,
+        what="agent",
+        key_file="owner.json",
+        settings=AGENT_SETTINGS,
+        credential="account-password",
+        status="no decision now: No node answers at http://127.0.0.1:9",
+    )

@@ -206,6 +206,8 @@ class FakeNode:
 
     async def receipt(self, transaction_hash: bytes) -> Receipt | None:
         def find() -> Receipt | None:
+            if len(transaction_hash) != 32:
+                raise RpcError("eth_getTransactionReceipt", -32602, "invalid argument 0: not 32 bytes")
             found = [block.receipts[transaction_hash] for block in self.blocks if transaction_hash in block.receipts]
             return found[-1] if found else None
 

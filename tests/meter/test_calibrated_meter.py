@@ -103,7 +103,6 @@ async def test_a_board_is_unplugged_and_calibrated(tmp_path: Path) -> None:
         home = Home(tmp_path, pair)
         with home.open() as daemon:
             task = asyncio.ensure_future(daemon.run())
-            await asyncio.sleep(0.01)
             await let_open()
             # The first line may be cut, and the first that is not begins the counting; then 36 kW for ten minutes.
             await home.run(600, 36_000)
@@ -140,7 +139,6 @@ async def test_an_edited_file_does_not_switch_the_metering_off(tmp_path: Path) -
                     file.execute("UPDATE calibrations SET new_ppm = 600000")
             with home.open() as daemon:
                 task = asyncio.ensure_future(daemon.run())
-                await asyncio.sleep(0.01)
                 await let_open()
                 await home.run(180, 36_000)
                 task.cancel()

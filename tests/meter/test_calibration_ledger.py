@@ -40,6 +40,11 @@ async def test_all_are_found_window_by_window(node: FakeNode, monkeypatch: pytes
     assert await read_standing(node, METER, "latest") == Standing(2, GENESIS_TIME_S, factors)
 
 
+async def test_a_node_that_answers_for_few_blocks_only_is_asked_for_few(node: FakeNode) -> None:
+    node.max_logs = 1
+    assert await read_signed(node, METER, CHAIN_ID, 2) == History(records=(signed(FIRST), signed(SECOND)))
+
+
 async def test_what_is_hidden_is_not_found(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
     for count in (3, MAX_RECORDS + 1, 2**64 - 1):
         assert await read_signed(node, METER, CHAIN_ID, count) is None

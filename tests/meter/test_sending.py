@@ -162,6 +162,7 @@ async def test_one_estimate_serves_a_round_and_one_that_was_too_low_is_not_used_
         "raw = x'00'",
         "raw = x'', max_fee_per_gas = 'much'",
         "hash = zeroblob(32)",
+        "hash = x'01'",
         "nonce = 9223372036854775807",
         "nonce = -1",
         "max_fee_per_gas = '-7'",
