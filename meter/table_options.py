@@ -27,7 +27,7 @@ def table_options(defaults: Mapping[str, object] = NO_DEFAULTS) -> Callable[[Cal
         ),
         (
             ("--row-interval", "row_interval_s"),
-            {"type": WholeNumber(min=1), "metavar": "SECONDS", "help": "Time from one row to the next."},
+            {"type": WholeNumber(), "metavar": "SECONDS", "help": "Time from one row to the next."},
         ),
         (("--delimiter",), {"metavar": "CHARACTER", "help": "What stands between two columns: a comma, a semicolon."}),
     )
